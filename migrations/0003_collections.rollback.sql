@@ -1,0 +1,2 @@
+DROP TABLE collection_movies;
+DROP TABLE collections;

@@ -1,0 +1,1 @@
+"""A Movie Collection Management API on Tornado, PostgreSQL and Redis."""

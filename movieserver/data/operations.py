@@ -1,0 +1,22 @@
+"""The state of the database: the statements of sql/operations.sql."""
+from __future__ import annotations
+
+from collections.abc import Set
+from functools import cache
+from pathlib import Path
+
+from movieserver.database import Database
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+@cache
+def needed_migrations() -> Set[str]:
+    """The names of the migrations that this version needs."""
+    return {file.stem for file in MIGRATIONS.glob("*.sql") if not file.stem.endswith(".rollback")}
+
+
+async def migrations(db: Database) -> Set[str] | None:
+    """The names of the migrations that the database has; None when it cannot be written to."""
+    row = await db.read("operations.migrations")
+    return set(row[0]) if row else None

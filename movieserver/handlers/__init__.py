@@ -1,0 +1,1 @@
+"""The RequestHandlers: a file a resource, its routes at the end."""

@@ -1,0 +1,203 @@
+"""What every handler does the same way: count, authenticate, read, answer, and turn errors into problem+json."""
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from functools import cached_property
+from typing import Any, ClassVar
+
+from tornado.routing import URLSpec
+from tornado.web import HTTPError, RequestHandler
+
+from movieserver.bodies import BYTES, Body, parse
+from movieserver.errors import (
+    ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, Unauthenticated, UnsupportedMediaType
+)
+from movieserver.logs import log
+from movieserver.resources import Resources
+from movieserver.settings import BEARER_TOKEN
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
+DIGITS = re.compile(r"[0-9]+")
+HUGE_DIGITS = 18
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+JSON = "application/json"
+
+
+def route(template: str, handler: type[Handler]) -> URLSpec:
+    """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash."""
+    pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
+    return URLSpec(f"{pattern}/?", handler, {"route": template})
+
+
+def new_request_id() -> str:
+    """An id for a request that brings none."""
+    return uuid.uuid4().hex
+
+
+class Handler(RequestHandler):
+    """A protected handler: nothing of it runs without an access token in force. OpenHandler is the exception."""
+
+    counted = True
+    verbs: ClassVar[tuple[str, ...]] = ()
+    user_id: str | None = None
+    requests: int | None = None  # the request count with this request in it; None while Redis is away
+    _prepared = False
+
+    def __init_subclass__(cls) -> None:
+        known = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
+        cls.verbs = (*known, *(["HEAD"] if "GET" in known else []), "OPTIONS")
+
+    def initialize(self, route: str) -> None:
+        self.route = route
+
+    @property
+    def resources(self) -> Resources:
+        """What the server holds open."""
+        resources: Resources = self.settings["resources"]
+        return resources
+
+    @property
+    def owner(self) -> str:
+        """The user whose request a protected handler answers."""
+        assert self.user_id is not None
+        return self.user_id
+
+    @cached_property
+    def request_id(self) -> str:
+        """The caller's X-Request-ID where it is well-formed, else one of ours."""
+        given = self.request.headers.get("X-Request-ID", "")
+        return given if REQUEST_ID.fullmatch(given) else new_request_id()
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", JSON)
+        self.set_header("X-Request-ID", self.request_id)
+        if self.settings["draining"]:
+            self.set_header("Connection", "close")
+
+    async def prepare(self) -> None:
+        self._prepared = True
+        if self.counted:
+            self.requests = await self.resources.counter.count()
+        if self.request.method not in self.verbs:
+            raise MethodNotAllowed(", ".join(self.verbs))
+        if self.request.method != "OPTIONS":
+            self.authenticate()
+        if getattr(self.request, "body_too_large", False):
+            raise BodyTooLarge(BYTES)
+
+    def authenticate(self) -> None:
+        """Learn whose request this is; Unauthenticated where the token does not tell."""
+        self.user_id = self.resources.tokens.user_id(self.bearer_token())
+
+    def bearer_token(self) -> str:
+        """The token of the Authorization header (RFC 6750 section 2.1)."""
+        match = BEARER.fullmatch(self.request.headers.get("Authorization", ""))
+        if not match:
+            raise Unauthenticated
+        return match[1]
+
+    def head(self, *path: str) -> Any:
+        return self.get(*path)
+
+    def options(self, *path: str) -> None:
+        self.set_header("Allow", ", ".join(self.verbs))
+        self.clear_header("Content-Type")
+        self.set_status(204)
+
+    def body(self, kind: type[Body]) -> Body:
+        """The request's body as a record of `kind`."""
+        said = self.request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
+        if not (said == JSON or said.startswith("application/") and said.endswith("+json")):
+            raise UnsupportedMediaType
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType
+        return parse(kind, self.request.body)
+
+    def query(self, name: str) -> str | None:
+        """A query parameter that may stand once at most."""
+        values = self.get_query_arguments(name, strip=False)
+        if len(values) > 1:
+            raise BadRequest(f"The query parameter {name} is given {len(values)} times.")
+        return values[0] if values else None
+
+    def whole_number(self, name: str, default: int, most: int | None = None) -> int:
+        """A query parameter that is a whole number from 1 (to `most`); what is past 10**18 is taken for that."""
+        text = self.query(name)
+        if text is None:
+            return default
+        digits = text.lstrip("0") if DIGITS.fullmatch(text) else ""
+        number = int(digits or 0) if len(digits) <= HUGE_DIGITS else 10**HUGE_DIGITS
+        if number < 1 or most and number > most:
+            bound = f"from 1 to {most}" if most else "from 1"
+            raise BadRequest(f"The query parameter {name} is a whole number {bound}.")
+        return number
+
+    @property
+    def server_url(self) -> str:
+        """The address under which the caller knows this server, without a path."""
+        return f"{self.request.protocol}://{self.request.host}"
+
+    def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
+        """Send JSON: a dict, or a text that is JSON already."""
+        self.set_status(status)
+        self.write(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+        self.finish("\n")  # for people who read it in a terminal
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return value.decode("utf-8", "replace")
+
+    def compute_etag(self) -> str | None:
+        return None
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        # Tornado refuses some requests before prepare() runs; they are counted too.
+        if self._prepared or not self.counted:
+            super().send_error(status_code, **kwargs)
+        else:
+            self._prepared = True
+            self._counting = asyncio.ensure_future(self.resources.counter.count())
+            self._counting.add_done_callback(lambda _: super(Handler, self).send_error(status_code, **kwargs))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = self._api_error(status_code, kwargs.get("exc_info", (None, None))[1])
+        self.set_status(error.status)
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(json.dumps(error.problem(self.request_id), ensure_ascii=False) + "\n")
+
+    def _api_error(self, status: int, error: BaseException | None) -> ApiError:
+        if isinstance(error, ApiError):
+            return error
+        if status == 405 and len(self.verbs) > 1:
+            return MethodNotAllowed(", ".join(self.verbs))
+        if isinstance(error, HTTPError) and status < 500:
+            return NotFound() if status in (404, 405) else BadRequest()
+        return InternalError()
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if not isinstance(value, (ApiError, HTTPError)):
+            log.error("unexpected error", request_id=self.request_id, route=self.route, exc_info=(typ, value, tb))
+
+
+class OpenHandler(Handler):
+    """A handler that needs no token."""
+
+    def authenticate(self) -> None:
+        pass
+
+
+class UnknownPathHandler(OpenHandler):
+    """Whatever has no route: 404, counted like everything."""
+
+    async def prepare(self) -> None:
+        try:
+            await super().prepare()
+        except MethodNotAllowed:
+            raise NotFound from None
+        raise NotFound

@@ -1,0 +1,54 @@
+"""For those who run the server: is it alive, is it ready. Not counted."""
+from __future__ import annotations
+
+from movieserver.data import operations
+from movieserver.errors import Unavailable
+from movieserver.handlers.base import OpenHandler, route
+
+
+class OperationsHandler(OpenHandler):
+    """Not counted, not kept by caches."""
+
+    counted = False
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+
+
+class HealthHandler(OperationsHandler):
+    """GET /healthz: the process answers."""
+
+    def get(self) -> None:
+        self.answer({"status": "ok"})
+
+
+class ReadyHandler(OperationsHandler):
+    """GET /readyz: database, migrations and Redis are usable, and the server is not about to stop."""
+
+    async def get(self) -> None:
+        if self.settings["draining"]:
+            raise NotReady("The server is about to stop.")
+        await self._check_database()
+        if await self.resources.counter.trouble():
+            raise NotReady("Redis does not answer.")
+        self.answer({"status": "ready"})
+
+    async def _check_database(self) -> None:
+        applied = await operations.migrations(self.resources.database)
+        if applied is None:
+            raise NotReady("The database is a standby: nothing can be written to it.")
+        if missing := operations.needed_migrations() - applied:
+            raise NotReady(f"The database lacks {', '.join(sorted(missing))}: run `python run.py migrate`.")
+
+
+class NotReady(Unavailable):
+    """503: with what is missing."""
+
+    code = "not_ready"
+
+
+routes = [
+    route("/healthz/", HealthHandler),
+    route("/readyz/", ReadyHandler),
+]

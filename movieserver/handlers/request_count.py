@@ -1,0 +1,36 @@
+"""The request count: open to everybody, its reset to those who know the reset token where one is set."""
+from __future__ import annotations
+
+import hmac
+
+from movieserver.counter import CounterUnavailable
+from movieserver.errors import Unauthenticated
+from movieserver.handlers.base import OpenHandler, route
+
+
+class RequestCountHandler(OpenHandler):
+    """GET /request-count/"""
+
+    def get(self) -> None:
+        if self.requests is None:
+            raise CounterUnavailable
+        self.answer({"requests": self.requests})
+
+
+class ResetHandler(OpenHandler):
+    """POST /request-count/reset/"""
+
+    def authenticate(self) -> None:
+        needed = self.settings["reset_token"]
+        if needed and not hmac.compare_digest(self.bearer_token().encode(), needed.encode()):
+            raise Unauthenticated("A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>.")
+
+    async def post(self) -> None:
+        await self.resources.counter.reset()
+        self.answer({"message": "Request count reset successfully"})
+
+
+routes = [
+    route("/request-count/", RequestCountHandler),
+    route("/request-count/reset/", ResetHandler),
+]

@@ -1,0 +1,99 @@
+"""Redis: one server, a cluster or one found by sentinels. No retries, and 250 ms for an answer."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+
+SECONDS = 0.25
+# what a client raises when Redis cannot do what it is asked; RuntimeError is uvloop's word for a closed connection,
+# and a cluster's exceptions are no RedisErrors
+AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
+PORTS = {"redis+cluster": 6379, "redis+sentinel": 26379}
+
+T = TypeVar("T")
+Client = Any  # Redis and RedisCluster share the commands, but no class
+
+
+@contextlib.asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[Client]:
+    """A client of the Redis at `url`; it connects when it is first asked.
+
+    redis://, rediss:// and unix:// name one server, redis+cluster://host,host some nodes of a cluster, and
+    redis+sentinel://host,host/name/db sentinels that know the master of that name.
+    """
+    client, *others = _clients(url)
+    try:
+        yield client
+    finally:
+        for each in (client, *others):
+            await each.aclose()
+
+
+async def in_time(command: Awaitable[T]) -> T:
+    """The answer to a command, or TimeoutError after SECONDS. The command goes on: a cluster's client may be learning
+    its nodes, which would else begin again each time."""
+    task = asyncio.ensure_future(command)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    done, _ = await asyncio.wait([task], timeout=SECONDS)
+    if not done:
+        raise TimeoutError(f"no answer in {SECONDS} s")
+    return task.result()
+
+
+class Script:
+    """A Lua script that Redis keeps; called with keys and arguments."""
+
+    def __init__(self, client: Client, text: str) -> None:
+        self._client = client
+        self._text = text
+        self._digest = hashlib.sha1(text.encode()).hexdigest()
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[object] = ()) -> Any:
+        try:
+            return await self._client.evalsha(self._digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self._client.eval(self._text, len(keys), *keys, *args)
+
+
+def _clients(url: str) -> list[Client]:
+    """The client, and those of the sentinels that it asks."""
+    given: dict[str, Any] = {
+        "socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "decode_responses": True,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    scheme = urlsplit(url).scheme
+    if scheme not in PORTS:
+        return [Redis.from_url(url, **given)]
+    user, nodes, path = _parts(url)
+    if scheme == "redis+cluster":
+        return [RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], **user, **given)]
+    name, _, db = path.partition("/")
+    query = parse_qs(urlsplit(url).query)
+    sentinel: Any = Sentinel(nodes, sentinel_kwargs={
+        "socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "retry": Retry(NoBackoff(), 0),
+        "password": query.get("sentinel_password", [None])[0],
+    })
+    return [sentinel.master_for(name, db=int(db or 0), **user, **given), *sentinel.sentinels]
+
+
+def _parts(url: str) -> tuple[dict[str, Any], list[tuple[str, int]], str]:
+    """User name and password, hosts with ports, path: urlsplit knows one host only."""
+    split = urlsplit(url)
+    credentials, _, hosts = split.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    user = {"username": unquote(username), "password": unquote(password)}
+    nodes = []
+    for place in hosts.split(","):
+        host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdecimal() else (place, "", "")
+        nodes.append((host.strip("[]"), int(port or PORTS[split.scheme])))
+    return {name: value for name, value in user.items() if value}, nodes, split.path.strip("/")

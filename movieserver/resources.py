@@ -1,0 +1,58 @@
+"""Everything the server holds open, opened in one place and closed in reverse."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+
+from movieserver.counter import RequestCounter, open_counter
+from movieserver.database import Database, open_database
+from movieserver.dialects import dialect
+from movieserver.movie_api import MovieApi, open_movie_api
+from movieserver.page_cache import open_page_cache
+from movieserver.passwords import Passwords
+from movieserver.settings import Settings
+from movieserver.tokens import Tokens
+from movieserver.upstream import open_upstream
+
+
+@dataclass
+class Resources:
+    """What handlers work with."""
+
+    database: Database
+    counter: RequestCounter
+    movie_api: MovieApi
+    tokens: Tokens
+    passwords: Passwords
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open all of it from complete settings; nothing here waits for a server that is away."""
+    assert settings.database_url and settings.redis_url and settings.jwt_secret
+    async with AsyncExitStack() as stack:
+        database = open_database(settings.database_url, settings.database_pool_size)
+        yield Resources(
+            database=await stack.enter_async_context(database),
+            counter=await stack.enter_async_context(open_counter(settings.redis_url)),
+            movie_api=await _open_movies(settings, stack),
+            tokens=Tokens(
+                settings.jwt_secret.get_secret_value(),
+                settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
+            passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
+        )
+
+
+async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
+    assert settings.movie_api_url and settings.redis_url
+    password, token = settings.movie_api_password, settings.movie_api_token
+    speaking = dialect(
+        settings.movie_api_kind, settings.movie_api_url, settings.movie_api_username,
+        password.get_secret_value() if password else None, token.get_secret_value() if token else None,
+    )
+    upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
+    cache = await stack.enter_async_context(open_page_cache(settings.redis_url))
+    name = f"{settings.movie_api_kind} {settings.movie_api_url}"
+    return await stack.enter_async_context(
+        open_movie_api(upstream, speaking, cache, name, settings.movie_cache_seconds))

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""The command line: run.py [serve [--migrate] | migrate | rollback [--all] | check]"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from tornado.netutil import bind_sockets
+
+from movieserver import checks, logs, migrations, processes, server
+from movieserver.settings import Settings, SettingsError, load
+
+
+class CannotStart(Exception):
+    """What stops a command, in words for the operator."""
+
+
+def serve(given: Settings, options: argparse.Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    for free in _bind(given):
+        free.close()
+    with ExitStack() as stack:
+        settings, children = stack.enter_context(_complete(given))
+        if options.migrate or not given.database_url:
+            _migrate(settings)
+        workers: list[processes.Worker] = []
+        stack.callback(processes.stop, workers)
+        sockets = _bind(settings)
+        for listening in sockets:
+            stack.callback(listening.close)
+
+        def work(ready: Callable[[], None]) -> None:
+            server.run(settings, sockets, ready)
+
+        for number in range(settings.processes):
+            workers.append(processes.Worker(f"server process {number + 1}", work))
+        for worker in workers:
+            if not worker.wait_ready():
+                raise CannotStart(f"{worker.name} did not start; the log above says why")
+        print(_announcement(given, settings, sockets[0].getsockname()[1]), flush=True)
+        stack.callback(_ignore_signals)
+        processes.supervise([*children, *workers])
+
+
+def migrate(given: Settings, options: argparse.Namespace) -> None:
+    """Apply the migrations that the database lacks."""
+    with _complete(given) as (settings, _):
+        _migrate(settings)
+        print("the database is up to date")
+
+
+def rollback(given: Settings, options: argparse.Namespace) -> None:
+    """Undo the newest migration, or all of them: the data in their tables is lost."""
+    with _complete(given) as (settings, _):
+        assert settings.database_url
+        for name in migrations.rollback(settings.database_url, None if options.all else 1) or ["nothing"]:
+            print(f"rolled back {name}")
+
+
+def check(given: Settings, options: argparse.Namespace) -> None:
+    """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
+    with _complete(given) as (settings, _):
+        if not given.database_url:
+            _migrate(settings)
+        found = asyncio.run(checks.check(settings))
+    for name, trouble in found.items():
+        print(f"{name}: {trouble or 'ok'}")
+    if any(found.values()):
+        raise CannotStart("something above cannot be used")
+
+
+def _migrate(settings: Settings) -> None:
+    assert settings.database_url
+    for name in migrations.migrate(settings.database_url):
+        print(f"applied {name}", flush=True)
+
+
+@contextmanager
+def _complete(given: Settings) -> Iterator[tuple[Settings, list[processes.Child]]]:
+    """The settings with every address in them: what is missing is started here."""
+    if given.database_url and given.redis_url and given.movie_api_url:
+        yield given, []
+        return
+    from movieserver import embedded
+
+    try:
+        with embedded.running(given) as (settings, children):
+            yield settings, children
+    except embedded.EmbeddedError as error:
+        raise CannotStart(str(error)) from None
+
+
+def _bind(settings: Settings) -> list[socket.socket]:
+    try:
+        return bind_sockets(settings.port, settings.host)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
+        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {reason}; set HOST or PORT") from None
+
+
+def _announcement(given: Settings, settings: Settings, port: int) -> str:
+    folder = given.data_dir
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lines = [
+        f"movieserver listens on http://{host}:{port} ({settings.processes} process"
+        f"{'es' if settings.processes > 1 else ''})",
+        "  PostgreSQL  " + ("from DATABASE_URL" if given.database_url else f"embedded, in {folder / 'postgres'}"),
+        "  Redis       " + ("from REDIS_URL" if given.redis_url else f"embedded, in {folder / 'redis'}"),
+        "  movie list  " + ("from MOVIE_API_URL" if given.movie_api_url else f"demo, on {settings.movie_api_url}"),
+        "Ctrl-C stops it.",
+    ]
+    return "\n".join(lines)
+
+
+def _ignore_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.py", description="The movie collection server. Settings: .env.example.")
+    commands = parser.add_subparsers(dest="command")
+    parser.set_defaults(run=serve, migrate=False)
+    for command in (serve, migrate, rollback, check):
+        added = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
+        added.set_defaults(run=command)
+        if command is serve:
+            added.add_argument("--migrate", action="store_true", help="apply missing migrations first")
+        if command is rollback:
+            added.add_argument("--all", action="store_true", help="undo every migration")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run a command; the exit status is 0 where it did what it says, else 1."""
+    options = _arguments()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        settings = load()
+        logs.configure(settings.log_level)
+        options.run(settings, options)
+    except (CannotStart, SettingsError, migrations.MigrationError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+-- name: create
+-- A collection and its movies, in the order given. One row (collection_uuid), or none when the user is gone.
+WITH given AS (
+    SELECT *
+    FROM ROWS FROM (
+        json_to_recordset(%(movies)s) AS (uuid uuid, title text, description text, genres text)
+    ) WITH ORDINALITY AS movie (uuid, title, description, genres, position)
+), created AS (
+    INSERT INTO collections (user_id, title, description)
+    SELECT user_id, %(title)s, %(description)s FROM users WHERE user_id = %(user_id)s
+    RETURNING user_id, collection_uuid
+), filled AS (
+    INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)
+    SELECT created.user_id, created.collection_uuid, given.uuid, given.position,
+        given.title, given.description, given.genres
+    FROM created, given
+)
+SELECT collection_uuid::text FROM created;
+
+-- name: read
+-- One collection, movies in their order. One row (collection json), or none when it is not the user's.
+SELECT json_build_object(
+    'uuid', collection_uuid, 'title', title, 'description', description,
+    'created_at', created_at, 'updated_at', updated_at,
+    'movies', (
+        SELECT coalesce(json_agg(
+            json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
+            ORDER BY position), '[]')
+        FROM collection_movies
+        WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+    ))::text
+FROM collections
+WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s;
+
+-- name: list
+-- One page of the user's collections, newest first, with the total and the favourite genres. A page ends early
+-- behind the collection with which its texts come to %(bytes)s bytes.
+-- One row (collections json, favourite genres json, count, microseconds and uuid of the last one where more follow).
+WITH page AS MATERIALIZED (
+    SELECT * FROM collections
+    WHERE user_id = %(user_id)s AND (
+        %(after_uuid)s IS NULL
+        OR (created_at, collection_uuid)
+            < (timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', %(after_uuid)s::uuid))
+    ORDER BY created_at DESC, collection_uuid DESC
+    LIMIT %(limit)s + 1
+), filled AS (
+    SELECT page.*, held.*, sum(octet_length(page.description) + coalesce(octet_length(held.movies::text), 0))
+        OVER (ORDER BY created_at DESC, collection_uuid DESC ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS bytes
+    FROM page, LATERAL (
+        SELECT count(*) AS movie_count,
+            CASE WHEN %(movies)s THEN coalesce(json_agg(
+                json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
+                ORDER BY position), '[]') END AS movies
+        FROM collection_movies
+        WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
+    ) AS held
+    ORDER BY created_at DESC, collection_uuid DESC
+    LIMIT %(limit)s
+), shown AS (
+    SELECT * FROM filled WHERE bytes IS NULL OR bytes < %(bytes)s
+), last AS (
+    SELECT created_at, collection_uuid FROM shown
+    WHERE (SELECT count(*) FROM page) > (SELECT count(*) FROM shown)
+    ORDER BY created_at, collection_uuid LIMIT 1
+), spelling AS (
+    SELECT lower(name) AS genre, name, count(*) AS times
+    FROM collection_movies,
+        LATERAL string_to_table(genres, ',') AS part,
+        LATERAL btrim(part, E' \t\n\u000b\f\r\u001c\u001d\u001e\u001f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004'
+            '\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000') AS name
+    WHERE user_id = %(user_id)s AND name <> ''
+    GROUP BY name
+), favourite AS (
+    SELECT genre, sum(times) AS times, (array_agg(name ORDER BY times DESC, name COLLATE "C"))[1] AS name
+    FROM spelling
+    GROUP BY genre
+    ORDER BY times DESC, genre COLLATE "C"
+    LIMIT 3
+)
+SELECT
+    (
+        SELECT coalesce(json_agg(
+            CASE WHEN movies IS NULL THEN json_build_object(
+                'uuid', collection_uuid, 'title', title, 'description', description,
+                'created_at', created_at, 'updated_at', updated_at, 'movie_count', movie_count)
+            ELSE json_build_object(
+                'uuid', collection_uuid, 'title', title, 'description', description,
+                'created_at', created_at, 'updated_at', updated_at, 'movie_count', movie_count, 'movies', movies)
+            END ORDER BY created_at DESC, collection_uuid DESC), '[]')::text
+        FROM shown
+    ),
+    (SELECT to_json(coalesce(string_agg(name, ',' ORDER BY times DESC, genre COLLATE "C"), ''))::text FROM favourite),
+    (SELECT count(*) FROM collections WHERE user_id = %(user_id)s),
+    (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
+    (SELECT collection_uuid::text FROM last);
+
+-- name: update
+-- Change what is not null and keep the rest; movies, where given, are the whole new list. The row is locked first, so
+-- that of two lists that meet one wins whole. One row (collection_uuid), or none when it is not the user's.
+SELECT FROM collections WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s FOR UPDATE;
+WITH argument AS MATERIALIZED (
+    SELECT %(movies)s::json AS movies
+), given AS MATERIALIZED (
+    SELECT movie.*
+    FROM argument, ROWS FROM (
+        json_to_recordset(argument.movies) AS (uuid uuid, title text, description text, genres text)
+    ) WITH ORDINALITY AS movie (uuid, title, description, genres, position)
+), changed AS (
+    UPDATE collections
+    SET title = coalesce(%(title)s, title), description = coalesce(%(description)s, description),
+        updated_at = clock_timestamp()
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+    RETURNING user_id, collection_uuid
+), removed AS (
+    DELETE FROM collection_movies
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+        AND (SELECT movies IS NOT NULL FROM argument)
+        -- NOT IN is hashed, however few movies the planner believes in; no uuid is null
+        AND movie_uuid NOT IN (SELECT uuid FROM given)
+), filled AS (
+    INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)
+    SELECT changed.user_id, changed.collection_uuid, given.uuid, given.position,
+        given.title, given.description, given.genres
+    FROM changed, given
+    ON CONFLICT (user_id, collection_uuid, movie_uuid) DO UPDATE
+    SET position = excluded.position, title = excluded.title,
+        description = excluded.description, genres = excluded.genres
+)
+SELECT collection_uuid::text FROM changed;
+
+-- name: delete
+-- A collection and its movies. One row (collection_uuid), or none when it is not the user's.
+DELETE FROM collections
+WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+RETURNING collection_uuid::text;

@@ -1,0 +1,1 @@
+"""The tests: HTTP against the real server, real PostgreSQL, real Redis."""

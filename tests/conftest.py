@@ -1,0 +1,198 @@
+"""Fixtures: PostgreSQL and Redis once a run, the server over them once a test."""
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.platform.asyncio import AsyncIOLoop
+
+import movieserver
+from movieserver import migrations, upstream
+from movieserver.app import MovieServer, make_app
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources, open_resources
+from movieserver.server import Server
+from movieserver.settings import Settings
+from tests.client import Api
+from tests.factories import registration
+from tests.third_party import PASSWORD, USERNAME, ThirdParty
+
+SECRET = "a signing key for tests, of sixty-four bytes and more, as HS512 would like it"
+SignUp = Callable[[], Awaitable[Api]]
+
+for variable in Settings.model_fields:
+    os.environ.pop(variable.upper(), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        coroutine = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
+        if coroutine and not item.get_closest_marker("gen_test"):
+            item.add_marker(pytest.mark.gen_test)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder with a path short enough for Unix sockets, open to the user that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="ms-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started(program: type[Postgres] | type[Redis], *arguments: str, **options: str) -> Iterator[Any]:
+    """An embedded server of its own."""
+    with temporary_folder() as folder, open(folder / "lock", "w", encoding="ascii") as lock:
+        sockets = folder / "run"
+        sockets.mkdir()
+        running = program(folder / "data", sockets, lock.fileno(), *arguments, **options)
+        running.launch()
+        try:
+            running.wait_ready()
+            yield running
+        finally:
+            running.ending = signal.SIGQUIT if program is Postgres else signal.SIGKILL  # nobody needs its data
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL, migrated."""
+    with started(Postgres, fsync="off") as running:
+        migrations.migrate(running.url)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """Redis for tests that leave it running."""
+    with started(Redis) as running:
+        yield running
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """Redis for a test that stops it."""
+    with started(Redis) as running:
+        yield running
+
+
+@pytest.fixture
+def io_loop() -> Iterator[AsyncIOLoop]:
+    """An event loop like the server's own; nothing of the server's may be left on it in the end."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    io_loop = AsyncIOLoop(asyncio_loop=loop, make_current=False)
+    yield io_loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    left = [task for task in asyncio.all_tasks(loop) if _ours(task)]
+    io_loop.close(all_fds=False)
+    asyncio.set_event_loop(None)
+    assert not left
+
+
+def _ours(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and Path(code.co_filename).is_relative_to(Path(movieserver.__file__).parent)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries of the third party follow each other at once."""
+    monkeypatch.setattr(upstream, "PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def third_party(io_loop: AsyncIOLoop) -> Iterator[ThirdParty]:
+    """The stand-in for the third party."""
+    party = ThirdParty()
+    yield party
+    io_loop.run_sync(party.close)
+
+
+@pytest.fixture
+def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+    """Settings of a server in production, but for a cheap password hash. Tests override this fixture."""
+    return make_settings(postgres.url, redis.url, third_party.url)
+
+
+def make_settings(database_url: str, redis_url: str, movie_api_url: str, **given: Any) -> Settings:
+    """Settings from addresses."""
+    return Settings(**{
+        "_env_file": None, "database_url": database_url, "redis_url": redis_url, "movie_api_url": movie_api_url,
+        "movie_api_username": USERNAME, "movie_api_password": PASSWORD, "jwt_secret": SECRET, "bcrypt_rounds": 4,
+        "movie_cache_seconds": 0,
+    } | given)
+
+
+@pytest.fixture
+def resources(io_loop: AsyncIOLoop, settings: Settings) -> Iterator[Resources]:
+    """What the server holds open."""
+    stack = AsyncExitStack()
+    yield io_loop.run_sync(lambda: stack.enter_async_context(open_resources(settings)))
+    io_loop.run_sync(stack.aclose)
+
+
+@pytest.fixture
+def app(settings: Settings, resources: Resources) -> MovieServer:
+    """The application."""
+    return make_app(settings, resources)
+
+
+@pytest.fixture
+def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> Iterator[HTTPServer]:
+    """The server, on a free port."""
+    server = Server(app)
+    server.add_socket(_unused_port[0])
+    yield server
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)
+
+
+@pytest.fixture
+def http_client(http_server: HTTPServer) -> Iterator[AsyncHTTPClient]:
+    """A client with places for the requests of a test that asks many things at once."""
+    client = AsyncHTTPClient(force_instance=True, max_clients=100)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def api(http_client: AsyncHTTPClient, base_url: str) -> Api:
+    """The API, without a token."""
+    return Api(http_client, base_url)
+
+
+@pytest.fixture
+def sign_up(api: Api) -> SignUp:
+    """Register somebody and give the API as they see it."""
+
+    async def register() -> Api:
+        answer = await api.post("/register/", registration())
+        assert answer.status == 201
+        return api.signed(answer.json["access_token"])
+
+    return register
+
+
+@pytest.fixture
+def alice(io_loop: AsyncIOLoop, sign_up: SignUp) -> Api:
+    """The API as a registered user sees it."""
+    signed: Api = io_loop.run_sync(sign_up)
+    return signed

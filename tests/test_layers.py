@@ -1,0 +1,163 @@
+"""The house: imports point down, each outside library has its one place, SQL stands in sql/ alone."""
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from movieserver import database
+from movieserver.app import ROUTES
+from movieserver.handlers import accounts, collections, movies, operations, request_count
+from movieserver.handlers.base import Handler, OpenHandler
+
+TOP = Path(__file__).parents[1]
+PACKAGE = TOP / "movieserver"
+FLOORS = [
+    {"movieserver", "errors", "settings", "logs"},
+    {"bodies", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {"counter", "dialects", "page_cache"},
+    {"movie_api"},
+    {"data", "resources"},
+    {"handlers"},
+    {"app", "checks", "processes"},
+    {"server", "embedded"},
+]
+# one file a library; the embedded servers are a program of their own
+LIBRARIES = {
+    "aiopg": {"database.py"},
+    "psycopg2": {"database.py", "migrations.py", "settings.py"},
+    "yoyo": {"migrations.py"},
+    "redis": {"redis_client.py"},
+    "jwt": {"tokens.py"},
+    "bcrypt": {"passwords.py"},
+    "pydantic": {"bodies.py", "settings.py", "dialects.py", "embedded/__init__.py"},
+    "pydantic_core": {"bodies.py"},
+    "pydantic_settings": {"settings.py"},
+    "pycurl": {"upstream.py"},
+    "certifi": {"upstream.py"},
+    "stamina": {"upstream.py"},
+    "structlog": {"logs.py"},
+    "uvloop": {"server.py"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module == "movieserver":
+                yield from (f"movieserver.{alias.name}" for alias in node.names)
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(PACKAGE)).replace("\\", "/")
+
+
+def floor(part: str) -> int:
+    return next(number for number, parts in enumerate(FLOORS) if part in parts)
+
+
+def part_of(file: Path) -> str:
+    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "movieserver" if first == "__init__" else first
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_point_down(file: Path) -> None:
+    own = part_of(file)
+    for name in imports(file):
+        if name.startswith("movieserver."):
+            other = name.split(".")[1]
+            assert other == own or floor(other) < floor(own), f"{name_of(file)} imports {name}"
+
+
+def test_each_library_has_its_place() -> None:
+    found: dict[str, set[str]] = {}
+    for file in FILES:
+        for name in imports(file):
+            found.setdefault(name.partition(".")[0], set()).add(name_of(file))
+    outside = {
+        name: files for name, files in found.items()
+        if name not in sys.stdlib_module_names and name not in ("movieserver", "tornado")
+    }
+    assert outside == LIBRARIES
+
+
+def test_sql_stands_in_sql_alone() -> None:
+    for file in FILES:
+        if part_of(file) == "embedded":
+            continue  # makes its database with a statement
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words = node.value.split()
+                statement = len(words) > 1 and words[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE")
+                assert not statement or "pg_advisory_lock" in words[1], f"{name_of(file)}: {node.value}"
+
+
+def test_every_statement_is_asked_for_by_the_function_of_its_name() -> None:
+    asked = set()
+    for file in sorted((PACKAGE / "data").glob("*.py")):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.AsyncFunctionDef):
+                names = {
+                    node.value for node in ast.walk(function)
+                    if isinstance(node, ast.Constant) and str(node.value).startswith(f"{file.stem}.")
+                }
+                assert names == {f"{file.stem}.{function.name}"}
+                asked |= names
+    assert asked == set(database.load_statements())
+
+
+def test_statements_of_users_name_their_owner() -> None:
+    for name, statement in database.load_statements().items():
+        if name not in ("users.find", "operations.migrations"):
+            assert "user_id = %(user_id)s" in statement or "VALUES (%(user_id)s" in statement, name
+
+
+def test_a_resource_has_one_name_on_every_floor() -> None:
+    for name in ("collections",):
+        for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
+                      TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
+            assert place.exists()
+
+
+def test_every_route_is_protected_but_those_that_are_open() -> None:
+    opened = {
+        "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
+        "/healthz/", "/readyz/",
+    }
+    for route in ROUTES:
+        handler = route.handler_class
+        assert issubclass(handler, Handler)
+        assert issubclass(handler, OpenHandler) == (dict(route.kwargs or {})["route"] in opened)
+    modules = (accounts, movies, collections, request_count, operations)
+    assert ROUTES == [route for module in modules for route in module.routes]
+
+
+def test_no_function_is_long() -> None:
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert (node.end_lineno or 0) - node.lineno < 25, f"{name_of(file)}: {node.name}"
+
+
+def test_every_public_function_states_its_contract() -> None:
+    for file in FILES:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), name_of(file)
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name[0] != "_":
+                assert ast.get_docstring(node), f"{name_of(file)}: {node.name}"
+
+
+def test_the_server_does_not_import_what_is_embedded() -> None:
+    program = "import sys, run; print([m for m in sys.modules if 'embedded' in m or 'pgserver' in m or 'redis_w' in m])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

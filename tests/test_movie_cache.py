@@ -1,0 +1,290 @@
+"""The cache of movie pages, and the breaker: what callers see while the third party comes and goes."""
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from movieserver import upstream
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.errors import UpstreamFault
+from movieserver.movie_api import MovieApi
+from movieserver.page_cache import PageCache
+from movieserver.resources import Resources, open_resources
+from movieserver.settings import Settings
+from tests.client import Answer, Api
+from tests.conftest import make_settings
+from tests.test_movies import MOVIE, listing
+from tests.third_party import ThirdParty, ThirdPartyHandler, hang, page
+
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture
+def settings(postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> Settings:
+    """Pages are fresh for a minute."""
+    return make_settings(postgres.url, own_redis.url, third_party.url, movie_cache_seconds=60)
+
+
+@pytest.fixture
+def movies(resources: Resources) -> MovieApi:
+    return resources.movie_api
+
+
+def assert_page(answer: Answer) -> None:
+    assert answer.status == 200
+    assert answer.json["data"] == [MOVIE]
+
+
+def grow_old(movies: MovieApi, seconds: float) -> None:
+    """Let every page that is kept be older from now on."""
+    get = movies._cache.get
+
+    async def older(key: str) -> Any:
+        kept = await get(key)
+        return kept and kept._replace(age=kept.age + seconds)
+
+    movies._cache.get = older  # type: ignore[method-assign]
+
+
+async def slowly(handler: ThirdPartyHandler) -> None:
+    await asyncio.sleep(0.2)
+    await page(listing())(handler)
+
+
+async def test_a_fresh_page_is_not_asked_for_again(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing())
+    for _ in range(3):
+        answer = await alice.get("/movies/")
+        assert_page(answer)
+        assert answer.headers["Cache-Control"] == "private, max-age=60"
+        assert 0 <= int(answer.headers["Age"]) < 60
+    assert len(third_party.calls) == 1
+    assert_page(await alice.get("/movies/?page=2"))
+    assert len(third_party.calls) == 2
+
+
+async def test_a_hundred_callers_of_a_cold_page_make_one_call(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = slowly
+    for answer in await asyncio.gather(*[alice.get("/movies/") for _ in range(100)]):
+        assert_page(answer)
+    assert len(third_party.calls) == 1
+
+
+async def test_a_burst_does_not_switch_the_cache_off(movies: MovieApi, third_party: ThirdParty) -> None:
+    third_party.behaviour = slowly
+    listed = await asyncio.gather(*[movies.page(1) for _ in range(500)])
+    assert {entry.page.data[0].uuid for entry in listed} == {MOVIE["uuid"]}
+    await asyncio.gather(*[movies.page(1) for _ in range(500)])
+    assert not movies._cache.away
+    assert len(third_party.calls) == 1
+
+
+async def test_redis_that_was_away_for_a_moment_leaves_no_lock(
+    alice: Api, third_party: ThirdParty, movies: MovieApi
+) -> None:
+    third_party.behaviour = slowly
+    asking = asyncio.ensure_future(alice.get("/movies/"))
+    while not third_party.calls:
+        await asyncio.sleep(0.01)
+    movies._cache._away_until = time.monotonic() + 0.5
+    assert_page(await asking)
+    assert await movies._cache._redis.keys("movieserver:fetching:*") == []
+
+
+async def test_a_page_that_is_gone_is_served_no_longer(
+    alice: Api, third_party: ThirdParty, movies: MovieApi
+) -> None:
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/?page=9"))
+    grow_old(movies, 100)
+    third_party.behaviour = page(b"", status=404)
+    while (await alice.get("/movies/?page=9")).status == 200:
+        await asyncio.sleep(0.01)
+    assert (await alice.get("/movies/?page=9")).status == 404
+
+
+async def test_a_text_of_another_version_is_missing(
+    alice: Api, third_party: ThirdParty, movies: MovieApi
+) -> None:
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/"))
+    for key in await movies._cache._redis.keys("movieserver:page:*"):
+        await movies._cache._redis.set(key, '{"version": 2}', ex=1000)
+    assert_page(await alice.get("/movies/"))
+    assert len(third_party.calls) == 2
+
+
+async def test_callers_of_several_processes_make_one_call(settings: Settings, third_party: ThirdParty) -> None:
+    third_party.behaviour = slowly
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        listed = await asyncio.gather(*[each.movie_api.page(1) for _ in range(50) for each in (first, second)])
+    assert {entry.page.data[0].uuid for entry in listed} == {MOVIE["uuid"]}
+    assert len(third_party.calls) == 1
+
+
+async def test_when_one_process_fails_the_other_tries(settings: Settings, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(b"nonsense")
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        both = await asyncio.gather(*[each.movie_api.page(1) for each in (first, second)], return_exceptions=True)
+    assert [type(error) for error in both] == [UpstreamFault] * 2
+    assert len(third_party.calls) == 2
+
+
+async def test_a_stale_page_is_served_at_once_and_refreshed_behind(
+    alice: Api, third_party: ThirdParty, movies: MovieApi
+) -> None:
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/"))
+    grow_old(movies, 1000)
+    released = asyncio.Event()
+
+    async def newer(handler: ThirdPartyHandler) -> None:
+        await released.wait()
+        await page(listing(count=7))(handler)
+
+    third_party.behaviour = newer
+    for _ in range(5):
+        answer = await alice.get("/movies/")
+        assert_page(answer)
+        assert int(answer.headers["Age"]) >= 1000 > 60
+    while len(third_party.calls) < 2:
+        await asyncio.sleep(0.01)
+    released.set()
+    while (await alice.get("/movies/")).json["count"] != 7:
+        await asyncio.sleep(0.01)
+    assert third_party.calls[:2] == [{"page": "1"}] * 2
+
+
+@pytest.mark.parametrize("away", [hang, page(b"", status=500), page(b"nonsense"), page(b"", status=401)])
+async def test_a_stale_page_is_served_while_the_third_party_is_away(
+    alice: Api, third_party: ThirdParty, movies: MovieApi, away: Any
+) -> None:
+    movies.upstream.seconds = 0.3
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/"))
+    grow_old(movies, 5000)
+    third_party.behaviour = away
+    for _ in range(10):
+        answer = await alice.get("/movies/")
+        assert_page(answer)
+        assert int(answer.headers["Age"]) >= 5000
+
+
+async def test_errors_are_not_kept(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(b"nonsense")
+    assert (await alice.get("/movies/")).status == 502
+    third_party.behaviour = page(b"", status=404)
+    assert (await alice.get("/movies/?page=9")).status == 404
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/"))
+    assert_page(await alice.get("/movies/?page=9"))
+
+
+async def test_without_redis_pages_are_not_kept_but_served(
+    alice: Api, third_party: ThirdParty, own_redis: Redis
+) -> None:
+    third_party.behaviour = page(listing())
+    own_redis.stop()
+    for _ in range(3):
+        assert_page(await alice.get("/movies/"))
+    assert len(third_party.calls) == 3
+    third_party.behaviour = slowly
+    for answer in await asyncio.gather(*[alice.get("/movies/") for _ in range(30)]):
+        assert_page(answer)
+    assert len(third_party.calls) == 4
+    own_redis.launch()
+    own_redis.wait_ready()
+
+
+async def test_a_page_is_kept_for_a_day(own_redis: Redis, resources: Resources) -> None:
+    cache: PageCache = resources.movie_api._cache
+    await cache.put("key", "text é")
+    kept = await cache.get("key")
+    assert kept and kept.text == "text é" and 0 <= kept.age < 5
+    assert 86000 < await cache._redis.ttl("movieserver:page:{key}") <= 86400
+    assert await cache.get("other") is None
+
+
+async def broken(alice: Api, third_party: ThirdParty, movies: MovieApi) -> None:
+    """Let the third party fail until the breaker opens."""
+    movies.upstream.seconds = 0.3
+    third_party.behaviour = page(b"", status=500)
+    for number in range(upstream.BREAKING_FAILURES):
+        assert (await alice.get(f"/movies/?page={number + 1}")).status in (503, 504)
+    third_party.calls.clear()
+
+
+async def test_the_breaker_stops_calls_and_one_probe_closes_it(
+    alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "OPEN_SECONDS", 0.6)
+    await broken(alice, third_party, movies)
+    for answer in await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 30)]):
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert third_party.calls == []
+    for path in ("/collection/", "/request-count/", "/readyz"):
+        assert (await alice.get(path)).status == 200
+    released = asyncio.Event()
+
+    async def probed(handler: ThirdPartyHandler) -> None:
+        await released.wait()
+        await page(listing())(handler)
+
+    third_party.behaviour = probed
+    movies.upstream.seconds = 5
+    asking = asyncio.ensure_future(alice.get("/movies/"))
+    while not third_party.calls:
+        if asking.done():
+            assert asking.result().status == 503
+            asking = asyncio.ensure_future(alice.get("/movies/"))
+        await asyncio.sleep(0.01)
+    assert {answer.status for answer in await asyncio.gather(
+        *[alice.get(f"/movies/?page={number}") for number in range(2, 9)])} == {503}
+    assert len(third_party.calls) == 1
+    released.set()
+    assert_page(await asking)
+    assert_page(await alice.get("/movies/?page=3"))
+
+
+async def test_a_probe_that_fails_opens_it_again(
+    alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "OPEN_SECONDS", 0.2)
+    await broken(alice, third_party, movies)
+    while not third_party.calls:
+        assert (await alice.get("/movies/")).status in (503, 504)
+        await asyncio.sleep(0.01)
+    third_party.calls.clear()
+    assert (await alice.get("/movies/")).status == 503
+    assert third_party.calls == []
+
+
+async def test_an_open_breaker_answers_from_the_cache(
+    alice: Api, third_party: ThirdParty, movies: MovieApi
+) -> None:
+    third_party.behaviour = page(listing())
+    assert_page(await alice.get("/movies/?page=40"))
+    grow_old(movies, 100)
+    await broken(alice, third_party, movies)
+    assert_page(await alice.get("/movies/?page=40"))
+    assert (await alice.get("/movies/?page=41")).status == 503
+    assert third_party.calls == []
+
+
+async def test_callers_who_wait_are_bounded(
+    alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MOST_WAITING", 5)
+    movies.upstream.seconds = 1
+    third_party.behaviour = hang
+    began = time.monotonic()
+    answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 41)])
+    assert sorted({answer.status for answer in answers}) == [503, 504]
+    assert sum(answer.status == 504 for answer in answers) <= 5
+    assert time.monotonic() - began < 5

@@ -1,0 +1,285 @@
+"""The movie list: a page of the third party's, or an error that is ours."""
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from movieserver import upstream
+from movieserver.resources import Resources
+from tests.client import Answer, Api
+from tests.third_party import (
+    PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, break_off, hang, in_turn, page, raw
+)
+
+MOVIE = {
+    "title": "Queerama", "description": "50 years …", "genres": "Documentary,Drama",
+    "uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d",
+}
+
+
+def listing(number: int = 1, key: str = "results", **given: Any) -> dict[str, Any]:
+    """A page as the third party says it."""
+    host = "https://third-party.example/api/v1/list/"
+    return {
+        "count": 45466, "next": f"{host}?page={number + 1}",
+        "previous": f"{host}?page={number - 1}" if number > 1 else None, key: [MOVIE], **given,
+    }
+
+
+def assert_keeps_its_secrets(answer: Answer, party: ThirdParty) -> None:
+    said = answer.body.decode() + str(answer.headers)
+    for secret in (*SECRETS, urlsplit(party.url).netloc, "third-party.example", "theirs"):
+        assert secret not in said
+
+
+async def test_a_page(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing(3))
+    answer = await alice.get("/movies/?page=3")
+    assert answer.status == 200
+    assert answer.json == {
+        "count": 45466, "next": f"{alice.base_url}/movies/?page=4", "previous": f"{alice.base_url}/movies/?page=2",
+        "data": [MOVIE],
+    }
+    assert third_party.calls == [{"page": "3"}]
+    assert_keeps_its_secrets(answer, third_party)
+
+
+async def test_the_first_page_is_the_default(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing())
+    answer = await alice.get("/movies/")
+    assert answer.json["previous"] is None
+    assert third_party.calls == [{"page": "1"}]
+
+
+async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing(9, next=None))
+    answer = await alice.get("/movies/?page=9")
+    assert answer.json["next"] is None
+    assert parse_qs(urlsplit(answer.json["previous"]).query) == {"page": ["8"]}
+
+
+async def test_some_deployments_say_data(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing(key="data"))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
+
+
+async def test_an_empty_page_that_it_sent(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
+    answer = await alice.get("/movies/")
+    assert answer.status == 200
+    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+
+
+@pytest.mark.parametrize("given, genres", [
+    ("", ""), (None, ""), ("Drama", "Drama"), (["Drama", "Comedy"], "Drama,Comedy"), ("absent", ""),
+])
+async def test_genres_are_text(alice: Api, third_party: ThirdParty, given: Any, genres: str) -> None:
+    movie = {**MOVIE, "genres": given} if given != "absent" else {k: v for k, v in MOVIE.items() if k != "genres"}
+    third_party.behaviour = page(listing(results=[movie]))
+    assert (await alice.get("/movies/")).json["data"] == [{**MOVIE, "genres": genres}]
+
+
+async def test_basic_authentication(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing())
+    await alice.get("/movies/")
+    assert third_party.authorization == "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+
+
+async def test_connections_are_kept(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing())
+    for _ in range(10):
+        assert (await alice.get("/movies/")).status == 200
+    assert len(third_party.connections) == 1
+
+
+@pytest.mark.parametrize("query", [
+    "page=0", "page=-1", "page=abc", "page=1_000", "page=%EF%BC%91%EF%BC%92", "page=1&page=2", "page=1&page=1", "page=",
+    "page=1.0", "page=%2B1", "page=+1", "page=1%20", "page=0x1", "page=1%00", "page=%ff", "page=1e3", "page=00",
+])
+async def test_page_is_a_whole_number_from_1(alice: Api, third_party: ThirdParty, query: str) -> None:
+    answer = await alice.get(f"/movies/?{query}")
+    assert answer.status == 400
+    assert "page" in answer.json["detail"]
+    assert third_party.calls == []
+
+
+@pytest.mark.parametrize("number", ["4548", "9" * 18, "9" * 100, "9" * 5000])
+async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) -> None:
+    third_party.behaviour = page({"detail": "theirs: Invalid page."}, status=404)
+    answer = await alice.get(f"/movies/?page={number}")
+    assert answer.status == 404
+    assert len(third_party.calls) == 1
+    assert_keeps_its_secrets(answer, third_party)
+
+
+NONSENSE: dict[str, Behaviour] = {
+    "HTML": page(b"<html>theirs</html>"),
+    "nothing": page(b""),
+    "a list": page([MOVIE]),
+    "no results": page({"count": 1, "next": None, "previous": None}),
+    "its own failure": page({"is_success": False, "error": {"message": "theirs"}}),
+    "results of another type": page(listing(results="theirs")),
+    "a movie without a title": page(listing(results=[{"uuid": MOVIE["uuid"]}])),
+    "a movie that is none": page(listing(results=[None])),
+    "a count that is none": page(listing(count="many")),
+    "cut JSON": page(b'{"count": 1, "results": ['),
+    "a lone surrogate": page(b'{"count": 1, "results": [{"uuid": "x", "title": "\\ud800"}]}'),
+    "too much": page(b" " * (upstream.ANSWER_BYTES + 1)),
+    "refused credentials": page({"detail": "theirs"}, status=401, WWW_Authenticate="Basic"),
+    "forbidden": page({"detail": "theirs"}, status=403),
+    "a redirect": page(b"", status=302, Location="http://third-party.example/"),
+    "no such list": page({"detail": "theirs"}, status=404),
+    "no content": page(b"", status=204),
+    "no header": raw(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n"),
+    "no HTTP": raw(b"220 theirs ESMTP\r\n\r\n"),
+    "a teapot": page({"detail": "theirs"}, status=418),
+}
+
+
+@pytest.mark.parametrize("case", NONSENSE)
+async def test_nonsense_is_502_and_not_asked_again(alice: Api, third_party: ThirdParty, case: str) -> None:
+    third_party.behaviour = NONSENSE[case]
+    answer = await alice.get("/movies/")
+    assert answer.status == 502
+    assert "WWW-Authenticate" not in answer.headers
+    assert len(third_party.calls) == 1
+    assert_keeps_its_secrets(answer, third_party)
+
+
+async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
+    alice: Api, third_party: ThirdParty, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third_party.behaviour = page({"detail": "theirs"}, status=401)
+    for _ in range(5):
+        assert (await alice.get("/movies/")).status == 502
+    said = capsys.readouterr().out
+    assert said.count("MOVIE_API_USERNAME") == 1
+    assert PASSWORD not in said
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_what_may_pass_is_asked_again(alice: Api, third_party: ThirdParty, status: int) -> None:
+    failure = page({"detail": "theirs"}, status=status)
+    third_party.behaviour = in_turn(failure, failure, page(listing()))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
+    assert len(third_party.calls) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_broken_connection_is_asked_again(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = in_turn(break_off, page(listing()))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_tries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page({"detail": "theirs"}, status=500)
+    answer = await alice.get("/movies/")
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert len(third_party.calls) == upstream.TRIES
+    assert_keeps_its_secrets(answer, third_party)
+
+
+async def test_its_wish_for_a_pause_is_kept_and_passed_on(
+    alice: Api, third_party: ThirdParty, resources: Resources
+) -> None:
+    third_party.behaviour = in_turn(page(b"", status=503, Retry_After="1"), page(listing()))
+    began = time.monotonic()
+    assert (await alice.get("/movies/")).status == 200
+    assert time.monotonic() - began >= 1
+    resources.movie_api.upstream.seconds = 0.5
+    third_party.behaviour = page(b"", status=429, Retry_After="30")
+    answer = await alice.get("/movies/")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "30"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
+    await third_party.close()
+    answer = await alice.get("/movies/")
+    assert answer.status == 503
+    assert_keeps_its_secrets(answer, third_party)
+
+
+async def test_a_third_party_that_hangs(
+    alice: Api, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "TRY_SECONDS", 0.3)
+    third_party.behaviour = in_turn(hang, page(listing()))
+    assert (await alice.get("/movies/")).status == 200
+    third_party.behaviour = hang
+    answer = await alice.get("/movies/")
+    assert answer.status == 504
+    assert_keeps_its_secrets(answer, third_party)
+
+
+async def test_all_tries_together_have_a_limit(
+    alice: Api, third_party: ThirdParty, resources: Resources
+) -> None:
+    resources.movie_api.upstream.seconds = 0.3
+    third_party.behaviour = hang
+    assert (await alice.get("/movies/")).status == 504
+    assert len(third_party.calls) == 1
+
+
+async def test_calls_that_are_given_up_are_not_made_later(
+    alice: Api, third_party: ThirdParty, resources: Resources
+) -> None:
+    resources.movie_api.upstream.seconds = 0.3
+    third_party.behaviour = hang
+    answers = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
+    assert {answer.status for answer in answers} == {504}
+    assert upstream.CONNECTIONS <= len(third_party.calls) < 60
+    third_party.behaviour = page(listing())
+    third_party.calls.clear()
+    resources.movie_api.upstream.breaker = upstream.Breaker()
+    assert (await alice.get("/movies/")).status == 200
+    assert len(third_party.calls) == 1
+
+
+async def test_a_header_that_is_none_is_passed_over(alice: Api, third_party: ThirdParty) -> None:
+    body = json.dumps(listing()).encode()
+
+    third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\nfo o: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
+
+
+async def test_a_pause_may_be_said_as_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
+    resources.movie_api.upstream.seconds = 0.5
+    third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
+        datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
+    answer = await alice.get("/movies/")
+    assert answer.status == 503
+    assert 90 < int(answer.headers["Retry-After"]) <= 100
+    assert len(third_party.calls) == 1
+
+
+async def test_a_pause_of_nothing_is_none(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(b"", status=503, Retry_After="0")
+    began = time.monotonic()
+    assert (await alice.get("/movies/")).status == 503
+    assert time.monotonic() - began >= upstream.PAUSE_SECONDS
+
+
+async def test_a_hanging_third_party_holds_nobody_else(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = hang
+    waiting = [asyncio.ensure_future(alice.http.fetch(
+        f"{alice.base_url}/movies/", headers={"Authorization": f"Bearer {alice.token}"}, raise_error=False,
+    )) for _ in range(3)]
+    while len(third_party.calls) < 3:
+        await asyncio.sleep(0.01)
+    assert (await alice.get("/collection/")).status == 200
+    assert not any(call.done() for call in waiting)
+    for call in waiting:
+        call.cancel()

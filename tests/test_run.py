@@ -1,0 +1,449 @@
+"""run.py as an operator meets it: started, stopped, killed, misconfigured; and the README's walk."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from tests.conftest import SECRET, temporary_folder
+from tests.factories import registration
+
+TOP = Path(__file__).parents[1]
+LISTENS = re.compile(r"listens on http://localhost:(\d+) ")
+
+
+class Server:
+    """A running `run.py serve`; `call` gives a status and the JSON read."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.said = ""
+        assert process.stdout
+        for line in process.stdout:
+            self.said += line
+            if "Ctrl-C" in line:
+                break
+        found = LISTENS.search(self.said)
+        assert found, self.said + log.read_text(encoding="utf-8")
+        self.url = f"http://localhost:{found[1]}"
+
+    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def count(self) -> int:
+        status, answer = self.call("GET", "/request-count/")
+        assert status == 200
+        requests: int = answer["requests"]
+        return requests
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal and give its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def children(self) -> list[int]:
+        """The processes that it started itself and that run."""
+        pid = self.process.pid
+        tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        return [child for child in map(int, tasks.split()) if not gone(child)]
+
+    def family(self) -> list[int]:
+        """The process and all that it started."""
+        found = [self.process.pid]
+        for pid in found:
+            try:
+                tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+            except FileNotFoundError:
+                continue
+            found += map(int, tasks.split())
+        return found
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Server]:
+    """A server with its data in `folder`, on a free port."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.parent / "server.log"
+    environment = {"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", **settings}
+    with open(log, "a", encoding="utf-8") as errors, subprocess.Popen(
+        [sys.executable, str(TOP / "run.py")], cwd=folder.parent, env=environment,
+        stdout=subprocess.PIPE, stderr=errors, text=True,
+    ) as process:
+        try:
+            yield Server(process, log)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`run.py` to its end."""
+    return subprocess.run(
+        [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
+        env={"PATH": os.environ["PATH"], **settings}, check=False,
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.fixture
+def empty() -> Iterator[Path]:
+    """A DATA_DIR that is not there yet."""
+    with temporary_folder() as parent:
+        yield parent / "data"
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A DATA_DIR for tests that do not mind what others left in it: a second start takes less time."""
+    with temporary_folder() as parent:
+        yield parent / "data"
+
+
+def sign_up(server: Server, body: dict[str, Any]) -> str:
+    status, answer = server.call("POST", "/register/", body)
+    assert status == 201
+    token: str = answer["access_token"]
+    return token
+
+
+def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
+    folder, pair = empty, registration()
+    with serving(folder) as server:
+        assert "embedded" in server.said and "demo" in server.said
+        assert server.call("GET", "/readyz")[0] == 200
+        token = sign_up(server, pair)
+        assert server.call("POST", "/collection/", {"title": "kept"}, token)[0] == 201
+        assert server.call("GET", "/movies/", token=token)[1]["count"] >= 60
+        count = server.count()
+        family = server.family()
+        assert len(family) > 4
+        assert server.stop(signal.SIGINT) == 0
+        until(lambda: all(map(gone, family)))
+    with serving(folder) as server:
+        assert "applied" not in server.said
+        assert server.call("GET", "/collection/", token=token)[1]["data"]["collections"][0]["title"] == "kept"
+        assert server.call("POST", "/login/", pair)[0] == 200
+        assert server.count() == count + 3
+        family = server.family()
+        server.process.kill()
+        server.process.wait()
+    with serving(folder) as server:
+        until(lambda: all(map(gone, family)))
+        assert server.call("GET", "/collection/", token=token)[1]["count"] == 1
+        assert server.count() == count + 5
+        assert server.stop() == 0
+        until(lambda: (folder / "lock").stat().st_size > 0)
+
+
+def test_whatever_dies_is_started_again(folder: Path) -> None:
+    with serving(folder) as server:
+        token = sign_up(server, registration())
+        for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
+            assert server.call("GET", path, token=token)[0] == 200
+        for pid in server.children():
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: pid not in server.children() and len(server.children()) == 4)
+            for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
+                until(lambda: answers(server, path, token))
+        assert server.stop() == 0
+
+
+def answers(server: Server, path: str, token: str) -> bool:
+    try:
+        return server.call("GET", path, token=token)[0] == 200
+    except OSError:
+        return False
+
+
+def connected(server: Server, request: bytes) -> socket.socket:
+    """A connection on which a request, or a part of one, was sent."""
+    client = socket.socket()
+    client.settimeout(20)
+    try:
+        client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        client.sendall(request)
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def read(client: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of the answer, until the server closes the connection."""
+    said = b""
+    while part := client.recv(65536):
+        said += part
+    client.close()
+    head, _, body = said.partition(b"\r\n\r\n")
+    return head, body
+
+
+def test_answers_under_way_are_finished(folder: Path) -> None:
+    with serving(folder) as server:
+        token = sign_up(server, registration())
+        sign = f"Host: x\r\nAuthorization: Bearer {token}\r\n".encode()
+        large = [{"uuid": str(uuid.uuid4()), "title": "t", "description": "d" * 900} for _ in range(5000)]
+        for _ in range(3):
+            assert server.call("POST", "/collection/", {"title": "large", "movies": large}, token)[0] == 201
+        body = json.dumps({"title": "half"}).encode()
+        half = connected(server, b"POST /collection/ HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (
+            sign, len(body), body[:5]))
+        idle = connected(server, b"")
+        slow = connected(server, b"GET /collection/ HTTP/1.1\r\n%sConnection: close\r\n\r\n" % sign)
+        assert slow.recv(15, socket.MSG_PEEK) == b"HTTP/1.1 200 OK"
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: refused(server))
+        half.sendall(body[5:])
+        head, answer = read(half)
+        assert head.startswith(b"HTTP/1.1 201 ") and b"Connection: close" in head
+        assert json.loads(answer)["collection_uuid"]
+        head, answer = read(slow)
+        assert len(json.loads(answer)["data"]["collections"]) == 3
+        assert idle.recv(1) == b""
+        idle.close()
+        assert server.process.wait(20) == 0
+
+
+def refused(server: Server) -> bool:
+    try:
+        connected(server, b"").close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_folder_that_only_its_owner_may_enter(empty: Path) -> None:
+    empty.parent.chmod(0o700)
+    with serving(empty) as server:
+        assert server.call("GET", "/readyz")[0] == 200
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("settings, word", [
+    ({"DATA_DIR": "/proc/none"}, "cannot be written to"),
+    ({"DATA_DIR": "/proc"}, "DATA_DIR /proc "),
+    ({"HOST": "no.such.host.invalid"}, "set HOST or PORT"),
+    ({"HOST": "x" * 70}, "set HOST or PORT"),
+])
+def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str, str], word: str) -> None:
+    done = command(cwd=folder.parent, **{"PORT": "0", "DATA_DIR": str(folder), **settings})
+    assert done.returncode == 1
+    assert done.stderr.startswith("run.py: ") and word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
+    folder = empty
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    done = command(cwd=folder.parent, PORT="0", DATA_DIR=str(folder))
+    assert (done.returncode, list(folder.iterdir())) == (1, [])
+    assert "belongs to the user with the number 12345" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("migrate",), ("rollback",), ("serve", "--migrate"), ("check",)])
+def test_a_database_that_is_away_is_said_in_words(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = command(
+        *arguments, cwd=folder.parent, DATABASE_URL="postgresql://u:hidden-word@127.0.0.1:1/d", JWT_SECRET=SECRET,
+        REDIS_URL="redis://:hidden-word@127.0.0.1:1", MOVIE_API_URL="http://127.0.0.1:1/", PORT="0",
+    )
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "refused" in said
+    assert "Traceback" not in said and "never retrieved" not in said and "hidden-word" not in said
+
+
+def test_tracebacks_in_the_log_show_no_values() -> None:
+    program = """
+from movieserver import logs
+def log_in(password):
+    raise RuntimeError("unexpected")
+logs.configure("INFO")
+try:
+    log_in("-".join(["hidden", "word"]))
+except RuntimeError:
+    logs.log.exception("failed")
+    logs.logging.getLogger("library").exception("failed too")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stderr.count("log_in") == 2
+    assert "hidden-word" not in done.stderr
+
+
+def test_the_catalogue_by_itself(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "1"], cwd=TOP, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "MOVIE_API_USERNAME": "u", "MOVIE_API_PASSWORD": "p"},
+    )
+    with process:
+        assert process.stdout and process.stderr
+        url = process.stdout.readline().split()[-1]
+        request = urllib.request.Request(url, headers={"Authorization": "Basic dTpw"})
+        with pytest.raises(urllib.error.HTTPError, match="500") as caught:
+            urllib.request.urlopen(request, timeout=5)
+        caught.value.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert "Traceback" not in process.stderr.read().partition("GET /movies/")[0]
+
+
+def test_two_side_by_side_and_two_on_one_folder(folder: Path) -> None:
+    with serving(folder) as first, serving(folder.parent / "other") as second:
+        pair = registration()
+        sign_up(first, pair)
+        assert first.call("POST", "/login/", pair)[0] == 200
+        assert second.call("POST", "/login/", pair)[0] == 401
+        third = command(cwd=folder.parent, DATA_DIR=str(folder), PORT="0")
+        assert third.returncode == 1
+        assert f"in use by process {first.process.pid}" in third.stderr
+        fourth = command(cwd=folder.parent, DATA_DIR=str(folder.parent / "fourth"), PORT=first.url.rpartition(":")[2])
+        assert fourth.returncode == 1
+        assert "set HOST or PORT" in fourth.stderr
+        assert first.stop() == 0
+        assert second.call("GET", "/readyz")[0] == 200
+
+
+def test_a_folder_with_a_long_name(empty: Path) -> None:
+    with serving(empty / ("long " * 12) / ("name-é" * 8)) as server:
+        sign_up(server, registration())
+        assert server.stop() == 0
+
+
+@contextmanager
+def database(postgres: Postgres, name: str) -> Iterator[str]:
+    """An empty database."""
+    connection = psycopg2.connect(postgres.url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        yield postgres.url.replace("/movieserver?", f"/{name}?")
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    connection.close()
+
+
+def test_several_processes_are_one_server(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
+    folder = empty
+    with database(postgres, "several") as url:
+        outside = {
+            "DATABASE_URL": url, "REDIS_URL": own_redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
+            "JWT_SECRET": SECRET,
+        }
+        assert command("migrate", cwd=folder.parent, **outside).returncode == 0
+        with serving(folder, PROCESSES="2", **outside) as server:
+            assert "embedded" not in server.said and "2 processes" in server.said
+            assert not folder.exists()
+            token = sign_up(server, registration())
+            before = server.count()
+            with ThreadPoolExecutor(20) as threads:
+                answers = list(threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(600)))
+            assert set(answers) == {200}
+            assert server.count() == before + 601
+            workers = server.family()[1:]
+            assert len(workers) == 2
+            os.kill(workers[0], signal.SIGKILL)
+            until(lambda: len(server.family()) == 3 and workers[0] not in server.family())
+            assert server.call("POST", "/request-count/reset/")[0] == 200
+            assert [server.count() for _ in range(10)] == list(range(1, 11))
+            assert server.stop() == 0
+
+
+def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> None:
+    outside = {"REDIS_URL": own_redis.url, "JWT_SECRET": SECRET}
+    here = folder.parent
+    with database(postgres, "commands") as url, serving(folder) as catalogue:
+        address = re.search(r"demo, on (\S+)", catalogue.said)
+        assert address
+        outside |= {"DATABASE_URL": url, "MOVIE_API_URL": address[1]}
+        done = command("check", cwd=here, **outside)
+        assert done.returncode == 1
+        assert "PostgreSQL: The database is not migrated" in done.stdout
+        assert "Redis: ok" in done.stdout
+        assert "movie API: it refuses MOVIE_API_USERNAME and MOVIE_API_PASSWORD" in done.stdout
+        done = command("migrate", cwd=here, **outside)
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "applied 0001_users")
+        assert "PostgreSQL: ok" in command("check", cwd=here, **outside).stdout
+        done = command("rollback", cwd=here, **outside)
+        assert (done.returncode, done.stdout) == (0, "rolled back 0003_collections\n")
+        done = command("check", cwd=here, **outside)
+        assert "PostgreSQL: lacks the migrations 0003_collections" in done.stdout
+        assert command("rollback", "--all", cwd=here, **outside).stdout.count("rolled back") == 2
+        own_redis.stop()
+        done = command("check", cwd=here, **{**outside, "DATABASE_URL": "postgresql://127.0.0.1:1/none"})
+        assert done.returncode == 1
+        assert "refused" in done.stdout.partition("Redis")[0]
+        assert "Redis: ok" not in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+        assert catalogue.stop() == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("migrate",), ("check",)])
+def test_bad_settings_stop_every_command(empty: Path, arguments: tuple[str, ...]) -> None:
+    done = command(*arguments, cwd=empty.parent, PORT="x", JWT_SECRET="short")
+    assert done.returncode == 1
+    assert "PORT: " in done.stderr and "JWT_SECRET: " in done.stderr
+    assert "Traceback" not in done.stderr and "short\n" not in done.stderr
+    assert not empty.exists()
+
+
+def test_the_walk_of_the_readme(empty: Path) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    with serving(empty) as server:
+        script = "\n".join(blocks).replace("http://localhost:8000", server.url)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", 'curl() { command curl --fail-with-body "$@"; echo; }\n' + script],
+            capture_output=True, text=True, check=False, timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = [json.loads(line) for line in done.stdout.splitlines() if line]
+        assert [sorted(answer)[0] for answer in said] == [
+            "access_token", "count", "count", "created_at", "collection_uuid", "created_at", "message", "requests",
+            "message", "message",
+        ]
+        assert said[2]["data"]["favourite_genres"] == "Drama,Fantasy,Horror"
+        assert said[4]["message"] == "Collection updated successfully"
+        assert said[7] == {"requests": 11}
+        assert server.stop() == 0

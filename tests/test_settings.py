@@ -1,0 +1,122 @@
+"""Settings: what is bad is named, all of it at once; no secret has a default or is shown."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from movieserver.settings import Settings, SettingsError, load
+
+TOP = Path(__file__).parents[1]
+COMPLETE = {
+    "DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "MOVIE_API_URL": "https://h/list",
+    "JWT_SECRET": "s" * 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without a .env file."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults() -> None:
+    settings = load()
+    assert (settings.host, settings.port, settings.processes) == ("localhost", 8000, 1)
+    assert settings.bcrypt_rounds == 12
+    assert not any((settings.database_url, settings.redis_url, settings.movie_api_url))
+
+
+def test_no_secret_has_a_default() -> None:
+    settings = load()
+    secrets = (settings.jwt_secret, settings.counter_reset_token, settings.movie_api_password)
+    assert secrets == (None, None, None)
+
+
+def test_a_env_file_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PORT=8100\nPROCESSES=3\nHOST=\nSOMETHING_ELSE=x\n", encoding="utf-8")
+    monkeypatch.setenv("PORT", "8200")
+    settings = load()
+    assert (settings.port, settings.processes, settings.host) == (8200, 3, "localhost")
+
+
+BAD = {
+    "PORT": "eighty", "PROCESSES": "0", "DATABASE_URL": "mysql://u:hidden-word@h/d", "DATABASE_POOL_SIZE": "-1",
+    "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
+    "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
+    "COUNTER_RESET_TOKEN": "hidden-word é",
+}
+
+
+def test_one_message_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in BAD.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    message = str(caught.value)
+    assert re.findall(r"^  ([A-Z_]+): ", message, re.MULTILINE) == sorted(BAD, key=message.index)
+    assert set(re.findall(r"^  ([A-Z_]+): ", message, re.MULTILINE)) == set(BAD)
+    assert "hidden-word" not in message
+
+
+@pytest.mark.parametrize("name, value", [
+    ("DATABASE_URL", "postgresql://h/d?hidden=1"), ("DATABASE_URL", "postgresql://h:port/d"), ("DATABASE_URL", "h"),
+    ("REDIS_URL", "redis://h:port"), ("MOVIE_API_URL", "http://h:port/"), ("MOVIE_API_URL", "http://"),
+])
+def test_addresses_that_cannot_be(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load()
+
+
+def test_tmdb_needs_an_address_and_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOVIE_API_KIND", "tmdb")
+    for name in ("MOVIE_API_URL", "MOVIE_API_TOKEN"):
+        with pytest.raises(SettingsError, match="MOVIE_API_TOKEN: is required with MOVIE_API_KIND=tmdb"):
+            load()
+        monkeypatch.setenv(name, "https://h/3")
+    assert load().movie_api_kind == "tmdb"
+
+
+def test_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@a:1,b:2/d?target_session_attrs=read-write")
+    assert load().database_url
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_bad_variable_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, BAD[name])
+    with pytest.raises(SettingsError, match=name):
+        load()
+
+
+def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    assert load().jwt_secret
+    monkeypatch.delenv("JWT_SECRET")
+    with pytest.raises(SettingsError, match="JWT_SECRET: is required"):
+        load()
+    monkeypatch.delenv("REDIS_URL")
+    assert load().jwt_secret is None
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JWT_SECRET", "COUNTER_RESET_TOKEN", "MOVIE_API_PASSWORD"):
+        monkeypatch.setenv(name, "hidden-word" * 3)
+    assert "hidden-word" not in repr(load())
+
+
+@pytest.mark.parametrize("document", [".env.example", "README.md"])
+def test_every_setting_is_listed(document: str) -> None:
+    text = (TOP / document).read_text(encoding="utf-8")
+    pattern = r"^([A-Z_]+)=" if document == ".env.example" else r"^\| `([A-Z_]+)` \|"
+    assert set(re.findall(pattern, text, re.MULTILINE)) == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_example_is_a_good_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text((TOP / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
+    assert load() == Settings(_env_file=None)

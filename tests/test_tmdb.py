@@ -1,0 +1,152 @@
+"""The second dialect: The Movie Database's API, version 3, as its reference documents it."""
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources
+from movieserver.settings import Settings
+from tests.client import Api
+from tests.conftest import make_settings
+from tests.third_party import ThirdParty, ThirdPartyHandler, hang, page
+
+TOKEN = "tmdb-read-access-token"
+GENRES = {"genres": [{"id": 18, "name": "Drama"}, {"id": 878, "name": "Science Fiction"}, {"id": 27, "name": "Horror"}]}
+MOVIES = [
+    {
+        "adult": False, "backdrop_path": "/x.jpg", "genre_ids": [18, 878, 4711], "id": 593, "original_language": "ru",
+        "original_title": "Солярис", "overview": "A psychologist is sent to a station.", "popularity": 20.1,
+        "poster_path": None, "release_date": "1972-03-20", "title": "Solaris", "video": False, "vote_average": 7.8,
+        "vote_count": 1500,
+    },
+    {"genre_ids": [], "id": 2, "overview": None, "title": "Ariel"},
+]
+
+
+def tmdb(found: dict[str, Any], seen: list[str]) -> Any:
+    """A third party that answers as TMDB documents it."""
+
+    async def behave(handler: ThirdPartyHandler) -> None:
+        seen.append(handler.request.uri or "")
+        if handler.request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return await page({"success": False, "status_code": 7, "status_message": "Invalid API key"}, 401)(handler)
+        path = handler.request.path
+        number = int(handler.get_query_argument("page", "1"))
+        if path.endswith("/genre/movie/list"):
+            return await page(GENRES)(handler)
+        assert path.endswith(("/discover/movie", "/search/movie"))
+        await page({"page": number, "results": MOVIES, "total_pages": 40000, "total_results": 800000, **found})(handler)
+
+    return behave
+
+
+@pytest.fixture
+def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+    return make_settings(
+        postgres.url, redis.url, third_party.url, movie_api_kind="tmdb", movie_api_token=TOKEN,
+        movie_api_username=None, movie_api_password=None)
+
+
+@pytest.fixture
+def seen(third_party: ThirdParty) -> list[str]:
+    seen: list[str] = []
+    third_party.behaviour = tmdb({}, seen)
+    return seen
+
+
+async def test_a_page(alice: Api, seen: list[str]) -> None:
+    answer = await alice.get("/movies/?page=2")
+    assert answer.status == 200
+    assert answer.json == {
+        "count": 800000, "next": f"{alice.base_url}/movies/?page=3", "previous": f"{alice.base_url}/movies/?page=1",
+        "data": [
+            {"title": "Solaris", "description": "A psychologist is sent to a station.",
+             "genres": "Drama,Science Fiction", "uuid": str(uuid.uuid5(
+                 uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/593"))},
+            {"title": "Ariel", "description": "", "genres": "", "uuid": str(uuid.uuid5(
+                uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/2"))},
+        ],
+    }
+    assert sorted(uri.rpartition("/list")[2] for uri in seen) == ["", "/discover/movie?page=2"]
+
+
+async def test_what_it_lists_can_be_collected(alice: Api, seen: list[str]) -> None:
+    movies = (await alice.get("/movies/")).json["data"]
+    answer = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
+    assert (await alice.get(answer.headers["Location"])).json["movies"] == movies
+
+
+async def test_genre_names_are_kept(alice: Api, seen: list[str]) -> None:
+    for _ in range(3):
+        await alice.get("/movies/")
+    assert sum("genre" in uri for uri in seen) == 1
+
+
+async def test_a_search(alice: Api, seen: list[str]) -> None:
+    answer = await alice.get("/movies/?query=solaris%20%26%20co&page=2")
+    assert any(uri.endswith("/search/movie?query=solaris+%26+co&page=2") for uri in seen)
+    assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
+    assert (await alice.get(answer.json["previous"])).status == 200
+    asked = len(seen)
+    assert (await alice.get("/movies/?query=%20")).status == 400
+    assert len(seen) == asked
+
+
+async def test_one_that_hangs_from_the_start_opens_the_breaker_in_one_round(
+    alice: Api, third_party: ThirdParty, resources: Resources
+) -> None:
+    resources.movie_api.upstream.seconds = 0.4
+    third_party.behaviour = hang
+    answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 60)])
+    assert {answer.status for answer in answers} <= {503, 504}
+    third_party.calls.clear()
+    assert (await alice.get("/movies/?page=60")).status == 503
+    assert third_party.calls == []
+
+
+async def test_pages_go_to_500(alice: Api, seen: list[str]) -> None:
+    answer = await alice.get("/movies/?page=500")
+    assert (answer.status, answer.json["next"]) == (200, None)
+    asked = len(seen)
+    for number in ("501", "9" * 30):
+        assert (await alice.get(f"/movies/?page={number}")).status == 404
+    assert len(seen) == asked
+
+
+async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = tmdb({"results": [], "total_pages": 3, "total_results": 50}, [])
+    assert (await alice.get("/movies/?page=4")).status == 404
+    third_party.behaviour = tmdb({"results": [], "total_pages": 0, "total_results": 0}, [])
+    answer = await alice.get("/movies/?query=nothing%20at%20all")
+    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+
+
+@pytest.mark.parametrize("found", [
+    {"results": None}, {"results": [{"id": "x"}]}, {"total_pages": "many"}, {"page": 7}, {"total_results": True},
+])
+async def test_nonsense(alice: Api, third_party: ThirdParty, found: dict[str, Any]) -> None:
+    third_party.behaviour = tmdb(found, [])
+    assert (await alice.get("/movies/")).status == 502
+
+
+async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page({"success": False, "status_message": "theirs"}, status=401)
+    answer = await alice.get("/movies/")
+    assert answer.status == 502
+    assert b"theirs" not in answer.body and TOKEN.encode() not in answer.body
+
+
+class TestThePlainDialect:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url)
+
+    async def test_cannot_be_searched(self, alice: Api, third_party: ThirdParty) -> None:
+        answer = await alice.get("/movies/?query=solaris")
+        assert answer.status == 400
+        assert third_party.calls == []
