@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from pydantic import SecretStr
 from tornado.netutil import bind_sockets
 
-from movieserver import checks, logs, migrations, processes, server
+from movieserver import logs, migrations, processes
 from movieserver.settings import Settings, SettingsError, load
+
+BACKLOG = 1024  # connections that wait to be accepted
 
 
 class CannotStart(Exception):
@@ -29,22 +34,21 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
         if options.migrate or not given.database_url:
             _migrate(settings)
         workers: list[processes.Worker] = []
-        stack.callback(processes.stop, workers)
+        supervisor = processes.Supervisor(children, workers)
+        stack.callback(lambda: processes.stop([*workers, *supervisor.leaving]))
         sockets = _bind(settings)
         for listening in sockets:
             stack.callback(listening.close)
-
-        def work(ready: Callable[[], None]) -> None:
-            server.run(settings, sockets, ready)
-
         for number in range(settings.processes):
-            workers.append(processes.Worker(f"server process {number + 1}", work))
+            workers.append(processes.Worker(
+                f"server process {number + 1}", "movieserver", sockets, _completions(given, settings)))
         for worker in workers:
             if not worker.wait_ready():
                 raise CannotStart(f"{worker.name} did not start; the log above says why")
-        print(_announcement(given, settings, sockets[0].getsockname()[1]), flush=True)
         stack.callback(_ignore_signals)
-        processes.supervise([*children, *workers])
+        _restart_on_hangup(supervisor)
+        print(_announcement(given, settings, sockets[0].getsockname()[1]), flush=True)
+        supervisor.watch()
 
 
 def migrate(given: Settings, options: argparse.Namespace) -> None:
@@ -65,6 +69,8 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 def check(given: Settings, options: argparse.Namespace) -> None:
     """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
     with _complete(given) as (settings, _):
+        from movieserver import checks
+
         if not given.database_url:
             _migrate(settings)
         found = asyncio.run(checks.check(settings))
@@ -97,7 +103,7 @@ def _complete(given: Settings) -> Iterator[tuple[Settings, list[processes.Child]
 
 def _bind(settings: Settings) -> list[socket.socket]:
     try:
-        return bind_sockets(settings.port, settings.host)
+        return bind_sockets(settings.port, settings.host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {reason}; set HOST or PORT") from None
@@ -117,9 +123,30 @@ def _announcement(given: Settings, settings: Settings, port: int) -> str:
     return "\n".join(lines)
 
 
+def _completions(given: Settings, settings: Settings) -> dict[str, str]:
+    """What was completed, as variables for the workers, which read everything else themselves."""
+    found = {name: getattr(settings, name) for name in Settings.model_fields
+             if getattr(settings, name) != getattr(given, name)}
+    return {name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in found.items()}
+
+
+def _restart_on_hangup(supervisor: processes.Supervisor) -> None:
+    """SIGHUP is a rolling restart; but the end of the terminal that this was started on is the end."""
+    attached = os.isatty(sys.stderr.fileno()) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+
+    def hang_up(number: int, frame: Any) -> None:
+        if attached and not os.isatty(sys.stderr.fileno()):
+            raise KeyboardInterrupt
+        supervisor.ask_restart()
+
+    signal.signal(signal.SIGHUP, hang_up)
+
+
 def _ignore_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import cached_property
 from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
 from movieserver.bodies import BYTES
+from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
+from movieserver.errors import ApiError, BodyTooLarge
 from movieserver.handlers import accounts, collections, movies, operations, request_count
-from movieserver.handlers.base import UnknownPathHandler
+from movieserver.handlers.base import UnknownPathHandler, bearer_token
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
@@ -18,33 +21,42 @@ ROUTES = accounts.routes + movies.routes + collections.routes + request_count.ro
 
 
 class MovieServer(Application):
-    """The application, with what is under way; its setting `draining` says that it is about to stop."""
+    """The application, with the requests under way; its setting `draining` says that it is about to stop."""
 
     def __init__(self, *routes: Any, **settings: Any) -> None:
         super().__init__(*routes, **settings)
-        self.under_way: set[HTTPServerRequest] = set()
+        self.under_way: dict[HTTPServerRequest, BoundedBody] = {}
+        self.bodies = Bodies()
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
         # No form is spoken here. Tornado would parse one before prepare() and refuse a broken one by itself.
         request._parse_body = lambda: None  # type: ignore[method-assign]
         if not request.path.startswith("/"):  # the absolute form of RFC 9112 section 3.2.2
             request.path = "/" + request.path.partition("://")[2].partition("/")[2]
-        self.under_way.add(request)
-        return _BoundedBody(super().find_handler(request, **kwargs), request, self)
+        body = self.under_way[request] = BoundedBody(super().find_handler(request, **kwargs), request, self)
+        return body
 
     def log_request(self, handler: RequestHandler) -> None:
-        self.under_way.discard(handler.request)
+        self.end(handler.request)
         super().log_request(handler)
 
+    def end(self, request: HTTPServerRequest) -> None:
+        """A request is answered, or its caller is gone."""
+        if body := self.under_way.pop(request, None):
+            body.release()
 
-class _BoundedBody(HTTPMessageDelegate):
-    """Passes a message on, but no more than BYTES of its body; the handler is told of a larger one."""
+
+class BoundedBody(HTTPMessageDelegate):
+    """Passes a message on, but no more of its body than there may be and there is room for; the handler is told why."""
 
     def __init__(self, inner: HTTPMessageDelegate, request: HTTPServerRequest, app: MovieServer) -> None:
+        self.complete = False
         self._inner = inner
         self._request = request
         self._app = app
         self._received = 0
+        self._held = 0
+        self._refusal: ApiError | None = None
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -53,15 +65,41 @@ class _BoundedBody(HTTPMessageDelegate):
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._received += len(chunk)
-        return self._inner.data_received(chunk) if self._received <= BYTES else None
+        if self._received > LARGE_BYTES and not self._refusal:
+            self._hold(len(chunk))
+        return None if self._refusal else self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        self._request.body_too_large = self._received > BYTES  # type: ignore[attr-defined]
+        self.complete = True
+        self._request.refusal = self._refusal  # type: ignore[attr-defined]
         self._inner.finish()
 
     def on_connection_close(self) -> None:
-        self._app.under_way.discard(self._request)
+        self._app.end(self._request)
         self._inner.on_connection_close()
+
+    def release(self) -> None:
+        """Give back the room that the body took."""
+        if self._held:
+            self._app.bodies.give(self._owner, self._held)
+            self._held = 0
+
+    def _hold(self, size: int) -> None:
+        try:
+            if self._received > BYTES:
+                raise BodyTooLarge(BYTES)
+            self._app.bodies.take(self._owner, size)
+            self._held += size
+        except (BodyTooLarge, Overloaded) as refusal:
+            self._refusal = refusal
+
+    @cached_property
+    def _owner(self) -> str | None:
+        resources: Resources = self._app.settings["resources"]
+        try:
+            return resources.tokens.user_id(bearer_token(self._request))
+        except ApiError:
+            return None
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
@@ -73,6 +111,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         default_handler_args={"route": "unknown"},
         log_function=_log_request,
         draining=False,
+        answers=Answers(),
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

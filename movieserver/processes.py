@@ -1,22 +1,30 @@
-"""Several processes on one port: forked from one parent, replaced when they die, stopped in order."""
+"""Several processes on one port: started by one parent, replaced when they die, stopped in order.
+
+Each is a Python of its own that inherits the listening sockets: nothing is lost between one that goes and one that
+comes, and one that comes has the code and the settings that are on the disk at that moment.
+"""
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import select
 import signal
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from movieserver.logs import log
 
+TOP = Path(__file__).parents[1]
 START_SECONDS = 30.0
 STOP_SECONDS = 9.0
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 
 
@@ -33,60 +41,81 @@ class Child(Protocol):
 
 
 class Worker:
-    """A forked process that runs `work(ready)`; it gets SIGTERM when its parent dies."""
+    """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies."""
 
-    def __init__(self, name: str, work: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, name: str, module: str, sockets: Sequence[socket.socket], environment: Mapping[str, str],
+    ) -> None:
         self.name = name
-        self._work = work
+        self._module = module
+        self._sockets = sockets
+        self._environment = environment
         self.start()
 
     def start(self) -> None:
-        """Fork; also to replace one that died."""
+        """Start it; also in place of one that died."""
         self._reading, writing = os.pipe()
-        parent = os.getpid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the child is out of its parent's hands
-        self.pid = os.fork()
-        if not self.pid:
-            self._child(parent, writing)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        inherited = [listening.fileno() for listening in self._sockets]
+        command = [sys.executable, "-P", "-m", self._module, "--parent", str(os.getpid()), "--ready", str(writing)]
+        for number in inherited:
+            command += ["--socket", str(number)]
+        paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.DEVNULL, pass_fds=[writing, *inherited], process_group=0,
+        )
         os.close(writing)
 
+    def replacement(self) -> Worker:
+        """Another one like it, beside it."""
+        return Worker(self.name, self._module, self._sockets, self._environment)
+
     def wait_ready(self) -> bool:
-        """Whether the work said that it is ready, within START_SECONDS."""
+        """Whether it said that it is ready, within START_SECONDS."""
         readable, _, _ = select.select([self._reading], [], [], START_SECONDS)
         return bool(readable) and os.read(self._reading, 1) == b"!"
 
     def alive(self) -> bool:
         """Whether it runs; a dead one is reaped."""
-        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
+        if self._process.poll() is None:
+            return True
+        if self._reading >= 0:
             os.close(self._reading)
-            self.pid = 0
-        return self.pid != 0
+            self._reading = -1
+        return False
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         """Send a signal, where it runs."""
-        if self.alive():
-            os.kill(self.pid, signal_number)
-
-    def _child(self, parent: int, writing: int) -> NoReturn:
-        status = 1
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() == parent:
-                self._work(lambda: _say_ready(writing))
-            status = 0
-        except BaseException:
-            log.exception("process failed", process=self.name)
-        finally:
-            os._exit(status)
+        self._process.send_signal(signal_number)
 
 
-def _say_ready(writing: int) -> None:
-    os.write(writing, b"!")
+class Inheritance(NamedTuple):
+    """What a worker got from its parent: listening sockets, and how to say that it is ready."""
+
+    sockets: list[socket.socket]
+    say_ready: Callable[[], None]
+
+
+def inherit() -> Inheritance:
+    """Read the command line that Worker writes; from here on the end of the parent is the end of this process."""
+    parser = argparse.ArgumentParser(description="A process that run.py starts.")
+    for name in ("--parent", "--ready"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--socket", type=int, action="append", required=True)
+    given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != given.parent:
+        sys.exit("the process that started this one is gone")
+    os.set_inheritable(given.ready, False)
+
+    def say_ready() -> None:
+        os.write(given.ready, b"!")
+        os.close(given.ready)
+
+    return Inheritance([socket.socket(fileno=number) for number in given.socket], say_ready)
 
 
 def stop(workers: Sequence[Worker]) -> None:
@@ -100,13 +129,58 @@ def stop(workers: Sequence[Worker]) -> None:
         worker.stop(signal.SIGKILL)
 
 
-def supervise(children: Sequence[Child]) -> NoReturn:
-    """Replace whatever dies, for ever; SIGTERM and SIGINT end it as KeyboardInterrupt."""
-    started: dict[str, float] = {}
-    while True:
-        for child in children:
-            if not child.alive() and time.monotonic() - started.get(child.name, 0) > PAUSE_SECONDS:
-                log.error("process died and is started again", process=child.name)
-                started[child.name] = time.monotonic()
-                child.start()
-        time.sleep(POLL_SECONDS)
+class Supervisor:
+    """Watches over children and workers: replaces what dies, and all workers, one after the other, when asked to."""
+
+    def __init__(self, children: Sequence[Child], workers: list[Worker]) -> None:
+        self._children = children
+        self.workers = workers
+        self.leaving: list[Worker] = []
+        self._started: dict[str, float] = {}
+        self._killing: dict[Worker, float] = {}
+        self._restart_wanted = False
+
+    def ask_restart(self) -> None:
+        """Replace all workers soon; for signal handlers."""
+        self._restart_wanted = True
+
+    def watch(self) -> None:
+        """Watch for ever; SIGTERM and SIGINT end it as KeyboardInterrupt."""
+        while True:
+            for child in [*self._children, *self.workers]:
+                if not child.alive():
+                    self._revive(child)
+            self._reap()
+            if self._restart_wanted:
+                self._restart_wanted = False
+                self._restart()
+            time.sleep(POLL_SECONDS)
+
+    def _revive(self, child: Child) -> None:
+        if time.monotonic() - self._started.get(child.name, 0) > PAUSE_SECONDS:
+            log.error("process died and is started again", process=child.name)
+            self._started[child.name] = time.monotonic()
+            child.start()
+
+    def _restart(self) -> None:
+        """New before old: no moment without a worker, and none is given up for one that does not start."""
+        log.warning("rolling restart began")
+        for place, old in enumerate(self.workers):
+            fresh = old.replacement()
+            self.leaving.append(fresh)
+            if not fresh.wait_ready():
+                fresh.stop(signal.SIGKILL)
+                log.error("rolling restart given up: the old processes go on", process=fresh.name)
+                return
+            self.leaving[-1], self.workers[place] = old, fresh
+            old.stop()
+            self._killing[old] = time.monotonic() + STOP_SECONDS
+        log.warning("rolling restart ended")
+
+    def _reap(self) -> None:
+        for worker in [worker for worker in self.leaving if not worker.alive()]:
+            self.leaving.remove(worker)
+            self._killing.pop(worker, None)
+        for worker, deadline in self._killing.items():
+            if time.monotonic() > deadline:
+                worker.stop(signal.SIGKILL)

@@ -23,8 +23,8 @@ from movieserver import migrations, upstream
 from movieserver.app import MovieServer, make_app
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.http_server import Server
 from movieserver.resources import Resources, open_resources
-from movieserver.server import Server
 from movieserver.settings import Settings
 from tests.client import Api
 from tests.factories import registration
@@ -53,6 +53,20 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty() -> Iterator[Path]:
+    """A DATA_DIR that is not there yet."""
+    with temporary_folder() as parent:
+        yield parent / "data"
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A DATA_DIR for tests that do not mind what others left in it: a second start takes less time."""
+    with temporary_folder() as parent:
+        yield parent / "data"
 
 
 @contextmanager

@@ -18,13 +18,15 @@ TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 FLOORS = [
     {"movieserver", "errors", "settings", "logs"},
-    {"bodies", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {"bodies", "budgets", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
     {"counter", "dialects", "page_cache"},
     {"movie_api"},
     {"data", "resources"},
     {"handlers"},
     {"app", "checks", "processes"},
-    {"server", "embedded"},
+    {"http_server", "embedded"},
+    {"server"},
+    {"__main__"},
 ]
 # one file a library; the embedded servers are a program of their own
 LIBRARIES = {

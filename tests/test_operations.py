@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from movieserver import migrations, server
+from movieserver import http_server as module
+from movieserver import migrations
 from movieserver.app import MovieServer
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
-from movieserver.server import Server
+from movieserver.http_server import Server
 from movieserver.settings import Settings
 from tests.client import Api
 from tests.conftest import make_settings, started
@@ -41,7 +42,7 @@ async def test_not_ready_while_draining(api: Api, app: MovieServer) -> None:
 async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
     writer.write(b"POST /login/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert (await api.get("/healthz")).status == 200

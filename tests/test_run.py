@@ -23,7 +23,7 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from tests.conftest import SECRET, temporary_folder
+from tests.conftest import SECRET
 from tests.factories import registration
 
 TOP = Path(__file__).parents[1]
@@ -125,20 +125,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-@pytest.fixture
-def empty() -> Iterator[Path]:
-    """A DATA_DIR that is not there yet."""
-    with temporary_folder() as parent:
-        yield parent / "data"
-
-
-@pytest.fixture(scope="session")
-def folder() -> Iterator[Path]:
-    """A DATA_DIR for tests that do not mind what others left in it: a second start takes less time."""
-    with temporary_folder() as parent:
-        yield parent / "data"
 
 
 def sign_up(server: Server, body: dict[str, Any]) -> str:

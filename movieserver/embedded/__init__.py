@@ -82,8 +82,8 @@ def _catalogue(settings: Settings) -> Iterator[tuple[Worker, dict[str, object]]]
     password = settings.movie_api_password or SecretStr(secrets.token_urlsafe())
     listening, url = catalogue.listen()
     with closing(listening):
-        worker = Worker("demo catalogue", lambda ready: catalogue.serve(
-            listening, username, password.get_secret_value(), ready))
+        worker = Worker("demo catalogue", "movieserver.embedded.demo", [listening], {
+            "MOVIE_API_USERNAME": username, "MOVIE_API_PASSWORD": password.get_secret_value()})
         try:
             yield worker, {"movie_api_url": url, "movie_api_username": username, "movie_api_password": password}
         finally:

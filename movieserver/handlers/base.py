@@ -8,12 +8,14 @@ import uuid
 from functools import cached_property
 from typing import Any, ClassVar
 
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
-from movieserver.bodies import BYTES, Body, parse
+from movieserver.bodies import Body, parse
+from movieserver.budgets import LARGE_BYTES
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.logs import log
 from movieserver.resources import Resources
@@ -36,6 +38,14 @@ def route(template: str, handler: type[Handler]) -> URLSpec:
 def new_request_id() -> str:
     """An id for a request that brings none."""
     return uuid.uuid4().hex
+
+
+def bearer_token(request: HTTPServerRequest) -> str:
+    """The token of the Authorization header (RFC 6750 section 2.1); Unauthenticated where there is none."""
+    match = BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if not match:
+        raise Unauthenticated
+    return match[1]
 
 
 class Handler(RequestHandler):
@@ -87,19 +97,12 @@ class Handler(RequestHandler):
             raise MethodNotAllowed(", ".join(self.verbs))
         if self.request.method != "OPTIONS":
             self.authenticate()
-        if getattr(self.request, "body_too_large", False):
-            raise BodyTooLarge(BYTES)
+        if refusal := getattr(self.request, "refusal", None):
+            raise refusal
 
     def authenticate(self) -> None:
         """Learn whose request this is; Unauthenticated where the token does not tell."""
-        self.user_id = self.resources.tokens.user_id(self.bearer_token())
-
-    def bearer_token(self) -> str:
-        """The token of the Authorization header (RFC 6750 section 2.1)."""
-        match = BEARER.fullmatch(self.request.headers.get("Authorization", ""))
-        if not match:
-            raise Unauthenticated
-        return match[1]
+        self.user_id = self.resources.tokens.user_id(bearer_token(self.request))
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
@@ -144,8 +147,12 @@ class Handler(RequestHandler):
 
     def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
         """Send JSON: a dict, or a text that is JSON already."""
+        text = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
+        if len(text) > LARGE_BYTES:
+            connection: Any = self.request.connection
+            self.settings["answers"].take(connection.stream, self.user_id, len(text))
         self.set_status(status)
-        self.write(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+        self.write(text)
         self.finish("\n")  # for people who read it in a terminal
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:

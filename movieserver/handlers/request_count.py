@@ -5,7 +5,7 @@ import hmac
 
 from movieserver.counter import CounterUnavailable
 from movieserver.errors import Unauthenticated
-from movieserver.handlers.base import OpenHandler, route
+from movieserver.handlers.base import OpenHandler, bearer_token, route
 
 
 class RequestCountHandler(OpenHandler):
@@ -22,7 +22,7 @@ class ResetHandler(OpenHandler):
 
     def authenticate(self) -> None:
         needed = self.settings["reset_token"]
-        if needed and not hmac.compare_digest(self.bearer_token().encode(), needed.encode()):
+        if needed and not hmac.compare_digest(bearer_token(self.request).encode(), needed.encode()):
             raise Unauthenticated("A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>.")
 
     async def post(self) -> None:

@@ -1,0 +1,22 @@
+"""One serving process, as run.py starts it: on inherited sockets, with the settings of its environment and .env."""
+from __future__ import annotations
+
+import sys
+
+from movieserver import logs, processes, server
+from movieserver.settings import SettingsError, load
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    sockets, say_ready = processes.inherit()
+    try:
+        settings = load()
+    except SettingsError as error:
+        sys.exit(f"run.py: {error}")
+    logs.configure(settings.log_level)
+    server.run(settings, sockets, say_ready)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The demo catalogue beside the server, as run.py starts it: on an inherited socket, with the server's credentials."""
+from __future__ import annotations
+
+import os
+
+from movieserver.embedded.catalogue import serve
+from movieserver.processes import inherit
+
+
+def main() -> None:
+    """Serve the catalogue until SIGTERM."""
+    (listening,), say_ready = inherit()
+    serve(listening, os.environ["MOVIE_API_USERNAME"], os.environ["MOVIE_API_PASSWORD"], say_ready)
+
+
+if __name__ == "__main__":
+    main()

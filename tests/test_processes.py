@@ -1,0 +1,177 @@
+"""Several processes under load: replaced one after the other, killed, stopped; no request is lost."""
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.factories import registration
+from tests.test_run import TOP, Server, gone, serving, sign_up, until
+
+CLIENTS = 8
+
+
+class Load:
+    """Clients that keep their connections, each asking again and again; every answer that is no 200 is a loss."""
+
+    def __init__(self, server: Server, token: str) -> None:
+        self._port = int(server.url.rpartition(":")[2])
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._over = threading.Event()
+        self.answers = 0
+        self.losses: list[str] = []
+
+    def _ask(self, fresh: bool) -> None:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
+        while not self._over.is_set():
+            kept = connection.sock is not None
+            try:
+                connection.request("GET", "/collection/", headers=self._headers)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    self.losses.append(f"status {answer.status}")
+                if fresh or answer.will_close:
+                    connection.close()
+            except OSError as error:
+                self.losses.append(f"{'kept' if kept else 'fresh'}: {error!r}")
+                connection.close()
+            self.answers += 1
+        connection.close()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While this lasts there is load, on kept connections and on fresh ones."""
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            asking = [threads.submit(self._ask, bool(number % 2)) for number in range(CLIENTS)]
+            until(lambda: self.answers > 2 * CLIENTS)
+            try:
+                yield
+            finally:
+                self._over.set()
+        for each in asking:
+            each.result()
+
+
+def test_a_rolling_restart_loses_no_request(folder: Path) -> None:
+    with serving(folder, PROCESSES="2") as server:
+        load = Load(server, sign_up(server, registration()))
+        before = workers(server)
+        counted = server.count()
+        with load.running():
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: all(map(gone, before)))
+            until(lambda: "rolling restart ended" in server.log.read_text(encoding="utf-8"))
+            seen = load.answers
+            until(lambda: load.answers > seen + 10 * CLIENTS)
+        assert load.losses == []
+        assert server.count() == counted + load.answers + 1
+        assert len(workers(server)) == 2
+        assert server.stop() == 0
+
+
+def test_a_rolling_restart_takes_the_settings_as_they_are_now(folder: Path) -> None:
+    (folder.parent / ".env").write_text("LOG_LEVEL=INFO\n", encoding="ascii")
+    with serving(folder) as server:
+        before = workers(server)
+        (folder.parent / ".env").write_text("COUNTER_RESET_TOKEN=let-me\n", encoding="ascii")
+        assert server.call("POST", "/request-count/reset/")[0] == 200
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: all(map(gone, before)))
+        assert server.call("POST", "/request-count/reset/")[0] == 401
+        assert server.call("POST", "/request-count/reset/", token="let-me")[0] == 200
+        assert server.stop() == 0
+    (folder.parent / ".env").unlink()
+
+
+def test_a_restart_that_cannot_be_leaves_everything_as_it_is(folder: Path) -> None:
+    with serving(folder, PROCESSES="2") as server:
+        before = workers(server)
+        (folder.parent / ".env").write_text("BCRYPT_ROUNDS=\nACCESS_TOKEN_MINUTES=never\n", encoding="ascii")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "rolling restart given up" in server.log.read_text(encoding="utf-8"))
+        (folder.parent / ".env").unlink()
+        assert "ACCESS_TOKEN_MINUTES" in server.log.read_text(encoding="utf-8")
+        assert workers(server) == before
+        assert server.call("GET", "/readyz")[0] == 200
+        assert server.stop() == 0
+
+
+def test_a_killed_worker_is_replaced_and_the_others_go_on(folder: Path) -> None:
+    with serving(folder, PROCESSES="2") as server:
+        first, second = workers(server)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(workers(server)) == 2 and first not in workers(server))
+        assert second in workers(server)
+        assert server.call("GET", "/readyz")[0] == 200
+        assert server.stop() == 0
+
+
+def test_the_end_under_load(folder: Path) -> None:
+    with serving(folder, PROCESSES="2") as server:
+        token = sign_up(server, registration())
+        kept = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
+        load = Load(server, token)
+        with load.running():
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: refused(server))
+            kept.request("GET", "/readyz")
+            answer = kept.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (503, "close")
+            answer.read()
+            assert server.process.wait(20) == 0
+            assert time.monotonic() - began < 10
+        assert load.losses and all(loss.startswith("fresh: Connection") for loss in load.losses)
+
+
+@pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])
+def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> None:
+    with serving(folder, PROCESSES="2") as server:
+        family = server.family()
+        server.process.send_signal(first)
+        server.process.send_signal(second)
+        assert server.process.wait(20) == 0
+        until(lambda: all(map(gone, family)))
+
+
+def test_the_end_of_the_terminal_is_the_end(empty: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(TOP / "run.py")], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        cwd=empty.parent, env={"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(empty)},
+    )
+    os.close(slave)
+    said = b""
+    while b"Ctrl-C" not in said:
+        said += os.read(master, 4096)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)  # what the kernel sends the leader of a session whose terminal it is
+    assert process.wait(20) == 0
+
+
+def workers(server: Server) -> list[int]:
+    """The serving processes."""
+    return [pid for pid in server.children() if b"\0movieserver\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def refused(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))).close()
+    except ConnectionRefusedError:
+        return True
+    return False
