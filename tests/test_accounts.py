@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +182,16 @@ async def test_more_passwords_than_can_be_hashed_in_good_time(api: Api, monkeypa
     for answer in answers:
         assert answer.status == 401 or answer.headers["Retry-After"]
     assert (await api.post("/login/", registration())).status == 401
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+async def test_hashing_gives_way_to_everything_else(api: Api) -> None:
+    assert (await api.post("/register/", registration())).status == 201
+    hashing = [thread for thread in threading.enumerate() if thread.name.startswith("bcrypt")]
+    assert hashing
+    for thread in hashing:
+        assert os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) == max(passwords.NICENESS, os.nice(0))
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == os.nice(0)
 
 
 class TestWithOtherLifetimes:
