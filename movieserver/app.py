@@ -65,8 +65,8 @@ class BoundedBody(HTTPMessageDelegate):
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._received += len(chunk)
-        if self._received > LARGE_BYTES and not self._refusal:
-            self._hold(len(chunk))
+        if self._received > max(LARGE_BYTES, self._held) and not self._refusal:
+            self._hold()
         return None if self._refusal else self._inner.data_received(chunk)
 
     def finish(self) -> None:
@@ -84,12 +84,15 @@ class BoundedBody(HTTPMessageDelegate):
             self._app.bodies.give(self._owner, self._held)
             self._held = 0
 
-    def _hold(self, size: int) -> None:
+    def _hold(self) -> None:
+        """Take room for the whole body, where its size was told: one that has room comes to its end."""
+        told = self._request.headers.get("Content-Length", "")
+        size = max(self._received, int(told) if told.isdecimal() else 0)
         try:
-            if self._received > BYTES:
+            if size > BYTES:
                 raise BodyTooLarge(BYTES)
-            self._app.bodies.take(self._owner, size)
-            self._held += size
+            self._app.bodies.take(self._owner, size - self._held)
+            self._held = size
         except (BodyTooLarge, Overloaded) as refusal:
             self._refusal = refusal
 
