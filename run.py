@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 
 from tornado.netutil import bind_sockets
 
-from movieserver import checks, logs, migrations, processes, server
+from movieserver import logs, migrations, processes
 from movieserver.settings import Settings, SettingsError, load
 
 
@@ -28,6 +30,9 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
         settings, children = stack.enter_context(_complete(given))
         if options.migrate or not given.database_url:
             _migrate(settings)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(TemporaryDirectory(prefix="movieserver-"))
+        from movieserver import metrics, server  # which look for that folder
+
         workers: list[processes.Worker] = []
         stack.callback(processes.stop, workers)
         sockets = _bind(settings)
@@ -38,7 +43,7 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
             server.run(settings, sockets, ready)
 
         for number in range(settings.processes):
-            workers.append(processes.Worker(f"server process {number + 1}", work))
+            workers.append(processes.Worker(f"server process {number + 1}", work, metrics.forget))
         for worker in workers:
             if not worker.wait_ready():
                 raise CannotStart(f"{worker.name} did not start; the log above says why")
@@ -64,6 +69,8 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 
 def check(given: Settings, options: argparse.Namespace) -> None:
     """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
+    from movieserver import checks
+
     with _complete(given) as (settings, _):
         if not given.database_url:
             _migrate(settings)

@@ -33,11 +33,15 @@ class Child(Protocol):
 
 
 class Worker:
-    """A forked process that runs `work(ready)`; it gets SIGTERM when its parent dies."""
+    """A forked process that runs `work(ready)`; it gets SIGTERM when its parent dies. `buried` is told its number."""
 
-    def __init__(self, name: str, work: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, name: str, work: Callable[[Callable[[], None]], None],
+        buried: Callable[[int], None] = lambda number: None,
+    ) -> None:
         self.name = name
         self._work = work
+        self._buried = buried
         self.start()
 
     def start(self) -> None:
@@ -60,6 +64,7 @@ class Worker:
         """Whether it runs; a dead one is reaped."""
         if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
             os.close(self._reading)
+            self._buried(self.pid)
             self.pid = 0
         return self.pid != 0
 

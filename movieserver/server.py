@@ -14,6 +14,7 @@ import uvloop
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from movieserver import metrics
 from movieserver.app import MovieServer, make_app
 from movieserver.errors import BadRequest
 from movieserver.handlers.base import new_request_id
@@ -70,9 +71,12 @@ class Server(HTTPServer):
         """Say in our way what Tornado would say to a message that is malformed; it closes the connection then."""
         request_id = new_request_id()
         await self._app.settings["resources"].counter.count()
-        log.info("request", request_id=request_id, method=None, route="malformed", status=400, ms=None, user_id=None)
         error = BadRequest("The message is not HTTP/1.1 as RFC 9112 has it, or has no valid Host.")
         body = json.dumps(error.problem(request_id)).encode()
+        metrics.answered("malformed", None, error.status)
+        log.info(
+            "request", request_id=request_id, method=None, route="malformed", status=error.status, ms=None,
+            user_id=None, bytes=len(body))
         await write(
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
             b"X-Request-ID: %s\r\nContent-Length: %d\r\n\r\n%s" % (request_id.encode(), len(body), body))

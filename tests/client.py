@@ -47,7 +47,7 @@ class Api:
         )
         answer = Answer(
             response.code, response.headers, response.body,
-            json.loads(response.body) if response.body else None,
+            json.loads(response.body) if "json" in response.headers.get("Content-Type", "") and response.body else None,
         )
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
         if answer.status >= 400:
