@@ -51,11 +51,13 @@ class Trouble:
         self._failures = 0
         self._first = 0.0
         self._last = 0.0
+        self._well = True
         self._ending: asyncio.TimerHandle | None = None
 
     def begin(self, error: BaseException | str) -> None:
         """Something failed: say what, unless it is trouble already."""
         self._last = time.monotonic()
+        self._well = False
         self._failures += 1
         if self._failures == 1:
             self._first = self._last
@@ -64,13 +66,16 @@ class Trouble:
 
     def end(self) -> None:
         """Something succeeded: the trouble, where there is any, is over unless something else fails soon."""
+        self._well = True
         if self._failures and not self._ending:
             quiet = self._last + QUIET_SECONDS - time.monotonic()
-            self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._settle)
+            self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._settle, self._last)
 
-    def _settle(self) -> None:
+    def _settle(self, last: float) -> None:
         self._ending = None
-        if time.monotonic() - self._last >= QUIET_SECONDS:
+        if last == self._last:
             log.warning(
                 f"{self._what}: trouble ended", failures=self._failures, seconds=round(self._last - self._first, 1))
             self._failures = 0
+        elif self._well:
+            self.end()
