@@ -101,5 +101,6 @@ def found(text: str) -> list[str]:
     written = {form: value for value in secrets for form in (
         value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], quote(value))}
     beginnings = {form[:SHORTEST] for form in written}
-    suspects = {text[place:place + SHORTEST] for place in range(len(text))} & beginnings
+    pieces = (text[place:place + SHORTEST] for place in range(len(text)))
+    suspects = {piece for piece in pieces if piece in beginnings}
     return sorted({value for form, value in written.items() if form[:SHORTEST] in suspects and form in text})
