@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from movieserver import database, logs, passwords
+from movieserver.app import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -102,12 +103,14 @@ async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> N
         assert (line["method"], line["status"], line["bytes"]) == (method, status, len(answer.body))
 
 
-async def test_nobody_is_sent_anything_who_has_gone(alice: Api, resources: Resources, lines: Lines) -> None:
-    resources.database._statements["collections.read"] = "SELECT '{}', pg_sleep(0.3)"
+async def test_nobody_is_sent_anything_who_has_gone(
+    alice: Api, app: MovieServer, resources: Resources, lines: Lines
+) -> None:
+    resources.database._statements["collections.read"] = "SELECT '{}', pg_sleep(1)"
     _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
     path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
-    await asyncio.sleep(0.05)
+    await until(lambda: app.under_way)
     writer.close()
     await until(lambda: requests(lines))
     assert [line["bytes"] for line in requests(lines)] == [0]
@@ -176,23 +179,26 @@ class TestTrouble:
     def told(self, lines: Lines, what: str) -> list[dict[str, Any]]:
         return [line for line in lines() if line["event"].startswith(what + ": trouble ")]
 
-    async def test_successes_in_between_do_not_end_it(self, io_loop: object, lines: Lines) -> None:
+    async def test_successes_in_between_do_not_end_it(
+        self, io_loop: object, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logs, "QUIET_SECONDS", 0.5)
         trouble = logs.Trouble("the weather")
         trouble.end()
-        for _ in range(40):
+        for _ in range(20):
             trouble.begin(OSError("rain"))
             trouble.end()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
         assert troubles(lines) == [("the weather", "began")]
         await until(lambda: len(troubles(lines)) == 2)
         began, ended = self.told(lines, "the weather")
         assert (began["level"], began["reason"]) == ("warning", "OSError: rain")
-        assert (ended["level"], ended["failures"]) == ("warning", 40)
-        assert 0.3 < ended["seconds"] <= 30
+        assert (ended["level"], ended["failures"]) == ("warning", 20)
+        assert 0.5 < ended["seconds"] <= 30
         trouble.begin("snow")
         trouble.begin("snow")
         assert self.told(lines, "the weather")[-1]["reason"] == "snow"
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         assert len(troubles(lines)) == 3
 
     async def test_a_full_pool(
@@ -248,9 +254,11 @@ class TestTrouble:
         await until(lambda: troubles(lines)[1:] == [(counter, "ended")])
         assert self.told(lines, counter)[1]["failures"] >= 1
 
+    @pytest.mark.usefixtures("impatient")
     async def test_the_third_party_away_and_back(
-        self, alice: Api, resources: Resources, third_party: ThirdParty, lines: Lines, impatient: None
+        self, alice: Api, third_party: ThirdParty, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(logs, "QUIET_SECONDS", 1)
         for behaviour in (page({}, 500), page({}, 503), page({"nonsense": 1}), page({"more": 1})):
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)

@@ -156,8 +156,8 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     before = await measured(alice)
     assert before.of("pool_size") == 2
     idle = before.of("pool_in_use")
-    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.5)
-    resources.database._statements["collections.list"] = "SELECT '[]', '\"\"', 0, NULL, pg_sleep(1)"
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 1)
+    resources.database._statements["collections.list"] = "SELECT '[]', '\"\"', 0, NULL, pg_sleep(1.5)"
     asked = asyncio.gather(*[alice.get("/collection/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
     await seen(alice, 3, "pool_waiting")
