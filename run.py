@@ -10,12 +10,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import SecretStr
 from tornado.netutil import bind_sockets
 
-from movieserver import logs, migrations, processes
+from movieserver import logs, metrics, migrations, processes
 from movieserver.settings import Settings, SettingsError, load
 
 BACKLOG = 1024  # connections that wait to be accepted
@@ -33,22 +34,26 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
         settings, children = stack.enter_context(_complete(given))
         if options.migrate or not given.database_url:
             _migrate(settings)
-        workers: list[processes.Worker] = []
-        supervisor = processes.Supervisor(children, workers)
-        stack.callback(lambda: processes.stop([*workers, *supervisor.leaving]))
+        os.environ[metrics.FOLDER] = stack.enter_context(TemporaryDirectory(prefix="movieserver-"))
+        supervisor = processes.Supervisor(children)
+        stack.callback(supervisor.stop)
         sockets = _bind(settings)
         for listening in sockets:
             stack.callback(listening.close)
         for number in range(settings.processes):
-            workers.append(processes.Worker(
-                f"server process {number + 1}", "movieserver", sockets, _completions(given, settings)))
-        for worker in workers:
-            if not worker.wait_ready():
-                raise CannotStart(f"{worker.name} did not start; the log above says why")
+            supervisor.add(processes.Worker(
+                f"server process {number + 1}", "movieserver", sockets, _completions(given, settings), metrics.forget))
+        _wait_ready(supervisor.workers)
         stack.callback(_ignore_signals)
         _restart_on_hangup(supervisor)
         print(_announcement(given, settings, sockets[0].getsockname()[1]), flush=True)
         supervisor.watch()
+
+
+def _wait_ready(workers: list[processes.Worker]) -> None:
+    for worker in workers:
+        if not worker.wait_ready():
+            raise CannotStart(f"{worker.name} did not start; the log above says why")
 
 
 def migrate(given: Settings, options: argparse.Namespace) -> None:
@@ -68,9 +73,9 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 
 def check(given: Settings, options: argparse.Namespace) -> None:
     """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
-    with _complete(given) as (settings, _):
-        from movieserver import checks
+    from movieserver import checks
 
+    with _complete(given) as (settings, _):
         if not given.database_url:
             _migrate(settings)
         found = asyncio.run(checks.check(settings))

@@ -8,11 +8,12 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
+from movieserver import metrics
 from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge
 from movieserver.handlers import accounts, collections, movies, operations, request_count
-from movieserver.handlers.base import UnknownPathHandler, bearer_token
+from movieserver.handlers.base import Handler, UnknownPathHandler, bearer_token
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
@@ -120,13 +121,16 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     )
 
 
-def _log_request(handler: RequestHandler) -> None:
+def _log_request(handler: Handler) -> None:
+    method, status, seconds = handler.request.method, handler.get_status(), handler.request.request_time()
+    metrics.answered(handler.route, method, status, seconds)
     log.info(
         "request",
-        request_id=handler.request_id,  # type: ignore[attr-defined]
-        method=handler.request.method,
-        route=handler.route,  # type: ignore[attr-defined]
-        status=handler.get_status(),
-        ms=round(1000 * handler.request.request_time(), 1),
-        user_id=handler.user_id,  # type: ignore[attr-defined]
+        request_id=handler.request_id,
+        method=method,
+        route=handler.route,
+        status=status,
+        ms=round(1000 * seconds, 1),
+        user_id=handler.user_id,
+        bytes=handler.sent,
     )

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 
+from movieserver import metrics
 from movieserver.errors import Unavailable
 from movieserver.logs import Trouble
 from movieserver.redis_client import AWAY, SECONDS, Client, Script, in_time, open_redis
@@ -167,10 +168,12 @@ class RequestCounter:
                 self._trouble.begin(error)
                 batch.answer(None)
                 self._open.answer(None)
+                metrics.counter_backlog.set(batch.size + self._open.size)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._away = False
                 self._trouble.end()
+                metrics.counter_backlog.set(self._open.size if was_away else 0)
                 if was_away and not self._open.size:
                     self._open = _Batch(next(self._numbers))  # the callers of the other one were sent away
                     return False

@@ -17,6 +17,7 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
 
+from movieserver import metrics
 from movieserver.errors import ApiError, InternalError, Unavailable
 from movieserver.logs import Trouble, log
 
@@ -48,10 +49,14 @@ class ConnectionLost(DatabaseUnavailable):
 
 
 class DatabaseTimeout(DatabaseUnavailable):
-    """503: no place in the pool in time, or a statement over its time."""
+    """503: a statement over its time, or PoolFull."""
 
     code = "database_timeout"
     detail = "The database is too busy right now. Try again shortly."
+
+
+class PoolFull(DatabaseTimeout):
+    """503: no place in the pool in time."""
 
 
 class SchemaMissing(DatabaseUnavailable):
@@ -131,6 +136,9 @@ class Database:
         self._places = asyncio.Semaphore(size)
         self._idle: list[_Connection] = []
         self._trouble = Trouble("PostgreSQL")
+        self._full = Trouble("the pool of connections to PostgreSQL")
+        self._size = size
+        metrics.pool_size.set(size)
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; tried once more when its connection had died."""
@@ -156,6 +164,7 @@ class Database:
             self._report(name, error)
             raise
         self._trouble.end()
+        self._full.end()
         return row
 
     def _report(self, name: str, error: ApiError) -> None:
@@ -163,20 +172,37 @@ class Database:
         if isinstance(error, InternalError):
             reason = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
             log.error("statement failed", statement=name, reason=reason)
+        elif isinstance(error, PoolFull):
+            metrics.pool_timeouts["place"].inc()
+            self._full.begin(
+                f"no place for {name} in {ACQUIRE_SECONDS} s: all {self._size} connections of this process are in use; "
+                "raise DATABASE_POOL_SIZE, or look for slow statements")
+        elif isinstance(error, DatabaseTimeout):
+            metrics.pool_timeouts["statement"].inc()
+            self._trouble.begin(f"{name} took more than {STATEMENT_SECONDS} s and was cut off")
         else:
             self._trouble.begin(cause or error)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
+        if self._places.locked():
+            with metrics.pool_waiting.track_inprogress():
+                await self._wait_for_place()
+        else:
+            await self._places.acquire()
+        metrics.pool_in_use.inc()
+        try:
+            yield
+        finally:
+            metrics.pool_in_use.dec()
+            self._places.release()
+
+    async def _wait_for_place(self) -> None:
         try:
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
-            raise DatabaseTimeout from None
-        try:
-            yield
-        finally:
-            self._places.release()
+            raise PoolFull from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:

@@ -15,6 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.iostream import IOStream, StreamClosedError
 
+from movieserver import metrics
 from movieserver.app import MovieServer
 from movieserver.budgets import Overloaded
 from movieserver.errors import ApiError, BadRequest
@@ -136,11 +137,12 @@ class Server(HTTPServer):
         """Answer a message that never reaches the application; its connection is closed then."""
         request_id = new_request_id()
         await self._app.settings["resources"].counter.count()
+        body = json.dumps(error.problem(request_id)).encode()
+        metrics.answered("malformed", None, error.status)
         log.info(
             "request", request_id=request_id, method=None, route="malformed", status=error.status, ms=None,
-            user_id=None,
+            user_id=None, bytes=len(body),
         )
-        body = json.dumps(error.problem(request_id)).encode()
         given = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         await write(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"

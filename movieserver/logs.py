@@ -1,9 +1,11 @@
 """The log: one JSON object a line on standard error, or a coloured line on a terminal."""
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -13,19 +15,19 @@ QUIET_SECONDS = 3.0
 log = structlog.stdlib.get_logger("movieserver")
 
 
-def configure(level: str) -> None:
-    """Send what this service and its libraries log to standard error, from `level` up."""
+def configure(level: str, to: TextIO = sys.stderr) -> None:
+    """Send what this service logs, from `level` up, to standard error; what its libraries do, from WARNING up."""
     lowest = getattr(logging, level)
     marking: list[Processor] = [
         structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)
     ]
-    rendering = _rendering(sys.stderr.isatty())
+    rendering = _rendering(to.isatty())
     structlog.configure(
         processors=[*marking, *rendering], cache_logger_on_first_use=True,
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(to),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(to)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         foreign_pre_chain=[*marking, structlog.stdlib.add_logger_name],
@@ -42,23 +44,38 @@ def _rendering(on_terminal: bool) -> list[Processor]:
 
 
 class Trouble:
-    """A state of trouble that is logged once when it begins and once when nothing failed for QUIET_SECONDS."""
+    """A state of trouble that is logged once when it begins, and once when nothing failed for QUIET_SECONDS."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._lasting = False
+        self._failures = 0
+        self._first = 0.0
         self._last = 0.0
+        self._well = True
+        self._ending: asyncio.TimerHandle | None = None
 
     def begin(self, error: BaseException | str) -> None:
-        """Say what went wrong, unless it is known already."""
+        """Something failed: say what, unless it is trouble already."""
         self._last = time.monotonic()
-        if not self._lasting:
-            self._lasting = True
+        self._well = False
+        self._failures += 1
+        if self._failures == 1:
+            self._first = self._last
             reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}".strip()
             log.warning(f"{self._what}: trouble began", reason=reason)
 
     def end(self) -> None:
-        """Something succeeded: say that the trouble is over, where there was any and it did not just fail."""
-        if self._lasting and time.monotonic() - self._last > QUIET_SECONDS:
-            self._lasting = False
-            log.warning(f"{self._what}: trouble ended")
+        """Something succeeded: the trouble, where there is any, is over unless something else fails soon."""
+        self._well = True
+        if self._failures and not self._ending:
+            quiet = self._last + QUIET_SECONDS - time.monotonic()
+            self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._settle, self._last)
+
+    def _settle(self, last: float) -> None:
+        self._ending = None
+        if last == self._last:
+            log.warning(
+                f"{self._what}: trouble ended", failures=self._failures, seconds=round(self._last - self._first, 1))
+            self._failures = 0
+        elif self._well:
+            self.end()

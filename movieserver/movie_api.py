@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from movieserver import metrics
 from movieserver.dialects import Dialect, MoviePage, remembered
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
 from movieserver.logs import Trouble
@@ -48,9 +49,11 @@ class MovieApi:
         key = hashlib.sha256(f"{self._name} {number} {query!r}".encode()).hexdigest()[:32]
         kept = await self._kept(key)
         if kept is None:
+            metrics.page_cache_results["miss"].inc()
             return Listed(await asyncio.shield(self._fly(key, number, query)), 0, self._fresh_seconds)
         if kept.age >= self._fresh_seconds:
             self._fly(key, number, query)
+        metrics.page_cache_results["fresh" if kept.age < self._fresh_seconds else "stale"].inc()
         return kept
 
     async def close(self) -> None:
@@ -115,6 +118,7 @@ class MovieApi:
         except TimeoutError:
             raise UpstreamTimeout from None
         except UpstreamFault as fault:
+            metrics.upstream_failures["nonsense"].inc()
             self._trouble.begin(str(fault.__cause__))
             raise
         self._trouble.end()

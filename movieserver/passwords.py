@@ -18,7 +18,9 @@ from typing import TypeVar
 
 import bcrypt
 
+from movieserver import metrics
 from movieserver.errors import Unavailable
+from movieserver.logs import Trouble
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
@@ -56,6 +58,7 @@ class Passwords:
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bcrypt", initializer=_give_way)
         self._waiting = 0
         self._seconds = 0.1  # what one took, in this process
+        self._trouble = Trouble("password hashing")
         self._nobody = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
@@ -73,12 +76,16 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:
+            self._trouble.begin(f"{MOST_WAITING} passwords wait to be hashed: that is as many as may")
             raise TooManyLogins(self._waiting * self._seconds / (os.cpu_count() or 1))
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
+            with metrics.passwords_waiting.track_inprogress():
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
         finally:
             self._waiting -= 1
+        self._trouble.end()
+        return result
 
     def _timed(self, work: Callable[[], T]) -> T:
         began = time.monotonic()

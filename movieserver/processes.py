@@ -41,15 +41,20 @@ class Child(Protocol):
 
 
 class Worker:
-    """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies."""
+    """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies.
+
+    `buried` is told its number when it has ended.
+    """
 
     def __init__(
         self, name: str, module: str, sockets: Sequence[socket.socket], environment: Mapping[str, str],
+        buried: Callable[[int], None] = lambda number: None,
     ) -> None:
         self.name = name
         self._module = module
         self._sockets = sockets
         self._environment = environment
+        self._buried = buried
         self.start()
 
     def start(self) -> None:
@@ -68,7 +73,7 @@ class Worker:
 
     def replacement(self) -> Worker:
         """Another one like it, beside it."""
-        return Worker(self.name, self._module, self._sockets, self._environment)
+        return Worker(self.name, self._module, self._sockets, self._environment, self._buried)
 
     def wait_ready(self) -> bool:
         """Whether it said that it is ready, within START_SECONDS."""
@@ -82,6 +87,7 @@ class Worker:
         if self._reading >= 0:
             os.close(self._reading)
             self._reading = -1
+            self._buried(self._process.pid)
         return False
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
@@ -130,15 +136,23 @@ def stop(workers: Sequence[Worker]) -> None:
 
 
 class Supervisor:
-    """Watches over children and workers: replaces what dies, and all workers, one after the other, when asked to."""
+    """Watches over children and workers: replaces what dies and, when it is asked to, all workers one by one."""
 
-    def __init__(self, children: Sequence[Child], workers: list[Worker]) -> None:
+    def __init__(self, children: Sequence[Child]) -> None:
+        self.workers: list[Worker] = []
         self._children = children
-        self.workers = workers
-        self.leaving: list[Worker] = []
+        self._leaving: list[Worker] = []
         self._started: dict[str, float] = {}
         self._killing: dict[Worker, float] = {}
         self._restart_wanted = False
+
+    def add(self, worker: Worker) -> None:
+        """Watch over this one too."""
+        self.workers.append(worker)
+
+    def stop(self) -> None:
+        """Stop all workers, those too that are about to leave or to come."""
+        stop([*self.workers, *self._leaving])
 
     def ask_restart(self) -> None:
         """Replace all workers soon; for signal handlers."""
@@ -167,19 +181,19 @@ class Supervisor:
         log.warning("rolling restart began")
         for place, old in enumerate(self.workers):
             fresh = old.replacement()
-            self.leaving.append(fresh)
+            self._leaving.append(fresh)
             if not fresh.wait_ready():
                 fresh.stop(signal.SIGKILL)
                 log.error("rolling restart given up: the old processes go on", process=fresh.name)
                 return
-            self.leaving[-1], self.workers[place] = old, fresh
+            self._leaving[-1], self.workers[place] = old, fresh
             old.stop()
             self._killing[old] = time.monotonic() + STOP_SECONDS
         log.warning("rolling restart ended")
 
     def _reap(self) -> None:
-        for worker in [worker for worker in self.leaving if not worker.alive()]:
-            self.leaving.remove(worker)
+        for worker in [worker for worker in self._leaving if not worker.alive()]:
+            self._leaving.remove(worker)
             self._killing.pop(worker, None)
         for worker, deadline in self._killing.items():
             if time.monotonic() > deadline:

@@ -35,7 +35,8 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
 
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
-    """`serve` on an event loop of its own, with as many files open as it may have (and libraries can bear)."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES) if most != resource.RLIM_INFINITY else FILES, most))
+    """`serve` on an event loop of its own, with room for FILES open files where the system allows it."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (now, most):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, min(most, FILES)), most))
     uvloop.run(serve(settings, sockets, ready))

@@ -17,6 +17,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPInputError
 
+from movieserver import metrics
 from movieserver.errors import ApiError, NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.logs import Trouble
 
@@ -61,6 +62,7 @@ class Breaker:
         """Begin a call, where calls are not stopped; whether it is the probe."""
         self.check()
         self._probing = self._failures >= BREAKING_FAILURES
+        self._show()
         return self._probing
 
     def leave(self, probe: bool, failed: bool | None) -> None:
@@ -68,11 +70,16 @@ class Breaker:
         if self._probing and not probe:
             return
         self._probing = False
-        if failed is None:
-            return
-        self._failures = self._failures + 1 if failed else 0
-        if self._failures >= BREAKING_FAILURES:
-            self._open_until = time.monotonic() + OPEN_SECONDS
+        if failed is not None:
+            self._failures = self._failures + 1 if failed else 0
+            if self._failures >= BREAKING_FAILURES:
+                self._open_until = time.monotonic() + OPEN_SECONDS
+        self._show()
+
+    def _show(self) -> None:
+        stopped = self._failures >= BREAKING_FAILURES
+        metrics.upstream_breaker["open"].set(stopped and not self._probing)
+        metrics.upstream_breaker["half_open"].set(self._probing)
 
 
 class _Passing(Exception):
@@ -114,7 +121,8 @@ class Upstream:
         finally:
             self._waiting -= 1
             self.breaker.leave(probe, failed)
-        self._trouble.end()
+            if failed is False:
+                self._trouble.end()
         return body
 
     async def _until(self, end: float, call: Call) -> bytes:
@@ -122,6 +130,7 @@ class Upstream:
             async with asyncio.timeout_at(end):
                 return await self._patiently(end, call)
         except TimeoutError:
+            metrics.upstream_failures["timeout"].inc()
             self._trouble.begin(f"no answer in {self.seconds} s")
             raise UpstreamTimeout from None
         except _Passing as failure:
@@ -143,6 +152,7 @@ class Upstream:
         if seconds < MARGIN_SECONDS:
             raise TimeoutError
         try:
+            metrics.upstream_tries.inc()
             return await self._client.fetch(
                 call.url, headers={"Accept": "application/json"} | call.headers, raise_error=False,
                 follow_redirects=False, connect_timeout=CONNECT_SECONDS, request_timeout=seconds,
@@ -150,10 +160,11 @@ class Upstream:
             )
         except CurlError as error:
             if error.errno in NO_HTTP:
-                raise nonsense(f"no answer in HTTP, or one of more than {ANSWER_BYTES} bytes: {error}") from None
+                raise nonsense(f"no answer in HTTP, or one of more than {ANSWER_BYTES} bytes: {error}")
             if error.errno in NO_TRUST:
-                raise nonsense(f"its certificate cannot be trusted: {error}") from None
+                raise nonsense(f"its certificate cannot be trusted: {error}")
             too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
+            metrics.upstream_failures["timeout" if too_slow else "connection"].inc()
             raise _Passing(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error)) from None
 
 
@@ -170,6 +181,7 @@ def _body(answer: HTTPResponse) -> bytes:
     if answer.code == 404:
         raise NotFound
     if answer.code == 429 or answer.code >= 500:
+        metrics.upstream_failures["status"].inc()
         pause = _retry_after(answer)
         raise _Passing(UpstreamUnavailable(max(1, int(pause or 1))), f"status {answer.code}", pause)
     if answer.code in (401, 403):

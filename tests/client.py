@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPHeaders
 
+from tests import record
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -45,10 +47,12 @@ class Api:
             url, method=method, body=sent, headers={**given, **sign, **(headers or {})}, raise_error=False,
             follow_redirects=False, allow_nonstandard_methods=True, request_timeout=30,
         )
+        record.said(body, authorization=response.request.headers.get("Authorization", ""))
         answer = Answer(
             response.code, response.headers, response.body,
-            json.loads(response.body) if response.body else None,
+            json.loads(response.body) if "json" in response.headers.get("Content-Type", "") and response.body else None,
         )
+        record.said(answer.json)
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
         if answer.status >= 400:
             assert_problem(answer, method)

@@ -26,9 +26,10 @@ from movieserver.embedded.redis import Redis
 from movieserver.http_server import Server
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
+from tests import record
 from tests.client import Api
 from tests.factories import registration
-from tests.third_party import PASSWORD, USERNAME, ThirdParty
+from tests.third_party import PASSWORD, SECRETS, USERNAME, ThirdParty
 
 SECRET = "a signing key for tests, of sixty-four bytes and more, as HS512 would like it"
 SignUp = Callable[[], Awaitable[Api]]
@@ -37,7 +38,17 @@ for variable in Settings.model_fields:
     os.environ.pop(variable.upper(), None)
 
 
+def pytest_configure() -> None:
+    record.secret(*SECRETS)
+    record.begin()
+
+
+def pytest_unconfigure() -> None:
+    record.end()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # the others stay in their random order
     for item in items:
         coroutine = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
         if coroutine and not item.get_closest_marker("gen_test"):
@@ -148,11 +159,13 @@ def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Setti
 
 def make_settings(database_url: str, redis_url: str, movie_api_url: str, **given: Any) -> Settings:
     """Settings from addresses."""
-    return Settings(**{
+    settings = Settings(**{
         "_env_file": None, "database_url": database_url, "redis_url": redis_url, "movie_api_url": movie_api_url,
         "movie_api_username": USERNAME, "movie_api_password": PASSWORD, "jwt_secret": SECRET, "bcrypt_rounds": 4,
         "movie_cache_seconds": 0,
     } | given)
+    record.settings(dict(settings))
+    return settings
 
 
 @pytest.fixture

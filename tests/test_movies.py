@@ -160,7 +160,7 @@ async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
     third_party.behaviour = page({"detail": "theirs"}, status=401)
     for _ in range(5):
         assert (await alice.get("/movies/")).status == 502
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert said.count("MOVIE_API_USERNAME") == 1
     assert PASSWORD not in said
 

@@ -129,11 +129,9 @@ def test_the_end_under_load(folder: Path) -> None:
         with load.running():
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
+            until(lambda: ready(kept) == (503, "close"))
             until(lambda: refused(server))
-            kept.request("GET", "/readyz")
-            answer = kept.getresponse()
-            assert (answer.status, answer.getheader("Connection")) == (503, "close")
-            answer.read()
+            assert server.process.poll() is None
             assert server.process.wait(20) == 0
             assert time.monotonic() - began < 10
         assert load.losses and all(loss.startswith("fresh: Connection") for loss in load.losses)
@@ -162,6 +160,14 @@ def test_the_end_of_the_terminal_is_the_end(empty: Path) -> None:
     os.close(master)
     process.send_signal(signal.SIGHUP)  # what the kernel sends the leader of a session whose terminal it is
     assert process.wait(20) == 0
+
+
+def ready(connection: HTTPConnection) -> tuple[int, str | None]:
+    """What /readyz says on a kept connection: its status, and whether the connection ends with it."""
+    connection.request("GET", "/readyz")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection")
 
 
 def workers(server: Server) -> list[int]:

@@ -23,6 +23,7 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from tests import record
 from tests.conftest import SECRET
 from tests.factories import registration
 
@@ -47,6 +48,11 @@ class Server:
         self.url = f"http://localhost:{found[1]}"
 
     def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
+        status, answer = self._call(method, path, body, token)
+        record.said(body, answer)
+        return status, answer
+
+    def _call(self, method: str, path: str, body: object, token: str | None) -> tuple[int, Any]:
         request = urllib.request.Request(
             self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
@@ -92,7 +98,11 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
     """A server with its data in `folder`, on a free port."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.parent / "server.log"
-    environment = {"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", **settings}
+    environment = {
+        "PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "DEBUG",
+        **settings,
+    }
+    record.settings(environment)
     with open(log, "a", encoding="utf-8") as errors, subprocess.Popen(
         [sys.executable, str(TOP / "run.py")], cwd=folder.parent, env=environment,
         stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -102,14 +112,22 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
         finally:
             if process.poll() is None:
                 process.terminate()
+            process.wait()
+            for written in (log, *folder.glob("*.log")):
+                record.keep_file(written)
+            for secret in folder.glob("jwt_secret"):
+                record.secret(secret.read_text(encoding="ascii").strip())
 
 
 def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """`run.py` to its end."""
-    return subprocess.run(
+    record.settings(settings)
+    done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
         env={"PATH": os.environ["PATH"], **settings}, check=False,
     )
+    record.keep((done.stdout + done.stderr).encode())
+    return done
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -425,6 +443,7 @@ def test_the_walk_of_the_readme(empty: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         said = [json.loads(line) for line in done.stdout.splitlines() if line]
+        record.said({"password": "correct horse"}, *said)
         assert [sorted(answer)[0] for answer in said] == [
             "access_token", "count", "count", "created_at", "collection_uuid", "created_at", "message", "requests",
             "message", "message",

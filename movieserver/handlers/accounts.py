@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import math
 
+from movieserver import metrics
 from movieserver.bodies import Credentials, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.errors import Conflict, Unauthenticated
 from movieserver.handlers.base import OpenHandler, route
+from movieserver.passwords import TooManyLogins
 from movieserver.tokens import RefreshToken
 
 
@@ -48,9 +50,14 @@ class LoginHandler(AccountHandler):
         body = self.body(Credentials)
         db = self.resources.database
         user = await users.find(db, username=body.username)
-        right = await self.resources.passwords.verify(body.password, user and user.password_hash)
+        try:
+            right = await self.resources.passwords.verify(body.password, user and user.password_hash)
+        except TooManyLogins:
+            metrics.logins["busy"].inc()
+            raise
         refresh = user and right and await sessions.open(
             db, user_id=user.user_id, lifetime=self.resources.tokens.refresh_seconds)
+        metrics.logins["success" if refresh else "refused"].inc()
         if not refresh:
             raise Unauthenticated("The user name or the password is wrong.")
         self.answer_tokens(refresh)

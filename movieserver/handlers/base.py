@@ -8,6 +8,7 @@ import uuid
 from functools import cached_property
 from typing import Any, ClassVar
 
+from tornado.concurrent import Future
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
@@ -54,7 +55,9 @@ class Handler(RequestHandler):
     counted = True
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
+    sent = 0  # bytes of the answer's body, as far as there was somebody to send them to
     requests: int | None = None  # the request count with this request in it; None while Redis is away
+    _gone = False
     _prepared = False
 
     def __init_subclass__(cls) -> None:
@@ -154,6 +157,14 @@ class Handler(RequestHandler):
         self.set_status(status)
         self.write(text)
         self.finish("\n")  # for people who read it in a terminal
+
+    def flush(self, include_footers: bool = False) -> Future[None]:
+        if self.request.method != "HEAD" and not self._gone:
+            self.sent += sum(map(len, self._write_buffer))
+        return super().flush(include_footers)
+
+    def on_connection_close(self) -> None:
+        self._gone = True
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")

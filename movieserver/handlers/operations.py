@@ -1,6 +1,9 @@
-"""For those who run the server: is it alive, is it ready. Not counted."""
+"""For those who run the server: is it alive, is it ready, what does it measure. Not counted."""
 from __future__ import annotations
 
+import asyncio
+
+from movieserver import metrics
 from movieserver.data import operations
 from movieserver.errors import Unavailable
 from movieserver.handlers.base import OpenHandler, route
@@ -42,6 +45,15 @@ class ReadyHandler(OperationsHandler):
             raise NotReady(f"The database lacks {', '.join(sorted(missing))}: run `python run.py migrate`.")
 
 
+class MetricsHandler(OperationsHandler):
+    """GET /metrics: what Prometheus reads. The files of many processes take longer than the event loop can spare."""
+
+    async def get(self) -> None:
+        exposition = await asyncio.to_thread(metrics.exposition)
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.finish(exposition)
+
+
 class NotReady(Unavailable):
     """503: with what is missing."""
 
@@ -51,4 +63,5 @@ class NotReady(Unavailable):
 routes = [
     route("/healthz/", HealthHandler),
     route("/readyz/", ReadyHandler),
+    route("/metrics/", MetricsHandler),
 ]

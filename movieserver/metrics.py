@@ -1,0 +1,122 @@
+"""What is measured: every metric of the service. docs/metrics.md says what each means and what to alert on.
+
+Where PROMETHEUS_MULTIPROC_DIR is set before this module is imported, each process writes to files of its own in that
+folder, and whichever is asked answers with the sum over all of them. Without it a process knows of itself alone.
+"""
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+)
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+REGISTRY = CollectorRegistry()
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def _gauge(name: str, meaning: str) -> Gauge:
+    return Gauge(f"movieserver_{name}", meaning, registry=REGISTRY, multiprocess_mode="livesum")
+
+
+def _gauges(name: str, meaning: str, label: str, *values: str) -> dict[str, Gauge]:
+    """A gauge for each value of a label."""
+    family = Gauge(f"movieserver_{name}", meaning, [label], registry=REGISTRY, multiprocess_mode="livesum")
+    return {value: family.labels(value) for value in values}
+
+
+def _counters(name: str, meaning: str, label: str, *values: str) -> dict[str, Counter]:
+    """A counter for each value of a label."""
+    family = Counter(f"movieserver_{name}", meaning, [label], registry=REGISTRY)
+    return {value: family.labels(value) for value in values}
+
+
+disable_created_metrics()
+requests = Counter(
+    "movieserver_requests", "Requests answered.", ["route", "method", "status"], registry=REGISTRY)
+request_seconds = Histogram(
+    "movieserver_request_seconds", "From a request's headers to its answer.", ["route", "method"], registry=REGISTRY,
+    buckets=BUCKETS)
+pool_size = _gauge("pool_size", "Connections to PostgreSQL at the most.")
+pool_in_use = _gauge("pool_in_use", "Connections to PostgreSQL in use.")
+pool_waiting = _gauge("pool_waiting", "Callers that wait for a connection to PostgreSQL.")
+pool_timeouts = _counters(
+    "pool_timeouts", "Waits for a connection, and statements, that took too long.", "kind", "place", "statement")
+upstream_tries = Counter("movieserver_upstream_tries", "Requests sent to the third party.", registry=REGISTRY)
+upstream_failures = _counters(
+    "upstream_failures", "What went wrong with the third party.", "reason",
+    "connection", "timeout", "status", "nonsense")
+upstream_breaker = _gauges(
+    "upstream_breaker", "Processes whose breaker is in this state.", "state", "open", "half_open")
+page_cache_results = _counters(
+    "page_cache_results", "Movie pages asked for, by what was kept of them.", "result", "fresh", "stale", "miss")
+counter_backlog = _gauge("counter_backlog", "Requests answered whose count Redis does not have yet.")
+logins = _counters("logins", "Logins, by how they ended.", "result", "success", "refused", "busy")
+passwords_waiting = _gauge("passwords_waiting", "Passwords that are hashed or wait for it.")
+
+
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return requests.labels(route, method, str(status)), request_seconds.labels(route, method)
+
+
+def answered(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
+    """Count a request, and its time where that is known; a method that the server does not know is `other`."""
+    count, timing = _series(route, method if method in METHODS else "other", status)
+    count.inc()
+    if seconds is not None:
+        timing.observe(seconds)
+
+
+def exposition() -> bytes:
+    """All metrics in the text format of Prometheus, over all processes; takes some milliseconds."""
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        return generate_latest(REGISTRY)
+    with _locked(folder, fcntl.LOCK_SH):
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, folder)
+        return generate_latest(everybody)
+
+
+def forget(pid: int) -> None:
+    """Drop the gauges of a process that has died, and add what it counted to what the dead before it counted.
+
+    What cannot be read is given up: no measure is a reason to stop serving.
+    """
+    folder = os.environ[FOLDER]
+    with suppress(OSError, RuntimeError), _locked(folder, fcntl.LOCK_EX):
+        mark_process_dead(pid, folder)
+        for kind in ("counter", "histogram"):
+            file = Path(folder, f"{kind}_{pid}.db")
+            if file.exists():
+                _add(file, file.with_name(f"{kind}_dead.db"))
+                file.unlink()
+
+
+def _add(file: Path, to: Path) -> None:
+    total = MmapedDict(str(to))
+    for key, value, moment, _ in MmapedDict.read_all_values_from_file(file):
+        total.write_value(key, total.read_value(key)[0] + value, moment)
+    total.close()
+
+
+@contextmanager
+def _locked(folder: str, how: int) -> Iterator[None]:
+    """Nobody reads the folder while something in it moves from one file to another."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
