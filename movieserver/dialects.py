@@ -86,7 +86,7 @@ class Plain:
             body = await get(Call(url_concat(self._url, {"page": str(number)}), {}, self._credentials))
         except NotFound:
             if number == 1:
-                raise nonsense("status 404 for the first page: is MOVIE_API_URL right?") from None
+                raise nonsense("status 404 for the first page: is MOVIE_API_URL right?")
             raise
         return read(MoviePage, body)
 
@@ -184,7 +184,7 @@ class Tmdb:
         try:
             return await get(Call(url_concat(self._url + path, given), self._headers, {}))
         except NotFound:
-            raise nonsense(f"status 404 for {path}: is MOVIE_API_URL right?") from None
+            raise nonsense(f"status 404 for {path}: is MOVIE_API_URL right?")
 
     def _movie(self, movie: _TmdbMovie, names: dict[int, str]) -> CatalogueMovie:
         return CatalogueMovie(
@@ -204,7 +204,7 @@ def read(kind: type[Model], body: bytes) -> Model:
         return kind.model_validate_json(body)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in error.errors()[:5]]
-        raise nonsense(f"a page that cannot be read: {', '.join(faults)}") from None
+        raise nonsense(f"a page that cannot be read: {', '.join(faults)}")
 
 
 def remembered(text: str) -> MoviePage | None:

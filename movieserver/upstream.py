@@ -150,9 +150,9 @@ class Upstream:
             )
         except CurlError as error:
             if error.errno in NO_HTTP:
-                raise nonsense(f"no answer in HTTP, or one of more than {ANSWER_BYTES} bytes: {error}") from None
+                raise nonsense(f"no answer in HTTP, or one of more than {ANSWER_BYTES} bytes: {error}")
             if error.errno in NO_TRUST:
-                raise nonsense(f"its certificate cannot be trusted: {error}") from None
+                raise nonsense(f"its certificate cannot be trusted: {error}")
             too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
             raise _Passing(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error)) from None
 
