@@ -190,6 +190,16 @@ def test_every_variable_is_a_setting() -> None:
         assert name in KNOWN or name == "PATH" or name.startswith("PYTHON")
 
 
+def test_the_manual_explains_what_the_log_says() -> None:
+    manual = (TOP / "docs" / "operations.md").read_text(encoding="utf-8")
+    for file in (TOP / "movieserver").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        events = re.findall(r"\blog\.(?:info|warning|error|exception)\(\s*\"([^\"]+)", text)
+        troubles = [f"{name}: trouble began" for name in re.findall(r"\bTrouble\(\"([^\"]+)", text)]
+        for event in (*events, *troubles):
+            assert f"| `{event}`" in manual, event
+
+
 @pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
 def test_the_unit_is_sound() -> None:
     with temporary_folder() as folder:
