@@ -73,16 +73,26 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 
 def check(given: Settings, options: argparse.Namespace) -> None:
     """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
-    from movieserver import checks
-
     with _complete(given) as (settings, _):
         if not given.database_url:
             _migrate(settings)
-        found = asyncio.run(checks.check(settings))
-    for name, trouble in found.items():
-        print(f"{name}: {trouble or 'ok'}")
-    if any(found.values()):
-        raise CannotStart("something above cannot be used")
+        if not _report(settings):
+            raise CannotStart("something above cannot be used")
+
+
+def _report(settings: Settings) -> bool:
+    """Say what is found of each service; whether all of them can be used."""
+    from movieserver import checks
+
+    logs.configure("ERROR")  # the same troubles, for programs
+    found = asyncio.run(checks.check(settings))
+    for name, (where, trouble, advice, warnings) in found.items():
+        print(f"{name}: {trouble or 'ok'}", f"  where: {where}", sep="\n")
+        if trouble:
+            print(f"  what to do: {advice}")
+        for warning in warnings:
+            print(f"  warning: {warning}")
+    return not any(finding.trouble for finding in found.values())
 
 
 def _migrate(settings: Settings) -> None:
@@ -178,6 +188,8 @@ def main() -> int:
         logs.configure(settings.log_level)
         options.run(settings, options)
     except (CannotStart, SettingsError, migrations.MigrationError) as error:
+        if isinstance(error, SettingsError) and options.run is check:
+            _report(error.rest)
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -81,6 +81,16 @@ def load_statements(folder: Path = STATEMENTS) -> dict[str, str]:
     }
 
 
+def place(url: str) -> str:
+    """Where the database of a libpq URI is and who asks for it, without the password."""
+    named = parse_dsn(url)
+    hosts = named.get("host", "").split(",")
+    ports = named.get("port", "5432").split(",")
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    servers = ", ".join(f"{host or 'this machine'}:{port or 5432}" for host, port in zip(hosts, ports))
+    return f"{servers}, database {named.get('dbname', 'of the same name')}, user {named.get('user', 'of this process')}"
+
+
 class _Connection(aiopg.Connection):
     """aiopg's connection, which leaves no file descriptor with the event loop that libpq may close in poll().
 

@@ -51,7 +51,9 @@ class Server(HTTPServer):
         )
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        if len(self._since) >= MOST_CONNECTIONS and not self._close_oldest():
+        if len(self._since) < MOST_CONNECTIONS:
+            self._trouble.end()
+        elif not self._close_oldest():
             asyncio.ensure_future(self._turn_away(stream))
             return
         self._since[stream] = time.monotonic()

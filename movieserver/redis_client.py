@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
@@ -37,6 +37,28 @@ async def open_redis(url: str) -> AsyncIterator[Client]:
     finally:
         for each in (client, *others):
             await each.aclose()
+
+
+class ServerFacts(NamedTuple):
+    """A Redis server; of a cluster, what is worst in it: its version, whether it is a replica, appends to a file every
+    write, and may drop keys that do not expire."""
+
+    version: str
+    replica: bool
+    appends: bool
+    evicts: bool
+
+
+async def facts(client: Client) -> ServerFacts:
+    """What the server is like; raises one of AWAY where it cannot be asked."""
+    said = await in_time(client.info())
+    nodes = [said] if "redis_version" in said else list(said.values())
+    return ServerFacts(
+        version=min((str(node["redis_version"]) for node in nodes), key=lambda text: int(text.partition(".")[0])),
+        replica=all(node["role"] != "master" for node in nodes),
+        appends=all(node["aof_enabled"] for node in nodes),
+        evicts=any(node["maxmemory"] and str(node["maxmemory_policy"]).startswith("allkeys") for node in nodes),
+    )
 
 
 async def in_time(command: Awaitable[T]) -> T:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from movieserver.counter import RequestCounter, open_counter
 from movieserver.database import Database, open_database
-from movieserver.dialects import dialect
+from movieserver.dialects import Dialect, dialect
 from movieserver.movie_api import MovieApi, open_movie_api
 from movieserver.page_cache import open_page_cache
 from movieserver.passwords import Passwords
@@ -44,13 +44,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
-    assert settings.movie_api_url and settings.redis_url
+def third_party(settings: Settings) -> Dialect:
+    """How to speak to the third party that the settings name."""
+    assert settings.movie_api_url
     password, token = settings.movie_api_password, settings.movie_api_token
-    speaking = dialect(
+    return dialect(
         settings.movie_api_kind, settings.movie_api_url, settings.movie_api_username,
         password.get_secret_value() if password else None, token.get_secret_value() if token else None,
     )
+
+
+async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
+    assert settings.redis_url
+    speaking = third_party(settings)
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
     cache = await stack.enter_async_context(open_page_cache(settings.redis_url))
     name = f"{settings.movie_api_kind} {settings.movie_api_url}"

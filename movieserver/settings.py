@@ -16,7 +16,12 @@ BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 
 
 class SettingsError(Exception):
-    """One message that names every bad variable."""
+    """One message that names every bad variable; `rest` are the settings as far as they are good."""
+
+    def __init__(self, faults: dict[str, str], rest: Settings) -> None:
+        self.rest = rest
+        super().__init__("\n".join(
+            ["these settings are wrong:", *(f"  {name.upper()}: {message}" for name, message in faults.items())]))
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -108,6 +113,12 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = {str(fault["loc"][0]).upper(): fault["msg"] for fault in error.errors()}
-    lines = [f"  {name}: {message.removeprefix('Value error, ')}" for name, message in faults.items()]
-    raise SettingsError("\n".join(["these settings are wrong:", *lines]))
+        faults = {str(fault["loc"][0]): fault["msg"].removeprefix("Value error, ") for fault in error.errors()}
+    raise SettingsError(faults, _rest(faults))
+
+
+def _rest(faults: dict[str, str]) -> Settings:
+    """The settings that are not at fault, with a stand-in for the key and the defaults of the others."""
+    bad = {*faults, *(("movie_api_kind", "movie_api_url") if "movie_api_token" in faults else ())}
+    stand_ins = {name: Settings.model_fields[name].default for name in bad}
+    return Settings(**stand_ins | {"jwt_secret": SecretStr("-" * SECRET_BYTES)})

@@ -17,7 +17,7 @@ from movieserver import counter
 from movieserver.counter import CounterUnavailable, open_counter
 from movieserver.embedded.programs import package_folder
 from movieserver.page_cache import open_page_cache
-from movieserver.redis_client import _parts
+from movieserver.redis_client import _parts, facts, open_redis
 from tests.conftest import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("io_loop")
@@ -93,6 +93,13 @@ async def test_the_count_on_a_cluster(cluster_url: str) -> None:
         await other.reset()
         assert [await one.count(), await other.count()] == [1, 2]
         assert await one.trouble() is None
+
+
+async def test_what_a_cluster_is_like(cluster_url: str) -> None:
+    async with open_redis(cluster_url) as client:
+        server = await facts(client)
+    assert server.version[0].isdecimal()
+    assert (server.replica, server.appends, server.evicts) == (False, False, False)
 
 
 async def test_pages_on_a_cluster(cluster_url: str) -> None:
