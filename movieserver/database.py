@@ -2,14 +2,15 @@
 
 The pool is our own because aiopg's wakes no waiter when a broken connection is released, and holds every caller
 while it connects. A statement is atomic by itself: connections commit on their own, and the statements of one
-name travel in one message, which PostgreSQL runs as one transaction.
+name travel in one message, which PostgreSQL runs as one transaction. docs/design.md has the time limits in a table.
 """
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,25 @@ from movieserver.logs import Trouble, log
 
 STATEMENTS = Path(__file__).parents[1] / "sql"
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
-ACQUIRE_SECONDS = 5.0
-CONNECT_SECONDS = 3.0
-STATEMENT_SECONDS = 10.0
+ACQUIRE_SECONDS = 5.0  # for a place in the pool
+CONNECT_SECONDS = 2.0  # for one address of the server
+STATEMENT_SECONDS = 10.0  # on the server; a second more for its word to arrive
+ANSWER_SECONDS = 15.0  # for all of it together, a second try included
+WAITING = 200  # callers that may wait, for each place
 SESSION = {
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "client_connection_check_interval": "1s",
+    "client_min_messages": "warning",
     "timezone": "UTC",
     "jit": "off",
 }
+# Where the URL does not say otherwise. A host that vanished is found out in seconds, not in the quarter of an hour that
+# TCP takes by itself.
+NETWORK = {
+    "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
+}
+UNCONFIRMED = "synchronous replication"  # from the warning that a standby may lack what was just committed
 
 Row = tuple[Any, ...]
 
@@ -45,6 +55,10 @@ class DatabaseUnavailable(Unavailable):
 
 class ConnectionLost(DatabaseUnavailable):
     """503: the connection died under the statement; whether it was carried out is not known."""
+
+
+class NotReplicated(DatabaseUnavailable):
+    """503: the wait for a synchronous standby was cut off; what was written would be lost with this server."""
 
 
 class DatabaseTimeout(DatabaseUnavailable):
@@ -77,11 +91,18 @@ def load_statements(folder: Path = STATEMENTS) -> dict[str, str]:
 
 
 class _Connection(aiopg.Connection):
-    """aiopg's connection, which leaves no file descriptor with the event loop that libpq may close in poll().
+    """aiopg's connection, mended.
 
-    aiopg does, and uvloop then refuses the next connection that gets the same number; nor does aiopg see it when
-    libpq goes on to the next host, with another one.
+    aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
+    connection that gets the same number; it does not see when libpq goes on to another socket; it makes a bare
+    CancelledError of a statement that the server cancelled; and it leaves running what nobody waits for any more.
     """
+
+    era = 0
+
+    @property
+    def closed(self) -> bool:
+        return self._conn is None or super().closed
 
     async def _connect(self) -> _Connection:
         try:
@@ -99,6 +120,7 @@ class _Connection(aiopg.Connection):
         self._waiter = None
         self._fileno = self._conn.fileno()
         self._loop.add_reader(self._fileno, self._ready, self._weakref)
+        del self._conn.notices[:]
         return self
 
     async def _socket(self, state: int) -> None:
@@ -112,6 +134,18 @@ class _Connection(aiopg.Connection):
         finally:
             remove(fd)
 
+    async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:
+        overdue = self._loop.call_later(timeout, _fail, waiter)
+        try:
+            self._ready(self._weakref)
+            await waiter
+        except (asyncio.CancelledError, TimeoutError):
+            self._abandon()
+            raise
+        finally:
+            overdue.cancel()
+            self._waiter = None
+
     @staticmethod
     def _ready(weak_self: Any) -> None:
         self = weak_self()
@@ -120,38 +154,56 @@ class _Connection(aiopg.Connection):
             self._loop.remove_writer(self._fileno)
         aiopg.Connection._ready(weak_self)
 
+    def _abandon(self) -> None:
+        """Have the server stop what it does for us, then close; in a thread, since libpq waits for the server."""
+        if not self.closed and self._fileno is not None:
+            self._loop.remove_reader(self._fileno)
+            if self._writing:
+                self._loop.remove_writer(self._fileno)
+            self._loop.run_in_executor(None, _cancel, self._conn)
+            self._conn = None
+
+    def _close(self) -> None:
+        if self._conn is not None:
+            super()._close()
+
 
 class Database:
     """A pool of at most `size` connections to the PostgreSQL at `url` (a libpq URI)."""
 
     def __init__(self, url: str, size: int) -> None:
-        session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-        self._dsn = make_dsn(url, options=f"{parse_dsn(url).get('options', '')} {session}".strip())
+        self._hosts = _hosts(url)
         self._statements = load_statements()
+        self._size = size
         self._places = asyncio.Semaphore(size)
+        self._waiting = 0
         self._idle: list[_Connection] = []
+        self._era = 0  # a connection from before the last loss of one is not used again
+        self._away: Exception | None = None  # why the last connect failed
+        self._probing = False
         self._trouble = Trouble("PostgreSQL")
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; tried once more when its connection had died."""
-        try:
-            return await self._run(name, parameters)
-        except ConnectionLost:
-            return await self._run(name, parameters)
+        return await self._run(name, parameters, 2)
 
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row that a changing statement returns; never repeated."""
-        return await self._run(name, parameters)
+        return await self._run(name, parameters, 1)
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle:
             self._idle.pop().close()
 
-    async def _run(self, name: str, parameters: dict[str, object]) -> Row | None:
+    async def _run(self, name: str, parameters: dict[str, object], tries: int) -> Row | None:
+        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         try:
-            async with self._place(), self._connection() as connection:
-                row = await _execute(connection, self._statements[name], parameters)
+            await self._acquire()
+            try:
+                row = await self._try(self._statements[name], parameters, deadline, tries)
+            finally:
+                self._places.release()
         except (DatabaseUnavailable, InternalError) as error:
             self._report(name, error)
             raise
@@ -166,44 +218,81 @@ class Database:
         else:
             self._trouble.begin(cause or error)
 
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _acquire(self) -> None:
+        """Take a place in the pool; who has to wait is served in turn, and the line has an end."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= WAITING * self._size:
+            raise DatabaseTimeout
+        self._waiting += 1
         try:
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
             raise DatabaseTimeout from None
-        try:
-            yield
         finally:
-            self._places.release()
+            self._waiting -= 1
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
-        connection = await self._open()
-        try:
-            yield connection
-        except ConnectionLost:
-            connection.close()
-            self.close_idle()  # most likely they are dead too
-            raise
-        finally:
-            self._give_back(connection)
+    async def _try(self, statement: str, parameters: dict[str, object], deadline: float, tries: int) -> Row | None:
+        while True:
+            connection = await self._open(deadline)
+            try:
+                return await _execute(connection, statement, parameters, deadline)
+            except ConnectionLost:
+                connection.close()
+                self._era += 1
+                self.close_idle()  # most likely they are dead too
+                tries -= 1
+                if not tries:
+                    raise
+            finally:
+                self._give_back(connection)
 
-    async def _open(self) -> _Connection:
+    async def _open(self, deadline: float) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
                 return connection
+        return await self._connect(deadline)
+
+    async def _connect(self, deadline: float) -> _Connection:
+        """A fresh connection. Once that has failed, one caller at a time tries it, and the others are told at once."""
+        probing = self._away is not None
+        if probing and self._probing:
+            raise DatabaseUnavailable from self._away
+        self._probing, era = probing, self._era
         try:
-            fresh = _Connection(self._dsn, CONNECT_SECONDS, enable_json=False, enable_hstore=False, enable_uuid=False)
-            await fresh
-            return fresh
-        except (psycopg2.Error, TimeoutError) as error:
+            connection = await self._dial(deadline)
+        except (psycopg2.Error, OSError, UnicodeError) as error:
+            self._away = error.with_traceback(None)
             raise DatabaseUnavailable from error
+        finally:
+            if probing:
+                self._probing = False
+        self._away = None
+        connection.era = era
+        return connection
+
+    async def _dial(self, deadline: float) -> _Connection:
+        """Connect to the first host that can serve us, beginning with the one that did so last."""
+        failures: list[Exception] = []
+        for place, host in enumerate(self._hosts):
+            try:
+                for address in await _addresses(host):
+                    try:
+                        connection = await _connected(address, deadline)
+                        self._hosts = self._hosts[place:] + self._hosts[:place]
+                        return connection
+                    except (psycopg2.Error, OSError) as error:
+                        failures.append(error)
+            except (OSError, UnicodeError) as error:
+                failures.append(error)
+        raise failures[0] if len(failures) == 1 else psycopg2.OperationalError("; ".join(map(_words, failures)))
 
     def _give_back(self, connection: _Connection) -> None:
-        if not connection.closed and connection.raw.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+        usable = not connection.closed and connection.era == self._era
+        if usable and connection.raw.get_transaction_status() == TRANSACTION_STATUS_IDLE:
             self._idle.append(connection)
         else:
             connection.close()
@@ -219,31 +308,74 @@ async def open_database(url: str, size: int) -> AsyncIterator[Database]:
         database.close_idle()
 
 
-async def _execute(connection: _Connection, statement: str, parameters: dict[str, object]) -> Row | None:
-    with _driver_errors():
+def _hosts(url: str) -> list[dict[str, str]]:
+    """How to connect to each host that `url` names. libpq by itself would wait for the first one for ever."""
+    given = parse_dsn(url)
+    session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    every = NETWORK | given | {"options": f"-c application_name=movieserver {given.get('options', '')} {session}"}
+    lists = {key: given[key].split(",") for key in ("host", "hostaddr", "port") if "," in given.get(key, "")}
+    if not lists:
+        return [every]
+    every.setdefault("target_session_attrs", "read-write")
+    if len({len(values) for values in lists.values()}) > 1:
+        return [every]  # libpq says what is wrong with it
+    return [every | dict(zip(lists, values)) for values in zip(*lists.values())]
+
+
+async def _addresses(host: dict[str, str]) -> list[dict[str, str]]:
+    """The addresses of a host. libpq would ask for them itself, and hold the process until it knows."""
+    name = host.get("host", "")
+    if not name or name[0] in "/@" or "," in name or "hostaddr" in host:
+        return [host]
+    async with asyncio.timeout(CONNECT_SECONDS):
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [host | {"hostaddr": str(information[4][0])} for information in found]
+
+
+async def _connected(address: dict[str, str], deadline: float) -> _Connection:
+    seconds = min(CONNECT_SECONDS, deadline - asyncio.get_running_loop().time())
+    if seconds <= 0:
+        raise TimeoutError("no time left to connect")
+    connection = _Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
+    await connection
+    return connection
+
+
+def _fail(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+def _cancel(raw: Any) -> None:
+    with suppress(psycopg2.Error):
+        raw.cancel()
+    raw.close()
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+async def _execute(
+    connection: _Connection, statement: str, parameters: dict[str, object], deadline: float
+) -> Row | None:
+    """The first row; errors of the driver become ours."""
+    seconds = min(STATEMENT_SECONDS + 1, deadline - asyncio.get_running_loop().time())
+    if seconds <= 0:
+        raise DatabaseTimeout
+    try:
         cursor = await connection.cursor()
-        await cursor.execute(statement, parameters, timeout=STATEMENT_SECONDS + 1)
+        await cursor.execute(statement, parameters, timeout=seconds)
         row: Row | None = await cursor.fetchone()
         cursor.close()
-        return row
-
-
-@contextmanager
-def _driver_errors() -> Iterator[None]:
-    """Turn what aiopg and psycopg2 raise into errors of ours."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # aiopg's word for a statement that the server cancelled
-        raise DatabaseTimeout from None
-    except TimeoutError:
-        raise DatabaseTimeout from None
+    except TimeoutError as error:
+        raise ConnectionLost from error  # the server itself would have cut it off
     except psycopg2.Error as error:
         ours = _error_for(error)
         raise ours from (None if isinstance(ours, SchemaMissing) else error)
+    if connection.raw.notices and UNCONFIRMED in connection.raw.notices.pop():
+        raise NotReplicated
+    return row
 
 
 def _error_for(error: psycopg2.Error) -> ApiError:
@@ -251,8 +383,10 @@ def _error_for(error: psycopg2.Error) -> ApiError:
     state = error.pgcode or ""
     if state in ("42P01", "42703"):  # undefined table, undefined column
         return SchemaMissing()
+    if state == "57014":  # cancelled
+        return DatabaseTimeout()
     if state == "25006" or state.startswith(("08", "57P")):  # a standby, a broken or ended session
         return ConnectionLost()
-    if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
-        return DatabaseUnavailable() if state else ConnectionLost()
-    return InternalError()
+    if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # libpq's own words
+        return ConnectionLost()
+    return DatabaseUnavailable() if isinstance(error, psycopg2.OperationalError) else InternalError()
