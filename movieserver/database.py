@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +94,11 @@ class _Connection(aiopg.Connection):
     """aiopg's connection, mended.
 
     aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
-    connection that gets the same number; it does not see when libpq goes on to another socket; it makes a bare
-    CancelledError of a statement that the server cancelled; and it leaves running what nobody waits for any more.
+    connection that gets the same number; it does not see when libpq goes on to another socket; and it makes a bare
+    CancelledError of a statement that the server cancelled.
     """
 
     era = 0
-
-    @property
-    def closed(self) -> bool:
-        return self._conn is None or super().closed
 
     async def _connect(self) -> _Connection:
         try:
@@ -140,7 +136,7 @@ class _Connection(aiopg.Connection):
             self._ready(self._weakref)
             await waiter
         except (asyncio.CancelledError, TimeoutError):
-            self._abandon()
+            self.close()
             raise
         finally:
             overdue.cancel()
@@ -153,19 +149,6 @@ class _Connection(aiopg.Connection):
             self._writing = False
             self._loop.remove_writer(self._fileno)
         aiopg.Connection._ready(weak_self)
-
-    def _abandon(self) -> None:
-        """Have the server stop what it does for us, then close; in a thread, since libpq waits for the server."""
-        if not self.closed and self._fileno is not None:
-            self._loop.remove_reader(self._fileno)
-            if self._writing:
-                self._loop.remove_writer(self._fileno)
-            self._loop.run_in_executor(None, _cancel, self._conn)
-            self._conn = None
-
-    def _close(self) -> None:
-        if self._conn is not None:
-            super()._close()
 
 
 class Database:
@@ -344,12 +327,6 @@ async def _connected(address: dict[str, str], deadline: float) -> _Connection:
 def _fail(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_exception(TimeoutError())
-
-
-def _cancel(raw: Any) -> None:
-    with suppress(psycopg2.Error):
-        raw.cancel()
-    raw.close()
 
 
 def _words(error: Exception) -> str:
