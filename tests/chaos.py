@@ -340,11 +340,11 @@ class Checker:
     """Holds journals against the database, as SQL and the API show it; `faults` says what is wrong, in words."""
 
     def __init__(self, url: str, client: Client) -> None:
-        self._url, self._client = url, client
+        self.url, self._client = url, client
 
     def faults(self, writers: list[Writer]) -> list[str]:
         found = [fault for writer in writers for fault in writer.journal.faults]
-        session = psycopg2.connect(self._url)
+        session = psycopg2.connect(self.url)
         with session, session.cursor() as cursor:
             cursor.execute(ORPHANS)
             found += [f"{count} rows of {table} without an owner" for table, count in cursor.fetchall() if count]
