@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,9 @@ class _Connection(aiopg.Connection):
     CancelledError of a statement that the server cancelled.
     """
 
+    address: dict[str, str]
     era = 0
+    pid = 0
 
     async def _connect(self) -> _Connection:
         try:
@@ -116,6 +118,7 @@ class _Connection(aiopg.Connection):
         self._waiter = None
         self._fileno = self._conn.fileno()
         self._loop.add_reader(self._fileno, self._ready, self._weakref)
+        self.pid = self._conn.get_backend_pid()
         del self._conn.notices[:]
         return self
 
@@ -161,6 +164,7 @@ class Database:
         self._places = asyncio.Semaphore(size)
         self._waiting = 0
         self._idle: list[_Connection] = []
+        self._ending: set[asyncio.Task[None]] = set()
         self._era = 0  # a connection from before the last loss of one is not used again
         self._away: Exception | None = None  # why the last connect failed
         self._probing = False
@@ -178,6 +182,13 @@ class Database:
         """Close the connections that nobody uses."""
         while self._idle:
             self._idle.pop().close()
+
+    async def close(self) -> None:
+        """Close what nobody uses, and give up what runs by itself."""
+        self.close_idle()
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _run(self, name: str, parameters: dict[str, object], tries: int) -> Row | None:
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
@@ -222,15 +233,22 @@ class Database:
             connection = await self._open(deadline)
             try:
                 return await _execute(connection, statement, parameters, deadline)
-            except ConnectionLost:
-                connection.close()
-                self._era += 1
-                self.close_idle()  # most likely they are dead too
+            except ConnectionLost as error:
+                self._lose(connection, error)
                 tries -= 1
                 if not tries:
                     raise
             finally:
                 self._give_back(connection)
+
+    def _lose(self, connection: _Connection, error: ConnectionLost) -> None:
+        connection.close()
+        self._era += 1
+        self.close_idle()  # most likely they are dead too
+        if isinstance(error.__cause__, TimeoutError):
+            task = asyncio.create_task(_end_session(connection))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _open(self, deadline: float) -> _Connection:
         while self._idle:
@@ -262,7 +280,7 @@ class Database:
         failures: list[Exception] = []
         for place, host in enumerate(self._hosts):
             try:
-                for address in await _addresses(host):
+                for address in await _addresses(host, deadline):
                     try:
                         connection = await _connected(address, deadline)
                         self._hosts = self._hosts[place:] + self._hosts[:place]
@@ -288,7 +306,7 @@ async def open_database(url: str, size: int) -> AsyncIterator[Database]:
     try:
         yield database
     finally:
-        database.close_idle()
+        await database.close()
 
 
 def _hosts(url: str) -> list[dict[str, str]]:
@@ -305,13 +323,14 @@ def _hosts(url: str) -> list[dict[str, str]]:
     return [every | dict(zip(lists, values)) for values in zip(*lists.values())]
 
 
-async def _addresses(host: dict[str, str]) -> list[dict[str, str]]:
+async def _addresses(host: dict[str, str], deadline: float) -> list[dict[str, str]]:
     """The addresses of a host. libpq would ask for them itself, and hold the process until it knows."""
     name = host.get("host", "")
     if not name or name[0] in "/@" or "," in name or "hostaddr" in host:
         return [host]
-    async with asyncio.timeout(CONNECT_SECONDS):
-        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout_at(min(loop.time() + CONNECT_SECONDS, deadline)):
+        found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return [host | {"hostaddr": str(information[4][0])} for information in found]
 
 
@@ -321,7 +340,19 @@ async def _connected(address: dict[str, str], deadline: float) -> _Connection:
         raise TimeoutError("no time left to connect")
     connection = _Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
     await connection
+    connection.address = address
     return connection
+
+
+async def _end_session(lost: _Connection) -> None:
+    """End a session that did not answer on the server's side: waiting for a standby, it would stay for ever."""
+    with suppress(psycopg2.Error, OSError):
+        connection = await _connected(lost.address, asyncio.get_running_loop().time() + CONNECT_SECONDS)
+        try:
+            cursor = await connection.cursor()
+            await cursor.callproc("pg_terminate_backend", [lost.pid], timeout=CONNECT_SECONDS)
+        finally:
+            connection.close()
 
 
 def _fail(waiter: asyncio.Future[None]) -> None:

@@ -164,7 +164,7 @@ class Writer:
         return tuple(
             (str(uuid.UUID(int=chance.getrandbits(128), version=4)), f"{mark} {number}",
              ",".join(chance.choices(GENRES, k=chance.randrange(4))))
-            for number in range(chance.randrange(12)))
+            for number in range(chance.choice([0, 1, 5, 20, 300])))
 
     def _create(self, _: str) -> None:
         new = State(uuid.uuid4().hex, self._movies())
@@ -179,7 +179,7 @@ class Writer:
         before, = self.journal.collections[key]
         drawn = State(uuid.uuid4().hex, self._movies())
         after = self._chance.choice([
-            drawn, before._replace(title=drawn.title), before._replace(movies=drawn.movies)])
+            drawn, drawn, before._replace(title=drawn.title), before._replace(movies=drawn.movies)])
         changes = {name: value for name, value in after.body().items() if value != before.body()[name]}
         status, _ = self.call("PUT", f"/collection/{key}/", changes)
         self._settle(key, after, status)

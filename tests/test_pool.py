@@ -330,6 +330,18 @@ class TestWithADatabaseOfItsOwn:
             assert_unavailable(await writing)
             assert (await alice.get("/collection/")).status == 200
 
+    async def test_nothing_keeps_waiting_for_a_standby_that_never_comes(
+        self, alice: Api, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+        with operating(own_postgres) as operator:
+            operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            operator.ask("SELECT pg_reload_conf()")
+            for answer in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
+                assert_unavailable(answer)
+            while operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+                await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
 async def over_tcp(**given: str) -> AsyncIterator[tuple[Postgres, int]]:
