@@ -277,13 +277,13 @@ class Database:
 
     async def _dial(self, deadline: float) -> _Connection:
         """Connect to the first host that can serve us, beginning with the one that did so last."""
-        failures: list[Exception] = []
-        for place, host in enumerate(self._hosts):
+        hosts, failures = self._hosts, list[Exception]()
+        for place, host in enumerate(hosts):
             try:
                 for address in await _addresses(host, deadline):
                     try:
                         connection = await _connected(address, deadline)
-                        self._hosts = self._hosts[place:] + self._hosts[:place]
+                        self._hosts = hosts[place:] + hosts[:place]
                         return connection
                     except (psycopg2.Error, OSError) as error:
                         failures.append(error)

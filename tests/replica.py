@@ -76,7 +76,7 @@ def pair(commit: str) -> Iterator[tuple[Node, Node]]:
             for node in (primary, standby):
                 node.launch()
                 node.wait_ready()
-            migrations.migrate(primary.url)
+            migrations.migrate(url([standby, primary], target_session_attrs="read-write"))
             yield primary, standby
         finally:
             for node in (primary, standby):
