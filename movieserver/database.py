@@ -138,9 +138,6 @@ class _Connection(aiopg.Connection):
         try:
             self._ready(self._weakref)
             await waiter
-        except (asyncio.CancelledError, TimeoutError):
-            self.close()
-            raise
         finally:
             overdue.cancel()
             self._waiter = None

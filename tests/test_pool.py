@@ -31,6 +31,7 @@ from tests.third_party import ThirdParty
 
 NAME = "under-fire"
 POOL = 2
+CLIENT_LOST = "connection to client lost"
 
 
 class Operator:
@@ -127,7 +128,10 @@ async def test_a_statement_ended_on_the_server_is_a_503(
         operator.ask(f"SELECT {end}(%(pid)s)", pid=pid)
         while pid in operator.waiting():
             await asyncio.sleep(0.01)
-    assert_unavailable(await under_way)
+    answer = await under_way
+    assert_unavailable(answer)
+    # had it been tried once more than it should, that try would have run into its time limit
+    assert answer.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
     operator.let_go()
     assert (await alice.get(path)).status == 200
     assert_whole(resources.database)
@@ -240,11 +244,13 @@ async def test_a_process_that_is_killed_leaves_nothing_running(
         asked = asyncio.create_task(asyncio.to_thread(
             server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
         await operator.until_waiting(1)
+        seen = postgres._log.read_text(encoding="utf-8").count(CLIENT_LOST)
         for pid in server.family():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(OSError):
             await asked
         await operator.until_waiting(0)
+        assert postgres._log.read_text(encoding="utf-8").count(CLIENT_LOST) > seen  # and not the statement's own limit
         operator.let_go()
         assert operator.ask("SELECT title FROM collections WHERE title = 'never'") == []
 
@@ -464,7 +470,7 @@ async def write(database: Database) -> module.Row | None:
         return None
 
 
-async def test_faults_of_one_connection_do_not_touch_those_in_use(
+async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_used_again(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
@@ -473,5 +479,9 @@ async def test_faults_of_one_connection_do_not_touch_those_in_use(
     pids = await operator.until_waiting(POOL)
     operator.ask("SELECT pg_terminate_backend(%(pid)s)", pid=pids[0])
     await operator.until_waiting(POOL - 1)
+    while not any(task.done() for task in both):
+        await asyncio.sleep(0.01)
     operator.let_go()
     assert sorted(answer.status for answer in await asyncio.gather(*both)) == [200, 503]
+    assert resources.database._idle == []
+    assert (await alice.get(path)).status == 200
