@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: serve test style clean
+.PHONY: serve test chaos style clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Some minutes of kill -9 at random; CHAOS="--minutes 10 --seed 7" says how many, and repeats a run.
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 style: $(READY)
 	$(BIN)/flake8

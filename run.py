@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -20,6 +22,8 @@ from movieserver import logs, metrics, migrations, processes
 from movieserver.settings import Settings, SettingsError, load
 
 BACKLOG = 1024  # connections that wait to be accepted
+LEFTOVER_SECONDS = 2.0
+POLL_SECONDS = 0.05
 
 
 class CannotStart(Exception):
@@ -117,11 +121,17 @@ def _complete(given: Settings) -> Iterator[tuple[Settings, list[processes.Child]
 
 
 def _bind(settings: Settings) -> list[socket.socket]:
-    try:
-        return bind_sockets(settings.port, settings.host, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {reason}; set HOST or PORT") from None
+    """Sockets on the port. What is left of a server that was killed may hold it for a moment yet."""
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    while True:
+        try:
+            return bind_sockets(settings.port, settings.host, backlog=BACKLOG)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such name"
+            if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > deadline:
+                where = f"{settings.host}:{settings.port}"
+                raise CannotStart(f"cannot listen on {where}: {reason}; set HOST or PORT") from None
+        time.sleep(POLL_SECONDS)
 
 
 def _announcement(given: Settings, settings: Settings, port: int) -> str:

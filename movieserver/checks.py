@@ -28,7 +28,7 @@ POSTGRES_REASONS = (
     ("pg_hba", "it lets nobody in from here as this user", "let them in in its pg_hba.conf, or correct DATABASE_URL"),
     ("too many|connection slots", "it has no connection left",
      "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
-    ("translate host name", "there is no host of that name", "correct it in DATABASE_URL"),
+    ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "take PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary answers",
      "promote one, or name the primary too in DATABASE_URL"),

@@ -2,14 +2,15 @@
 
 The pool is our own because aiopg's wakes no waiter when a broken connection is released, and holds every caller
 while it connects. A statement is atomic by itself: connections commit on their own, and the statements of one
-name travel in one message, which PostgreSQL runs as one transaction.
+name travel in one message, which PostgreSQL runs as one transaction. docs/design.md has the time limits in a table.
 """
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,25 @@ from movieserver.logs import Trouble, log
 
 STATEMENTS = Path(__file__).parents[1] / "sql"
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
-ACQUIRE_SECONDS = 5.0
-CONNECT_SECONDS = 3.0
-STATEMENT_SECONDS = 10.0
+ACQUIRE_SECONDS = 5.0  # for a place in the pool
+CONNECT_SECONDS = 2.0  # for one address of the server
+STATEMENT_SECONDS = 10.0  # on the server; a second more for its word to arrive
+ANSWER_SECONDS = 15.0  # for all of it together, a second try included
+WAITING = 200  # callers that may wait, for each place
 SESSION = {
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "client_connection_check_interval": "1s",
+    "client_min_messages": "warning",
     "timezone": "UTC",
     "jit": "off",
 }
+# Where the URL does not say otherwise. A host that vanished is found out in seconds, not in the quarter of an hour that
+# TCP takes by itself.
+NETWORK = {
+    "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
+}
+UNCONFIRMED = "synchronous replication"  # from the warning that a standby may lack what was just committed
 
 Row = tuple[Any, ...]
 
@@ -48,6 +58,10 @@ class ConnectionLost(DatabaseUnavailable):
     """503: the connection died under the statement; whether it was carried out is not known."""
 
 
+class NotReplicated(DatabaseUnavailable):
+    """503: the wait for a synchronous standby was cut off; what was written would be lost with this server."""
+
+
 class DatabaseTimeout(DatabaseUnavailable):
     """503: a statement over its time, or PoolFull."""
 
@@ -56,7 +70,7 @@ class DatabaseTimeout(DatabaseUnavailable):
 
 
 class PoolFull(DatabaseTimeout):
-    """503: no place in the pool in time."""
+    """503: no place in the pool in time, or no place in the line before it."""
 
 
 class SchemaMissing(DatabaseUnavailable):
@@ -92,11 +106,16 @@ def place(url: str) -> str:
 
 
 class _Connection(aiopg.Connection):
-    """aiopg's connection, which leaves no file descriptor with the event loop that libpq may close in poll().
+    """aiopg's connection, mended.
 
-    aiopg does, and uvloop then refuses the next connection that gets the same number; nor does aiopg see it when
-    libpq goes on to the next host, with another one.
+    aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
+    connection that gets the same number; it does not see when libpq goes on to another socket; and it makes a bare
+    CancelledError of a statement that the server cancelled.
     """
+
+    address: dict[str, str]
+    era = 0
+    pid = 0
 
     async def _connect(self) -> _Connection:
         try:
@@ -114,6 +133,8 @@ class _Connection(aiopg.Connection):
         self._waiter = None
         self._fileno = self._conn.fileno()
         self._loop.add_reader(self._fileno, self._ready, self._weakref)
+        self.pid = self._conn.get_backend_pid()
+        del self._conn.notices[:]
         return self
 
     async def _socket(self, state: int) -> None:
@@ -126,6 +147,15 @@ class _Connection(aiopg.Connection):
             await able.wait()
         finally:
             remove(fd)
+
+    async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:
+        overdue = self._loop.call_later(timeout, _fail, waiter)
+        try:
+            self._ready(self._weakref)
+            await waiter
+        finally:
+            overdue.cancel()
+            self._waiter = None
 
     @staticmethod
     def _ready(weak_self: Any) -> None:
@@ -140,36 +170,48 @@ class Database:
     """A pool of at most `size` connections to the PostgreSQL at `url` (a libpq URI)."""
 
     def __init__(self, url: str, size: int) -> None:
-        session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-        self._dsn = make_dsn(url, options=f"{parse_dsn(url).get('options', '')} {session}".strip())
+        self._hosts = _hosts(url)
         self._statements = load_statements()
+        self._size = size
         self._places = asyncio.Semaphore(size)
+        self._waiting = 0
         self._idle: list[_Connection] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        self._era = 0  # a connection from before the last loss of one is not used again
+        self._away: Exception | None = None  # why the last connect failed
+        self._probing = False
         self._trouble = Trouble("PostgreSQL")
         self._full = Trouble("the pool of connections to PostgreSQL")
-        self._size = size
         metrics.pool_size.set(size)
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; tried once more when its connection had died."""
-        try:
-            return await self._run(name, parameters)
-        except ConnectionLost:
-            return await self._run(name, parameters)
+        return await self._run(name, parameters, 2)
 
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row that a changing statement returns; never repeated."""
-        return await self._run(name, parameters)
+        return await self._run(name, parameters, 1)
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle:
             self._idle.pop().close()
 
-    async def _run(self, name: str, parameters: dict[str, object]) -> Row | None:
+    async def close(self) -> None:
+        """Close what nobody uses, and give up what runs by itself."""
+        self.close_idle()
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _run(self, name: str, parameters: dict[str, object], tries: int) -> Row | None:
+        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         try:
-            async with self._place(), self._connection() as connection:
-                row = await _execute(connection, self._statements[name], parameters)
+            await self._acquire()
+            try:
+                row = await self._try(self._statements[name], parameters, deadline, tries)
+            finally:
+                self._release()
         except (DatabaseUnavailable, InternalError) as error:
             self._report(name, error)
             raise
@@ -187,59 +229,104 @@ class Database:
             self._full.begin(
                 f"no place for {name} in {ACQUIRE_SECONDS} s: all {self._size} connections of this process are in use; "
                 "raise DATABASE_POOL_SIZE, or look for slow statements")
-        elif isinstance(error, DatabaseTimeout):
+        elif isinstance(error, DatabaseTimeout) or type(error) is ConnectionLost and isinstance(cause, TimeoutError):
             metrics.pool_timeouts["statement"].inc()
-            self._trouble.begin(f"{name} took more than {STATEMENT_SECONDS} s and was cut off")
+            self._trouble.begin(f"{name} was cut off: it took {STATEMENT_SECONDS} s, or an operator cancelled it")
         else:
             self._trouble.begin(cause or error)
 
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _acquire(self) -> None:
+        """Take a place in the pool; who has to wait is served in turn, and the line has an end."""
         if self._places.locked():
-            with metrics.pool_waiting.track_inprogress():
-                await self._wait_for_place()
+            await self._wait_for_place()
         else:
             await self._places.acquire()
         metrics.pool_in_use.inc()
-        try:
-            yield
-        finally:
-            metrics.pool_in_use.dec()
-            self._places.release()
+
+    def _release(self) -> None:
+        metrics.pool_in_use.dec()
+        self._places.release()
 
     async def _wait_for_place(self) -> None:
+        if self._waiting >= WAITING * self._size:
+            raise PoolFull
+        self._waiting += 1
+        metrics.pool_waiting.inc()
         try:
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
             raise PoolFull from None
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
-        connection = await self._open()
-        try:
-            yield connection
-        except ConnectionLost:
-            connection.close()
-            self.close_idle()  # most likely they are dead too
-            raise
         finally:
-            self._give_back(connection)
+            metrics.pool_waiting.dec()
+            self._waiting -= 1
 
-    async def _open(self) -> _Connection:
+    async def _try(self, statement: str, parameters: dict[str, object], deadline: float, tries: int) -> Row | None:
+        while True:
+            connection = await self._open(deadline)
+            try:
+                return await _execute(connection, statement, parameters, deadline)
+            except ConnectionLost as error:
+                self._lose(connection, error)
+                tries -= 1
+                if not tries:
+                    raise
+            finally:
+                self._give_back(connection)
+
+    def _lose(self, connection: _Connection, error: ConnectionLost) -> None:
+        connection.close()
+        self._era += 1
+        self.close_idle()  # most likely they are dead too
+        if isinstance(error.__cause__, TimeoutError):
+            task = asyncio.create_task(_end_session(connection))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _open(self, deadline: float) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
                 return connection
+        return await self._connect(deadline)
+
+    async def _connect(self, deadline: float) -> _Connection:
+        """A fresh connection. Once that has failed, one caller at a time tries it, and the others are told at once."""
+        probing = self._away is not None
+        if probing and self._probing:
+            raise DatabaseUnavailable from self._away
+        self._probing, era = probing, self._era
         try:
-            fresh = _Connection(self._dsn, CONNECT_SECONDS, enable_json=False, enable_hstore=False, enable_uuid=False)
-            await fresh
-            return fresh
-        except (psycopg2.Error, TimeoutError) as error:
+            connection = await self._dial(deadline)
+        except (psycopg2.Error, OSError, UnicodeError) as error:
+            self._away = error.with_traceback(None)
             raise DatabaseUnavailable from error
+        finally:
+            if probing:
+                self._probing = False
+        self._away = None
+        connection.era = era
+        return connection
+
+    async def _dial(self, deadline: float) -> _Connection:
+        """Connect to the first host that can serve us, beginning with the one that did so last."""
+        hosts, failures = self._hosts, list[Exception]()
+        for place, host in enumerate(hosts):
+            try:
+                for address in await _addresses(host, deadline):
+                    try:
+                        connection = await _connected(address, deadline)
+                        self._hosts = hosts[place:] + hosts[:place]
+                        return connection
+                    except (psycopg2.Error, OSError) as error:
+                        failures.append(error)
+            except (OSError, UnicodeError) as error:
+                failures.append(error)
+        raise failures[0] if len(failures) == 1 else psycopg2.OperationalError("; ".join(map(_words, failures)))
 
     def _give_back(self, connection: _Connection) -> None:
-        if not connection.closed and connection.raw.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+        usable = not connection.closed and connection.era == self._era
+        if usable and connection.raw.get_transaction_status() == TRANSACTION_STATUS_IDLE:
             self._idle.append(connection)
         else:
             connection.close()
@@ -252,34 +339,84 @@ async def open_database(url: str, size: int) -> AsyncIterator[Database]:
     try:
         yield database
     finally:
-        database.close_idle()
+        await database.close()
 
 
-async def _execute(connection: _Connection, statement: str, parameters: dict[str, object]) -> Row | None:
-    with _driver_errors():
+def _hosts(url: str) -> list[dict[str, str]]:
+    """How to connect to each host that `url` names. libpq by itself would wait for the first one for ever."""
+    given = parse_dsn(url)
+    session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    every = NETWORK | given | {"options": f"-c application_name=movieserver {given.get('options', '')} {session}"}
+    lists = {key: given[key].split(",") for key in ("host", "hostaddr", "port") if "," in given.get(key, "")}
+    if not lists:
+        return [every]
+    every.setdefault("target_session_attrs", "read-write")
+    if len({len(values) for values in lists.values()}) > 1:
+        return [every]  # libpq says what is wrong with it
+    return [every | dict(zip(lists, values)) for values in zip(*lists.values())]
+
+
+async def _addresses(host: dict[str, str], deadline: float) -> list[dict[str, str]]:
+    """The addresses of a host. libpq would ask for them itself, and hold the process until it knows."""
+    name = host.get("host", "")
+    if not name or name[0] in "/@" or "," in name or "hostaddr" in host:
+        return [host]
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout_at(min(loop.time() + CONNECT_SECONDS, deadline)):
+        found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [host | {"hostaddr": str(information[4][0])} for information in found]
+
+
+async def _connected(address: dict[str, str], deadline: float) -> _Connection:
+    seconds = min(CONNECT_SECONDS, deadline - asyncio.get_running_loop().time())
+    if seconds <= 0:
+        raise TimeoutError("no time left to connect")
+    connection = _Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
+    await connection
+    connection.address = address
+    return connection
+
+
+async def _end_session(lost: _Connection) -> None:
+    """End a session that did not answer on the server's side: waiting for a standby, it would stay for ever."""
+    with suppress(psycopg2.Error, OSError):
+        connection = await _connected(lost.address, asyncio.get_running_loop().time() + CONNECT_SECONDS)
+        try:
+            cursor = await connection.cursor()
+            await cursor.callproc("pg_terminate_backend", [lost.pid], timeout=CONNECT_SECONDS)
+        finally:
+            connection.close()
+
+
+def _fail(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+async def _execute(
+    connection: _Connection, statement: str, parameters: dict[str, object], deadline: float
+) -> Row | None:
+    """The first row; errors of the driver become ours."""
+    seconds = min(STATEMENT_SECONDS + 1, deadline - asyncio.get_running_loop().time())
+    if seconds <= 0:
+        raise DatabaseTimeout
+    try:
         cursor = await connection.cursor()
-        await cursor.execute(statement, parameters, timeout=STATEMENT_SECONDS + 1)
+        await cursor.execute(statement, parameters, timeout=seconds)
         row: Row | None = await cursor.fetchone()
         cursor.close()
-        return row
-
-
-@contextmanager
-def _driver_errors() -> Iterator[None]:
-    """Turn what aiopg and psycopg2 raise into errors of ours."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # aiopg's word for a statement that the server cancelled
-        raise DatabaseTimeout from None
-    except TimeoutError:
-        raise DatabaseTimeout from None
+    except TimeoutError as error:
+        raise ConnectionLost from error  # the server itself would have cut it off
     except psycopg2.Error as error:
         ours = _error_for(error)
         raise ours from (None if isinstance(ours, SchemaMissing) else error)
+    if connection.raw.notices and UNCONFIRMED in connection.raw.notices.pop():
+        raise NotReplicated
+    return row
 
 
 def _error_for(error: psycopg2.Error) -> ApiError:
@@ -287,8 +424,10 @@ def _error_for(error: psycopg2.Error) -> ApiError:
     state = error.pgcode or ""
     if state in ("42P01", "42703"):  # undefined table, undefined column
         return SchemaMissing()
+    if state == "57014":  # cancelled
+        return DatabaseTimeout()
     if state == "25006" or state.startswith(("08", "57P")):  # a standby, a broken or ended session
         return ConnectionLost()
-    if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
-        return DatabaseUnavailable() if state else ConnectionLost()
-    return InternalError()
+    if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # libpq's own words
+        return ConnectionLost()
+    return DatabaseUnavailable() if isinstance(error, psycopg2.OperationalError) else InternalError()

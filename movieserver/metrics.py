@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -19,6 +21,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# the file of a process that begins to count is empty for an instant, which its reader does not bear
+FRESH_FILE_TRIES, FRESH_FILE_SECONDS = 50, 0.01
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -83,10 +87,13 @@ def exposition() -> bytes:
     folder = os.environ.get(FOLDER)
     if not folder:
         return generate_latest(REGISTRY)
-    with _locked(folder, fcntl.LOCK_SH):
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, folder)
-        return generate_latest(everybody)
+    for _ in range(FRESH_FILE_TRIES):
+        with suppress(struct.error), _locked(folder, fcntl.LOCK_SH):
+            everybody = CollectorRegistry()
+            MultiProcessCollector(everybody, folder)
+            return generate_latest(everybody)
+        time.sleep(FRESH_FILE_SECONDS)
+    raise RuntimeError(f"a file in {folder} is empty and stays so")
 
 
 def forget(pid: int) -> None:
@@ -95,12 +102,13 @@ def forget(pid: int) -> None:
     What cannot be read is given up: no measure is a reason to stop serving.
     """
     folder = os.environ[FOLDER]
-    with suppress(OSError, RuntimeError), _locked(folder, fcntl.LOCK_EX):
+    with suppress(OSError), _locked(folder, fcntl.LOCK_EX):
         mark_process_dead(pid, folder)
         for kind in ("counter", "histogram"):
             file = Path(folder, f"{kind}_{pid}.db")
             if file.exists():
-                _add(file, file.with_name(f"{kind}_dead.db"))
+                with suppress(RuntimeError, struct.error):
+                    _add(file, file.with_name(f"{kind}_dead.db"))
                 file.unlink()
 
 

@@ -144,7 +144,7 @@ def test_one_trouble(
 def test_all_troubles_at_once(good: dict[str, str]) -> None:
     away = {"DATABASE_URL": f"postgresql://u:{WORD}@127.0.0.1:1/d", "REDIS_URL": f"redis://:{WORD}@127.0.0.1:1",
             "MOVIE_API_URL": f"http://u:{WORD}@127.0.0.1:1/list/?key={WORD}"}
-    status, said, sections = check({**good, **away, "JWT_SECRET": "too short", "PORT": "x"})
+    status, said, sections = check({**good, **away, "JWT_SECRET": "tiny-key", "PORT": "x"})
     assert status == 1
     assert "JWT_SECRET: is too short: at least 32 bytes" in said and "PORT: " in said
     assert [section.partition(":")[0] for section in sections.values()] == ["it cannot be reached"] * 3

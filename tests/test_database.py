@@ -78,9 +78,10 @@ async def test_after_a_cut_off_statement_the_next_in_line_is_served(
         stuck = asyncio.create_task(database.write("sleep", seconds=30))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(database.read("one"))
-        with pytest.raises(DatabaseTimeout):
+        with pytest.raises(ConnectionLost):
             await stuck
         assert await waiting == (1,)
+        await nothing_sleeps(database)
 
 
 async def test_a_full_pool_says_so_in_time_and_recovers(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +231,15 @@ def test_statements_of_a_file() -> None:
     first, second = "-- name: first\n-- Gives.\nSELECT 1;\n", "-- name: second\n-- A.\n-- B.\nSELECT 2;\nSELECT 3;\n"
     text = f"{first}\n{second}"
     assert parse_statements(text) == {"first": "SELECT 1;", "second": "SELECT 2;\nSELECT 3;"}
+
+
+def test_each_host_of_a_url_is_an_attempt_of_its_own() -> None:
+    first, second = module._hosts("postgresql://u@a:1,b:2/d")
+    assert (first["host"], first["port"], second["host"], second["port"]) == ("a", "1", "b", "2")
+    assert first["target_session_attrs"] == second["target_session_attrs"] == "read-write"
+    assert {host["target_session_attrs"] for host in module._hosts("postgresql://a,b/d?target_session_attrs=any")} == {
+        "any"}
+    alone, = module._hosts("postgresql://a/d?tcp_user_timeout=1")
+    assert "target_session_attrs" not in alone
+    assert (alone["tcp_user_timeout"], alone["keepalives_idle"]) == ("1", "5")
+    assert len(module._hosts("postgresql://a:1,b:2,c/d?port=1,2")) == 1

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -325,6 +326,28 @@ def test_several_processes_are_one(several: tuple[Server, Path]) -> None:
     assert scraped(server).of("request_seconds_count", route="/collection/") == 200
     assert server.stop() == 0
     assert list(folder.iterdir()) == []
+
+
+def test_the_file_of_a_process_that_begins_or_died_in_doing_so(
+    several: tuple[Server, Path]
+) -> None:
+    server, folder = several
+    (measures,) = folder.iterdir()
+    fresh = measures / "counter_4000001.db"
+    fresh.touch()
+    with ThreadPoolExecutor(1) as threads:
+        scraping = threads.submit(scraped, server)
+        time.sleep(0.05)
+        fresh.unlink()
+        assert scraping.result().of("pool_size") > 0
+    for pid in server.children()[:1]:
+        os.kill(pid, signal.SIGSTOP)
+        counted = next(measures.glob(f"counter_{pid}.db"))
+        counted.write_bytes(b"")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: pid not in server.children() and len(server.children()) == 3)
+        until(lambda: scraped(server).of("pool_size") == 15)
+    assert server.stop() == 0
 
 
 def samples_of(described: Described) -> set[str]:

@@ -137,6 +137,19 @@ def test_the_end_under_load(folder: Path) -> None:
         assert load.losses and all(loss.startswith("fresh: Connection") for loss in load.losses)
 
 
+def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
+    with serving(folder) as server:
+        port = server.url.rpartition(":")[2]
+        kept = HTTPConnection("127.0.0.1", int(port), timeout=20)
+        kept.connect()  # the worker that is left gives it a last call
+        server.process.kill()
+        server.process.wait()
+        with serving(folder, PORT=port) as second:
+            assert second.call("GET", "/readyz")[0] == 200
+            assert second.stop() == 0
+        kept.close()
+
+
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])
 def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> None:
     with serving(folder, PROCESSES="2") as server:

@@ -75,12 +75,12 @@ class Postgres(Program):
             raise EmbeddedError(f"{program} failed: {done.stderr.strip()}")
 
     def _forget_dead(self) -> None:
-        """Remove the pid file of a server that was killed, whose number another process may have by now."""
-        file = self._folder / "postmaster.pid"
-        try:
-            pid = int(file.read_text(encoding="utf-8").split()[0])
-            name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-        except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-            return
-        if name != "postgres":
-            file.unlink()
+        """Remove the pid files of a server that was killed and whose number another process or a zombie has."""
+        for file in (self._folder / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*.lock")):
+            try:
+                pid = int(file.read_text(encoding="utf-8").split()[0])
+                name, state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").partition("(")[2].rsplit(")", 1)
+            except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+                continue
+            if name != "postgres" or state.split()[0] == "Z":
+                file.unlink()

@@ -1,0 +1,487 @@
+"""The pool under fire, over HTTP: locks that hold it, statements cut off, PostgreSQL away, restarted and silent."""
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+from tornado.platform.asyncio import AsyncIOLoop
+from tornado.testing import bind_unused_port
+
+from movieserver import database as module
+from movieserver import migrations
+from movieserver.database import Database
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.programs import EmbeddedError
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources
+from movieserver.settings import Settings
+from tests.client import Answer, Api
+from tests.conftest import SECRET, make_settings, started, temporary_folder
+from tests.factories import collection
+from tests.proxy import proxy
+from tests.test_run import serving
+from tests.third_party import ThirdParty
+
+NAME = "under-fire"
+POOL = 2
+OVER_TIME = "canceling statement due to statement timeout"
+
+
+class Operator:
+    """A session beside the server's: holds locks, looks at what the server does, ends it."""
+
+    def __init__(self, url: str) -> None:
+        self._session = psycopg2.connect(url)
+        self._session.autocommit = True
+        self._holder = psycopg2.connect(url)
+
+    def ask(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+        with self._session.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def hold(self) -> None:
+        """Let every statement on collections wait until `let_go`."""
+        with self._holder.cursor() as cursor:
+            cursor.execute("LOCK TABLE collections IN ACCESS EXCLUSIVE MODE")
+
+    def let_go(self) -> None:
+        self._holder.rollback()
+
+    def waiting(self) -> list[int]:
+        """The backends of the server that wait for a lock."""
+        found = self.ask(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s AND wait_event_type = 'Lock'",
+            name=NAME)
+        return [pid for pid, in found]
+
+    def connections(self) -> int:
+        return len(self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s", name=NAME))
+
+    async def until_waiting(self, count: int) -> list[int]:
+        """Wait until so many wait."""
+        while len(pids := self.waiting()) != count:
+            await asyncio.sleep(0.01)
+        return pids
+
+    def close(self) -> None:
+        self._session.close()
+        self._holder.close()
+
+
+def named(url: str) -> str:
+    return f"{url}&application_name={NAME}"
+
+
+@contextmanager
+def operating(postgres: Postgres) -> Iterator[Operator]:
+    operator = Operator(postgres.url)
+    try:
+        yield operator
+    finally:
+        operator.close()
+
+
+@pytest.fixture
+def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+    """The server with a small pool."""
+    return make_settings(named(postgres.url), redis.url, third_party.url, database_pool_size=POOL)
+
+
+@pytest.fixture
+def operator(postgres: Postgres) -> Iterator[Operator]:
+    with operating(postgres) as one:
+        yield one
+
+
+def assert_unavailable(answer: Answer) -> None:
+    """A clean 503."""
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.json["code"] in ("database_unavailable", "database_timeout")
+
+
+def assert_whole(database: Database) -> None:
+    """Nobody holds a place or waits for one."""
+    assert database._places._value == database._size
+    assert database._waiting == 0
+    assert len(database._idle) <= database._size
+
+
+@pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
+@pytest.mark.parametrize("method, tries", [("GET", 2), ("PUT", 1), ("DELETE", 1)])
+async def test_a_statement_ended_on_the_server_is_a_503(
+    alice: Api, resources: Resources, operator: Operator, end: str, method: str, tries: int
+) -> None:
+    path = (await alice.post("/collection/", collection())).headers["Location"]
+    operator.hold()
+    under_way = asyncio.create_task(alice.call(method, path, {"title": "t"} if method == "PUT" else None))
+    for _ in range(1 if end == "pg_cancel_backend" else tries):
+        pid, = await operator.until_waiting(1)
+        operator.ask(f"SELECT {end}(%(pid)s)", pid=pid)
+        while pid in operator.waiting():
+            await asyncio.sleep(0.01)
+    answer = await under_way
+    assert_unavailable(answer)
+    # had it been tried once more than it should, that try would have run into its time limit
+    assert answer.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
+    operator.let_go()
+    assert (await alice.get(path)).status == 200
+    assert_whole(resources.database)
+
+
+async def test_a_full_pool_says_so_and_recovers_at_once(
+    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = (await alice.post("/collection/", collection())).headers["Location"]
+    operator.hold()
+    holding = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
+    await operator.until_waiting(POOL)
+    monkeypatch.setattr(module, "ACQUIRE_SECONDS", 0.2)
+    for answer in await asyncio.gather(*[alice.get(path) for _ in range(10)]):
+        assert_unavailable(answer)
+    assert not any(task.done() for task in holding)
+    monkeypatch.undo()
+    waiting = [asyncio.create_task(alice.get(path)) for _ in range(10)]
+    while resources.database._waiting < len(waiting):
+        await asyncio.sleep(0.01)
+    operator.let_go()
+    assert {answer.status for answer in await asyncio.gather(*holding, *waiting)} == {200}
+    assert_whole(resources.database)
+
+
+async def test_the_line_before_a_full_pool_has_an_end(
+    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING", 3)
+    operator.hold()
+    served = [asyncio.create_task(alice.get("/collection/")) for _ in range(POOL + POOL * 3)]
+    while resources.database._waiting < POOL * 3:
+        await asyncio.sleep(0.01)
+    for answer in await asyncio.gather(*[alice.get("/collection/") for _ in range(10)]):
+        assert_unavailable(answer)
+    assert not any(task.done() for task in served)
+    operator.let_go()
+    assert {answer.status for answer in await asyncio.gather(*served)} == {200}
+    assert_whole(resources.database)
+
+
+async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
+    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ACQUIRE_SECONDS", 1000.0)  # nobody is served because a limit ran out
+    path = (await alice.post("/collection/", collection())).headers["Location"]
+    operator.hold()
+    broken = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
+    pids = await operator.until_waiting(POOL)
+    waiting = [asyncio.create_task(alice.post("/login/", {"username": "nobody", "password": "no such word"}))]
+    while not resources.database._waiting:
+        await asyncio.sleep(0.01)
+    operator.ask("SELECT pg_terminate_backend(%(pid)s)", pid=pids[0])
+    assert (await waiting[0]).status == 401
+    assert not all(task.done() for task in broken)
+    operator.let_go()
+    assert sorted(answer.status for answer in await asyncio.gather(*broken)) == [200, 503]
+    assert_whole(resources.database)
+
+
+class TestBriefStatements:
+    """statement_timeout of the server's sessions is short."""
+
+    @pytest.fixture
+    def settings(
+        self, postgres: Postgres, redis: Redis, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
+    ) -> Settings:
+        monkeypatch.setitem(module.SESSION, "statement_timeout", "300ms")
+        return make_settings(named(postgres.url), redis.url, third_party.url, database_pool_size=POOL)
+
+    async def test_a_statement_over_its_time_is_a_503(
+        self, alice: Api, resources: Resources, operator: Operator
+    ) -> None:
+        operator.hold()
+        for answer in await asyncio.gather(*[alice.get("/collection/") for _ in range(POOL * 3)]):
+            assert_unavailable(answer)
+        assert operator.waiting() == []
+        operator.let_go()
+        assert (await alice.get("/collection/")).status == 200
+        assert_whole(resources.database)
+
+    async def test_a_client_that_goes_away_leaves_nothing_running(
+        self, alice: Api, resources: Resources, operator: Operator
+    ) -> None:
+        operator.hold()
+        host, port = alice.base_url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /collection/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice.token}\r\n\r\n".encode())
+        await operator.until_waiting(1)
+        writer.transport.abort()
+        await operator.until_waiting(0)
+        while resources.database._places._value < POOL:
+            await asyncio.sleep(0.01)
+        operator.let_go()
+        assert (await alice.get("/collection/")).status == 200
+        assert_whole(resources.database)
+
+
+async def test_a_process_that_is_killed_leaves_nothing_running(
+    io_loop: AsyncIOLoop, postgres: Postgres, redis: Redis, operator: Operator
+) -> None:
+    outside = {
+        "DATABASE_URL": named(postgres.url), "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
+        "JWT_SECRET": SECRET,
+    }
+    with temporary_folder() as folder, serving(folder / "data", **outside) as server:
+        _, pair = await asyncio.to_thread(
+            server.call, "POST", "/register/", {"username": NAME, "password": "long enough"})
+        operator.hold()
+        asked = asyncio.create_task(asyncio.to_thread(
+            server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
+        await operator.until_waiting(1)
+        over_time = postgres._log.read_text(encoding="utf-8").count(OVER_TIME)
+        for pid in server.family():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(OSError):
+            await asked
+        await operator.until_waiting(0)
+        assert postgres._log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before that
+        operator.let_go()
+        assert operator.ask("SELECT title FROM collections WHERE title = 'never'") == []
+
+
+def kill(postgres: Postgres) -> None:
+    """End the postmaster with -9; its children end when they see it."""
+    assert postgres._process
+    postgres._process.kill()
+    postgres._process.wait()
+
+
+def start(postgres: Postgres) -> None:
+    """Start it again, as soon as the last child of one that was killed is gone."""
+    while True:
+        postgres.launch()
+        try:
+            postgres.wait_ready()
+            return
+        except EmbeddedError:
+            continue
+
+
+class TestWithADatabaseOfItsOwn:
+    """A PostgreSQL that the test may stop."""
+
+    @pytest.fixture
+    def own_postgres(self) -> Iterator[Postgres]:
+        with started(Postgres, fsync="off") as running:
+            migrations.migrate(running.url)
+            yield running
+
+    @pytest.fixture
+    def settings(self, own_postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(named(own_postgres.url), redis.url, third_party.url, database_pool_size=5)
+
+    @pytest.mark.parametrize("end", [Postgres.stop, kill])
+    async def test_restarted_under_load(
+        self, alice: Api, resources: Resources, own_postgres: Postgres, end: Any
+    ) -> None:
+        path = (await alice.post("/collection/", collection())).headers["Location"]
+        answers: list[Answer] = []
+        over = False
+
+        async def load(number: int) -> None:
+            while not over:
+                answers.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
+
+        async def until(status: int, times: int) -> None:
+            already = len(answers)
+            while [answer.status for answer in answers[already:]].count(status) < times:
+                await asyncio.sleep(0.01)
+
+        tasks = [asyncio.create_task(load(number)) for number in range(20)]
+        await until(200, 100)
+        await asyncio.to_thread(end, own_postgres)
+        await until(503, 100)
+        await asyncio.to_thread(start, own_postgres)
+        await until(200, 100)
+        restored = len(answers)
+        await until(200, 200)
+        over = True
+        await asyncio.gather(*tasks)
+        assert {answer.status for answer in answers[restored:]} == {200}
+        for answer in answers:
+            if answer.status != 200:
+                assert_unavailable(answer)
+        assert_whole(resources.database)
+        with operating(own_postgres) as operator:
+            assert operator.connections() == len(resources.database._idle)
+
+    async def test_a_write_that_no_standby_has_is_not_acknowledged(
+        self, alice: Api, resources: Resources, own_postgres: Postgres
+    ) -> None:
+        with operating(own_postgres) as operator:
+            operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            operator.ask("SELECT pg_reload_conf()")
+            writing = asyncio.create_task(alice.post("/collection/", collection()))
+            waiting: list[Any] = []
+            while not waiting:
+                await asyncio.sleep(0.01)
+                waiting = operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            operator.ask("SELECT pg_cancel_backend(%(pid)s)", pid=waiting[0][0])
+            assert_unavailable(await writing)
+            assert (await alice.get("/collection/")).status == 200
+
+    async def test_nothing_keeps_waiting_for_a_standby_that_never_comes(
+        self, alice: Api, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+        with operating(own_postgres) as operator:
+            operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            operator.ask("SELECT pg_reload_conf()")
+            for answer in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
+                assert_unavailable(answer)
+            while operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def over_tcp(**given: str) -> AsyncIterator[tuple[Postgres, int]]:
+    """A PostgreSQL on a port of 127.0.0.1."""
+    listening, port = bind_unused_port()
+    listening.close()
+    with started(Postgres, fsync="off", listen_addresses="127.0.0.1", port=str(port), **given) as running:
+        running.url = address(port)
+        yield running, port
+
+
+def address(port: int, hosts: str = "127.0.0.1") -> str:
+    return f"postgresql://postgres@{hosts}:{port}/movieserver?application_name={NAME}"
+
+
+async def test_a_server_that_falls_silent_is_answered_for_and_found_again(
+    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"ACQUIRE": 0.2, "CONNECT": 0.2, "STATEMENT": -0.7, "ANSWER": 1.0}.items():
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
+    async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
+        async with module.open_database(address(between.port), 3) as database:
+            database._statements["one"] = "SELECT 1"
+            await asyncio.gather(*[database.read("one") for _ in range(20)])
+            between.black_hole = True
+            for verb in (database.read, database.write):
+                answers = await asyncio.gather(*[verb("one") for _ in range(50)], return_exceptions=True)
+                assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
+            assert_whole(database)
+            between.black_hole = False
+            while await found_again(database) is None:
+                await asyncio.sleep(0.01)
+            assert await asyncio.gather(*[database.read("one") for _ in range(20)]) == [(1,)] * 20
+
+
+async def found_again(database: Database) -> module.Row | None:
+    try:
+        return await database.read("one")
+    except module.DatabaseUnavailable:
+        return None
+
+
+async def test_while_nobody_answers_one_caller_at_a_time_tries(
+    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    silent, port = bind_unused_port()
+    silent.setblocking(False)
+    async with module.open_database(address(port), 5) as database:
+        for most in (5 + 1, 1):
+            answers = await asyncio.gather(*[database.read("users.find") for _ in range(100)], return_exceptions=True)
+            assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
+            assert 1 <= accepted(silent) <= most
+    silent.close()
+
+
+def accepted(listening: socket.socket) -> int:
+    """How many connections were made since it was asked last."""
+    count = 0
+    while True:
+        try:
+            listening.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+async def test_a_silent_host_is_passed_over_and_then_asked_last(
+    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    silent, port = bind_unused_port()
+    silent.setblocking(False)
+    async with over_tcp() as (_, good):
+        async with module.open_database(address(good, f"localhost:{port},no-such-host.invalid:1,127.0.0.1"), 3) as pool:
+            pool._statements["one"] = "SELECT 1"
+            assert await pool.read("one") == (1,)
+            assert accepted(silent) > 0
+            pool.close_idle()
+            assert await asyncio.gather(*[pool.read("one") for _ in range(3)]) == [(1,)] * 3
+            assert accepted(silent) == 0
+    silent.close()
+
+
+async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> None:
+    async with over_tcp() as (_, port):
+        for url, milliseconds in ((address(port), 4000), (address(port) + "&tcp_user_timeout=9000", 9000)):
+            async with module.open_database(url, 1) as database:
+                database._statements["one"] = "SELECT 1"
+                await database.read("one")
+                with socket.socket(fileno=os.dup(database._idle[0].raw.fileno())) as one:
+                    assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+                    assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                    assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+
+
+async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> None:
+    async with over_tcp() as (first, port), over_tcp() as (second, other):
+        hosts = f"127.0.0.1:{port},127.0.0.1"
+        async with module.open_database(address(other, hosts), 3) as database:
+            database._statements |= {
+                "where": "SELECT inet_server_port()", "write": "CREATE TABLE IF NOT EXISTS written (x int); SELECT 1"}
+            await asyncio.gather(*[database.read("where") for _ in range(3)])
+            with operating(first) as operator:
+                operator.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+                operator.ask("SELECT pg_reload_conf()")
+                while operator.ask("SHOW default_transaction_read_only") != [("on",)]:
+                    await asyncio.sleep(0.01)
+            lost = 0
+            while await write(database) is None:
+                lost += 1
+            assert lost >= 1
+            assert set(await asyncio.gather(*[database.read("where") for _ in range(9)])) == {(other,)}
+
+
+async def write(database: Database) -> module.Row | None:
+    try:
+        return await database.write("write")
+    except module.ConnectionLost:
+        return None
+
+
+async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_used_again(
+    alice: Api, resources: Resources, operator: Operator
+) -> None:
+    path = (await alice.post("/collection/", collection())).headers["Location"]
+    operator.hold()
+    both = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
+    pids = await operator.until_waiting(POOL)
+    operator.ask("SELECT pg_terminate_backend(%(pid)s)", pid=pids[0])
+    await operator.until_waiting(POOL - 1)
+    while not any(task.done() for task in both):
+        await asyncio.sleep(0.01)
+    operator.let_go()
+    assert sorted(answer.status for answer in await asyncio.gather(*both)) == [200, 503]
+    assert resources.database._idle == []
+    assert (await alice.get(path)).status == 200
