@@ -4,7 +4,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -14,7 +15,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
+from movieserver.logs import Trouble
+
 SECONDS = 0.25
+PAUSE_SECONDS = 1.0
+CONNECTIONS = 50
 # what a client raises when Redis cannot do what it is asked; RuntimeError is uvloop's word for a closed connection,
 # and a cluster's exceptions are no RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
@@ -48,6 +53,44 @@ async def in_time(command: Awaitable[T]) -> T:
     if not done:
         raise TimeoutError(f"no answer in {SECONDS} s")
     return task.result()
+
+
+def held_up(began: float) -> bool:
+    """Whether a wait took so long that this process was busy with something else, and Redis need not be away."""
+    return time.monotonic() - began > 1.5 * SECONDS
+
+
+class Calls:
+    """Commands that we can do without: none is asked for PAUSE_SECONDS after one that was not answered."""
+
+    def __init__(self, purpose: str) -> None:
+        self._places = asyncio.Semaphore(CONNECTIONS)  # the client has no more than 100, and no patience
+        self._away_until = 0.0
+        self._trouble = Trouble(f"Redis ({purpose})")
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not answer a moment ago."""
+        return time.monotonic() < self._away_until
+
+    async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer to a command, or None while Redis is away. It may be sent twice."""
+        async with self._places:
+            for forgiving in (True, False):
+                if self.away:
+                    break
+                began = time.monotonic()
+                try:
+                    answer = await in_time(command())
+                except AWAY as error:
+                    if forgiving and held_up(began):
+                        continue
+                    self._away_until = time.monotonic() + PAUSE_SECONDS
+                    self._trouble.begin(error)
+                else:
+                    self._trouble.end()
+                    return answer
+        return None
 
 
 class Script:
