@@ -7,14 +7,17 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
+from movieserver.addresses import Proxies
 from movieserver.bodies import BYTES
-from movieserver.handlers import accounts, collections, movies, operations, request_count
+from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
 from movieserver.handlers.base import UnknownPathHandler
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
-ROUTES = accounts.routes + movies.routes + collections.routes + request_count.routes + operations.routes
+ROUTES = [
+    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *request_count.routes, *operations.routes
+]
 
 
 class MovieServer(Application):
@@ -73,6 +76,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         default_handler_args={"route": "unknown"},
         log_function=_log_request,
         draining=False,
+        proxies=Proxies(settings.proxies),
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

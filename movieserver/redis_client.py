@@ -73,10 +73,10 @@ class Calls:
         """Whether Redis did not answer a moment ago."""
         return time.monotonic() < self._away_until
 
-    async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer to a command, or None while Redis is away. It may be sent twice."""
+    async def ask(self, command: Callable[[], Awaitable[T]], repeatable: bool = False) -> T | None:
+        """The answer to a command, or None while Redis is away; a repeatable one is sent again when we were held up."""
         async with self._places:
-            for forgiving in (True, False):
+            for forgiving in (repeatable, False):
                 if self.away:
                     break
                 began = time.monotonic()

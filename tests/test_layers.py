@@ -11,15 +11,15 @@ import pytest
 
 from movieserver import database
 from movieserver.app import ROUTES
-from movieserver.handlers import accounts, collections, movies, operations, request_count
-from movieserver.handlers.base import Handler, OpenHandler
+from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
+from movieserver.handlers.base import Handler, OpenHandler, Route
 
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 FLOORS = [
-    {"movieserver", "errors", "settings", "logs"},
-    {"bodies", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
-    {"counter", "dialects", "page_cache"},
+    {"movieserver", "errors", "settings", "logs", "common_passwords"},
+    {"addresses", "bodies", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {"attempts", "counter", "dialects", "page_cache"},
     {"movie_api"},
     {"data", "resources"},
     {"handlers"},
@@ -42,6 +42,7 @@ LIBRARIES = {
     "stamina": {"upstream.py"},
     "structlog": {"logs.py"},
     "uvloop": {"server.py"},
+    "zxcvbn": {"common_passwords.py"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -128,16 +129,26 @@ def test_a_resource_has_one_name_on_every_floor() -> None:
             assert place.exists()
 
 
-def test_every_route_is_protected_but_those_that_are_open() -> None:
+def test_every_route_says_whether_it_is_protected() -> None:
+    """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
         "/healthz/", "/readyz/",
     }
     for route in ROUTES:
-        handler = route.handler_class
-        assert issubclass(handler, Handler)
-        assert issubclass(handler, OpenHandler) == (dict(route.kwargs or {})["route"] in opened)
-    modules = (accounts, movies, collections, request_count, operations)
+        assert isinstance(route, Route)
+        assert route.protected == (route.template not in opened)
+        assert route.protected != issubclass(route.handler_class, OpenHandler)
+        assert issubclass(route.handler_class, Handler)
+    with pytest.raises(TypeError, match="protected"):
+        Route("/new/", Handler)  # type: ignore[call-arg]
+    for handler, protected in ((Handler, False), (OpenHandler, True)):
+        with pytest.raises(TypeError, match="not what its route /new/ says"):
+            Route("/new/", handler, protected=protected)
+
+
+def test_the_route_table_is_whole() -> None:
+    modules = (accounts, sessions, movies, collections, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

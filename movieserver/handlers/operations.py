@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from movieserver.data import operations
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import OpenHandler, route
+from movieserver.handlers.base import OpenHandler, Route
 
 
 class OperationsHandler(OpenHandler):
@@ -49,6 +49,6 @@ class NotReady(Unavailable):
 
 
 routes = [
-    route("/healthz/", HealthHandler),
-    route("/readyz/", ReadyHandler),
+    Route("/healthz/", HealthHandler, protected=False),
+    Route("/readyz/", ReadyHandler, protected=False),
 ]
