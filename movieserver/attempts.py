@@ -24,8 +24,9 @@ PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # in a window: more is an attack
 ADDRESS_FAILURES = 100
-TRY_SECONDS = 30.0  # a process that died with a try under way holds up others no longer
+TRY_SECONDS = 60.0  # a process that died with a try under way holds up others no longer
 PATIENCE_SECONDS = 20.0
+TIMES = 4  # that a script is sent: Redis has just counted the request, so it is we who are slow when no answer comes
 PAUSES_SECONDS = (0.05, 0.5)  # between two questions whether a try has ended: the first, the longest
 
 # KEYS: failures of the pair and its tries under way, the same two of the address, failures of the account.
@@ -57,8 +58,8 @@ return 0
 
 # KEYS as above. ARGV: the try, its outcome, the window's ms. A success makes up for the failures of its pair.
 END = """
-redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
+if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return end
 if ARGV[2] == 'right' then redis.call('DEL', KEYS[1]) end
 if ARGV[2] == 'wrong' then
     for _, failures in ipairs({KEYS[1], KEYS[3], KEYS[5]}) do
@@ -102,14 +103,14 @@ class Attempts:
             outcome = "wrong"
             raise
         finally:
-            await self._calls.ask(lambda: self._end(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
+            await self._calls.ask(lambda: self._end(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]), TIMES)
 
     async def _begun(self, keys: list[str], name: str) -> bool:
         """Wait for a place among the tries that may fail; False when Redis is away."""
         most = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
         asked = [name, *most, int(TRY_SECONDS * 1000)]
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, PAUSES_SECONDS[0]
-        while (wait := await self._calls.ask(lambda: self._begin(keys, asked), repeatable=True)) == -1:
+        while (wait := await self._calls.ask(lambda: self._begin(keys, asked), TIMES)) == -1:
             if time.monotonic() > deadline:
                 raise TriesUnderWay
             await asyncio.sleep(pause)

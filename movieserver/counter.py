@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 
 from movieserver.errors import Unavailable
 from movieserver.logs import Trouble
-from movieserver.redis_client import AWAY, SECONDS, Client, Script, held_up, in_time, open_redis
+from movieserver.redis_client import AWAY, SECONDS, Client, Script, in_time, open_redis
 
 COUNT = "{movieserver}:requests"
 BATCH = "{movieserver}:batch:"
@@ -115,7 +115,7 @@ class RequestCounter:
         began = time.monotonic()
         while not batch.total.done():
             await asyncio.wait([batch.total], timeout=WAIT_SECONDS)
-            if not held_up(began):
+            if not _held_up(began):
                 break
             began = time.monotonic()
         return batch.total.result() if batch.total.done() else None
@@ -160,7 +160,7 @@ class RequestCounter:
             try:
                 batch.answer(await self._send(batch, late or was_away))
             except Exception as error:  # whatever it is, what was counted is not given up
-                if held_up(began) and not forgiven:
+                if _held_up(began) and not forgiven:
                     forgiven = True
                     continue
                 was_away = self._away = True
@@ -192,6 +192,11 @@ class RequestCounter:
             self._ahead = moment / 1e6 - (began + ended) / 2
             self._reading = (ended, ended - began)
         return int(total)
+
+
+def _held_up(began: float) -> bool:
+    """Whether a wait took so long that this process was busy with something else, and Redis need not be away."""
+    return time.monotonic() - began > 1.5 * WAIT_SECONDS
 
 
 @contextlib.asynccontextmanager

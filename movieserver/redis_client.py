@@ -55,11 +55,6 @@ async def in_time(command: Awaitable[T]) -> T:
     return task.result()
 
 
-def held_up(began: float) -> bool:
-    """Whether a wait took so long that this process was busy with something else, and Redis need not be away."""
-    return time.monotonic() - began > 1.5 * SECONDS
-
-
 class Calls:
     """Commands that we can do without: none is asked for PAUSE_SECONDS after one that was not answered."""
 
@@ -73,20 +68,18 @@ class Calls:
         """Whether Redis did not answer a moment ago."""
         return time.monotonic() < self._away_until
 
-    async def ask(self, command: Callable[[], Awaitable[T]], repeatable: bool = False) -> T | None:
-        """The answer to a command, or None while Redis is away; a repeatable one is sent again when we were held up."""
+    async def ask(self, command: Callable[[], Awaitable[T]], tries: int = 1) -> T | None:
+        """The answer to a command, or None while Redis is away; one that may be sent again gets several tries."""
         async with self._places:
-            for forgiving in (repeatable, False):
+            for left in reversed(range(tries)):
                 if self.away:
                     break
-                began = time.monotonic()
                 try:
                     answer = await in_time(command())
                 except AWAY as error:
-                    if forgiving and held_up(began):
-                        continue
-                    self._away_until = time.monotonic() + PAUSE_SECONDS
-                    self._trouble.begin(error)
+                    if not left:
+                        self._away_until = time.monotonic() + PAUSE_SECONDS
+                        self._trouble.begin(error)
                 else:
                     self._trouble.end()
                     return answer
