@@ -148,6 +148,7 @@ async def test_an_account_under_attack_leaves_fewer_tries_to_each_address(api: A
     pair = await somebody(api)
     for number in range(ACCOUNT_FAILURES):
         assert_unauthenticated(await fail(api, pair, f"203.0.113.{number}"))
+    assert PAIR_FAILURES_UNDER_ATTACK < PAIR_FAILURES
     for _ in range(PAIR_FAILURES_UNDER_ATTACK):
         assert_unauthenticated(await fail(api, pair))
     assert_slowed(await fail(api, pair))
