@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,6 +151,19 @@ def test_every_route_says_whether_it_is_protected() -> None:
 def test_the_route_table_is_whole() -> None:
     modules = (accounts, sessions, movies, collections, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
+
+
+def test_every_promise_has_its_test() -> None:
+    """docs/security.md names a test for each promise, and each of these tests says where the promise comes from."""
+    text = (TOP / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in sorted((TOP / "tests").glob("test_*.py")))
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row)
+        assert names, row
+        for name in names:
+            function = re.search(rf"def {name}\(.*?\) -> None:\n +\"\"\".*?\"\"\"", tests, re.DOTALL)
+            assert function and re.search(r"RFC \d|ASVS", function[0].partition('"""')[2]), name
 
 
 def test_no_function_is_long() -> None:
