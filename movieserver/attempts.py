@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
+from movieserver import redis_client
 from movieserver.errors import TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
 from movieserver.redis_client import Calls, Client, Script, open_redis
 
@@ -25,9 +26,10 @@ PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # in a window: more is an attack
 ADDRESS_FAILURES = 100
 TRY_SECONDS = 60.0  # a process that died with a try under way holds up others no longer
-PATIENCE_SECONDS = 20.0
-TIMES = 4  # that a script is sent: Redis has just counted the request, so it is we who are slow when no answer comes
-PAUSES_SECONDS = (0.05, 0.5)  # between two questions whether a try has ended: the first, the longest
+PATIENCE_SECONDS = 25.0
+SECONDS = 1.0  # for an answer: Redis has just counted the request, so it is most likely we who are slow
+ENDINGS = 20  # times that Redis is told how a try ended
+PAUSES_SECONDS = (0.05, 0.25)  # between two questions whether a try has ended: the first, the longest
 
 # KEYS: failures of the pair and its tries under way, the same two of the address, failures of the account.
 # ARGV: the try, the most failures of a pair, of one under attack, of an address, of an account, the ms of a try.
@@ -59,13 +61,14 @@ return 0
 # KEYS as above. ARGV: the try, its outcome, the window's ms. A success makes up for the failures of its pair.
 END = """
 redis.call('ZREM', KEYS[4], ARGV[1])
-if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return end
+if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
 if ARGV[2] == 'right' then redis.call('DEL', KEYS[1]) end
 if ARGV[2] == 'wrong' then
     for _, failures in ipairs({KEYS[1], KEYS[3], KEYS[5]}) do
         if redis.call('INCR', failures) == 1 then redis.call('PEXPIRE', failures, ARGV[3]) end
     end
 end
+return 1
 """
 
 
@@ -83,7 +86,8 @@ class Attempts:
         self._key = key
         self._begin = Script(redis, BEGIN)
         self._end = Script(redis, END)
-        self._calls = Calls("attempts")
+        self._calls = Calls("attempts", SECONDS)
+        self._ending: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def attempt(self, account: bytes, address: str) -> AsyncIterator[None]:
@@ -103,14 +107,30 @@ class Attempts:
             outcome = "wrong"
             raise
         finally:
-            await self._calls.ask(lambda: self._end(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]), TIMES)
+            ending = asyncio.create_task(self._ended(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.wait([ending], timeout=redis_client.SECONDS)
+
+    async def close(self) -> None:
+        """Stop telling Redis how tries ended."""
+        for ending in self._ending:
+            ending.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _ended(self, keys: list[str], said: list[object]) -> None:
+        """Tell Redis how a try ended, again when it does not hear: others may be waiting for the place."""
+        for _ in range(ENDINGS):
+            if await self._calls.ask(lambda: self._end(keys, said)) is not None:
+                return
+            await asyncio.sleep(redis_client.PAUSE_SECONDS)
 
     async def _begun(self, keys: list[str], name: str) -> bool:
         """Wait for a place among the tries that may fail; False when Redis is away."""
         most = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
         asked = [name, *most, int(TRY_SECONDS * 1000)]
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, PAUSES_SECONDS[0]
-        while (wait := await self._calls.ask(lambda: self._begin(keys, asked), TIMES)) == -1:
+        while (wait := await self._calls.ask(lambda: self._begin(keys, asked))) == -1:
             if time.monotonic() > deadline:
                 raise TriesUnderWay
             await asyncio.sleep(pause)
@@ -131,5 +151,9 @@ class Attempts:
 @contextlib.asynccontextmanager
 async def open_attempts(url: str, key: bytes) -> AsyncIterator[Attempts]:
     """Attempts counted in the Redis at `url`."""
-    async with open_redis(url) as redis:
-        yield Attempts(redis, key)
+    async with open_redis(url, SECONDS) as redis:
+        attempts = Attempts(redis, key)
+        try:
+            yield attempts
+        finally:
+            await attempts.close()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
-from movieserver import attempts
+from movieserver import attempts, redis_client
 from movieserver.attempts import ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -281,6 +282,28 @@ class TestWithoutRedis:
 
         resources.passwords._check = stop  # type: ignore[method-assign]
         assert (await login(api, pair)).status == 200
+
+
+async def test_a_place_is_given_back_also_when_redis_did_not_hear_of_it_at_first(
+    api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASVS 5.0 6.1.1: what was lost for a moment holds up nobody for longer than that moment."""
+    monkeypatch.setattr(attempts, "PAIR_FAILURES", 1)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.1)
+    pair = await somebody(api)
+    check = resources.passwords._check
+
+    def away(digest: bytes, stored: bytes) -> bool:
+        resources.attempts._calls._away_until = time.monotonic() + 0.3
+        return check(digest, stored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resources.passwords, "_check", away)
+        assert (await login(api, pair)).status == 200
+    assert (await login(api, pair)).status == 200
+    while resources.attempts._ending:
+        await asyncio.sleep(0.05)
+    assert await resources.counter._redis.keys(f"{attempts.PREFIX}*") == []
 
 
 class TestWithRedisThatSwallowsEverything:
