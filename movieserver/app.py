@@ -9,16 +9,19 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from movieserver import metrics
+from movieserver.addresses import Proxies
 from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge
-from movieserver.handlers import accounts, collections, movies, operations, request_count
+from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
 from movieserver.handlers.base import Handler, UnknownPathHandler, bearer_token
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
-ROUTES = accounts.routes + movies.routes + collections.routes + request_count.routes + operations.routes
+ROUTES = [
+    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *request_count.routes, *operations.routes
+]
 
 
 class MovieServer(Application):
@@ -101,7 +104,7 @@ class BoundedBody(HTTPMessageDelegate):
     def _owner(self) -> str | None:
         resources: Resources = self._app.settings["resources"]
         try:
-            return resources.tokens.user_id(bearer_token(self._request))
+            return resources.tokens.read(bearer_token(self._request)).user_id
         except ApiError:
             return None
 
@@ -116,6 +119,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         log_function=_log_request,
         draining=False,
         answers=Answers(),
+        proxies=Proxies(settings.proxies),
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

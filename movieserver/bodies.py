@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
+from movieserver.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
 
 BYTES = 8 * 1024 * 1024
@@ -29,6 +30,12 @@ def _no_nul(text: str) -> str:
     if "\0" in text:
         raise PydanticCustomError("nul", "A NUL character cannot be stored")
     return text
+
+
+def _uncommon(password: str) -> str:
+    if is_common(password):
+        raise PydanticCustomError("common", "This password is one of the most common ones: attackers try it first")
+    return password
 
 
 def _uuid(text: str) -> str:
@@ -62,6 +69,7 @@ Uuid = Annotated[str, AfterValidator(_uuid)]
 Description = Annotated[str, Field(max_length=10_000), NO_NUL, BeforeValidator(blank_for_none)]
 Genres = Annotated[str, Field(max_length=GENRES_CHARACTERS), NO_NUL, BeforeValidator(joined)]
 Title = Annotated[str, Field(min_length=1, max_length=255), NO_NUL]
+NewPassword = Annotated[str, Field(min_length=8), NO_NUL, AfterValidator(_uncommon)]
 
 
 class _Body(BaseModel):
@@ -71,10 +79,10 @@ class _Body(BaseModel):
 
 
 class Registration(_Body):
-    """POST /register/: a name of 1 to 150 characters, a password of at least 8."""
+    """POST /register/: a name of 1 to 150 characters, a password of at least 8 that is not a common one."""
 
     username: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS), NO_NUL]
-    password: Annotated[str, Field(min_length=8), NO_NUL]
+    password: NewPassword
 
 
 class Credentials(_Body):
@@ -88,6 +96,19 @@ class Refresh(_Body):
     """POST /refresh/ and /logout/."""
 
     refresh_token: Text
+
+
+class PasswordChange(_Body):
+    """PUT /password/."""
+
+    old_password: Text
+    new_password: NewPassword
+
+
+class Deletion(_Body):
+    """What DELETE /account/ may carry."""
+
+    password: Text | None = None
 
 
 class Movie(_Body):

@@ -4,11 +4,13 @@ ApiError
 ├── BadRequest 400            the request cannot be understood
 │   └── InvalidBody           one or more fields are at fault, all of them listed
 ├── Unauthenticated 401       no token in force, or a wrong name and password
+├── WrongPassword 403         the password that a change asks for
 ├── NotFound 404              not there, or not the caller's
 ├── MethodNotAllowed 405      with Allow
 ├── Conflict 409              the name is taken
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
+├── TooManyAttempts 429       with Retry-After
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
@@ -93,6 +95,14 @@ class Unauthenticated(ApiError):
     headers = {"WWW-Authenticate": "Bearer"}
 
 
+class WrongPassword(ApiError):
+    """403: the token is in force, but the password that this call asks for as well is wrong."""
+
+    status = 403
+    code = "wrong_password"
+    detail = "This is not the password of this account."
+
+
 class NotFound(ApiError):
     """404: not there, or not the caller's: nobody can tell the two apart."""
 
@@ -136,6 +146,17 @@ class UnsupportedMediaType(ApiError):
     status = 415
     code = "unsupported_media_type"
     detail = "A body is JSON: Content-Type: application/json, without Content-Encoding."
+
+
+class TooManyAttempts(ApiError):
+    """429: too many passwords were wrong; after `seconds` the next one is tried (RFC 6585 section 4)."""
+
+    status = 429
+    code = "too_many_attempts"
+
+    def __init__(self, seconds: int) -> None:
+        self.headers = {"Retry-After": str(seconds)}
+        super().__init__(f"Too many passwords were wrong. Try again in {seconds} seconds.")
 
 
 class UpstreamFault(ApiError):

@@ -1,21 +1,15 @@
 """Pages of the third party in Redis: fresh for a while, kept for a day. Without Redis nothing is kept."""
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncIterator
+from typing import NamedTuple
 
-from movieserver.logs import Trouble
-from movieserver.redis_client import AWAY, Client, Script, in_time, open_redis
+from movieserver.redis_client import AWAY, Calls, Client, Script, in_time, open_redis
 
 KEPT_SECONDS = 86400
-PAUSE_SECONDS = 1.0
 LOCK_SECONDS = 3.0  # a process that died with a lock holds up the others no longer
-CONNECTIONS = 50
-T = TypeVar("T")
 
 GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
@@ -35,33 +29,31 @@ class PageCache:
         self._redis = redis
         self._get = Script(redis, GET)
         self._unlock = Script(redis, UNLOCK)
-        self._places = asyncio.Semaphore(CONNECTIONS)  # the client has no more than 100, and no patience
-        self._away_until = 0.0
-        self._trouble = Trouble("Redis (page cache)")
+        self._calls = Calls("page cache")
 
     @property
     def away(self) -> bool:
         """Whether Redis did not answer a moment ago."""
-        return time.monotonic() < self._away_until
+        return self._calls.away
 
     async def get(self, key: str) -> Kept | None:
         """What was put under `key`, if it is still kept."""
-        said = await self._ask(lambda: self._get([_page(key)]))
+        said = await self._calls.ask(lambda: self._get([_page(key)]))
         return Kept(said[0], KEPT_SECONDS - said[1] / 1000) if said and said[0] else None
 
     async def put(self, key: str, text: str) -> None:
         """Keep a text from now on."""
-        await self._ask(lambda: self._redis.set(_page(key), text, ex=KEPT_SECONDS))
+        await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=KEPT_SECONDS))
 
     async def drop(self, key: str) -> None:
         """Keep it no longer."""
-        await self._ask(lambda: self._redis.delete(_page(key)))
+        await self._calls.ask(lambda: self._redis.delete(_page(key)))
 
     @contextlib.asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[bool]:
         """Whether we are the only process that fetches `key` now; the lock ends by itself after LOCK_SECONDS."""
         name, token = f"movieserver:fetching:{{{key}}}", secrets.token_hex(8)
-        got = await self._ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
+        got = await self._calls.ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
         unknown = self.away
         try:
             yield bool(got)
@@ -69,19 +61,6 @@ class PageCache:
             if got or unknown:
                 with contextlib.suppress(*AWAY):
                     await in_time(self._unlock([name], [token]))
-
-    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
-        async with self._places:
-            if self.away:
-                return None
-            try:
-                answer = await in_time(command())
-            except AWAY as error:
-                self._away_until = time.monotonic() + PAUSE_SECONDS
-                self._trouble.begin(error)
-                return None
-        self._trouble.end()
-        return answer
 
 
 def _page(key: str) -> str:

@@ -50,6 +50,10 @@ def _digest(password: str) -> bytes:
     return base64.b64encode(hmac.digest(CONTEXT, password.encode(), "sha384"))
 
 
+def _cost(stored: bytes) -> int:
+    return int(stored.split(b"$")[2])
+
+
 class Passwords:
     """Hashes and checks passwords at a cost of 2**`rounds`, in threads of its own: one a core, and they give way."""
 
@@ -68,11 +72,22 @@ class Passwords:
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether `password` belongs to the stored hash; None, an unknown user, costs the same time."""
         against = stored.encode() if stored is not None else self._nobody
-        return await self._run(lambda: bcrypt.checkpw(_digest(password), against)) and stored is not None
+        return await self._run(lambda: self._check(_digest(password), against)) and stored is not None
+
+    def outdated(self, stored: str) -> bool:
+        """Whether a hash was made at a lower cost than they are now."""
+        return _cost(stored.encode()) < self._rounds
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, digest: bytes, stored: bytes) -> bool:
+        """Check at the cost of today, also against a hash of a lower one: what is missing is made up for."""
+        right = bcrypt.checkpw(digest, stored)
+        for rounds in range(_cost(stored), self._rounds):
+            bcrypt.hashpw(digest, bcrypt.gensalt(rounds))
+        return right
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:

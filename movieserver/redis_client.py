@@ -4,7 +4,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -14,7 +15,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
+from movieserver.logs import Trouble
+
 SECONDS = 0.25
+PAUSE_SECONDS = 1.0
+CONNECTIONS = 50
 # what a client raises when Redis cannot do what it is asked; RuntimeError is uvloop's word for a closed connection,
 # and a cluster's exceptions are no RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
@@ -25,13 +30,13 @@ Client = Any  # Redis and RedisCluster share the commands, but no class
 
 
 @contextlib.asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[Client]:
-    """A client of the Redis at `url`; it connects when it is first asked.
+async def open_redis(url: str, seconds: float = SECONDS) -> AsyncIterator[Client]:
+    """A client of the Redis at `url`; it connects when it is first asked, and waits `seconds` for each answer.
 
     redis://, rediss:// and unix:// name one server, redis+cluster://host,host some nodes of a cluster, and
     redis+sentinel://host,host/name/db sentinels that know the master of that name.
     """
-    client, *others = _clients(url)
+    client, *others = _clients(url, seconds)
     try:
         yield client
     finally:
@@ -61,15 +66,44 @@ async def facts(client: Client) -> ServerFacts:
     )
 
 
-async def in_time(command: Awaitable[T]) -> T:
-    """The answer to a command, or TimeoutError after SECONDS. The command goes on: a cluster's client may be learning
+async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:
+    """The answer to a command, or TimeoutError after `seconds`. The command goes on: a cluster's client may be learning
     its nodes, which would else begin again each time."""
     task = asyncio.ensure_future(command)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    done, _ = await asyncio.wait([task], timeout=SECONDS)
+    done, _ = await asyncio.wait([task], timeout=seconds)
     if not done:
-        raise TimeoutError(f"no answer in {SECONDS} s")
+        raise TimeoutError(f"no answer in {seconds} s")
     return task.result()
+
+
+class Calls:
+    """Commands that we can do without: none is asked for PAUSE_SECONDS after one that was not answered."""
+
+    def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(CONNECTIONS)  # the client has no more than 100, and no patience
+        self._away_until = 0.0
+        self._trouble = Trouble(f"Redis ({purpose})")
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not answer a moment ago."""
+        return time.monotonic() < self._away_until
+
+    async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer to a command, or None while Redis is away."""
+        async with self._places:
+            if self.away:
+                return None
+            try:
+                answer = await in_time(command(), self._seconds)
+            except AWAY as error:
+                self._away_until = time.monotonic() + PAUSE_SECONDS
+                self._trouble.begin(error)
+                return None
+        self._trouble.end()
+        return answer
 
 
 class Script:
@@ -87,10 +121,10 @@ class Script:
             return await self._client.eval(self._text, len(keys), *keys, *args)
 
 
-def _clients(url: str) -> list[Client]:
+def _clients(url: str, seconds: float) -> list[Client]:
     """The client, and those of the sentinels that it asks."""
     given: dict[str, Any] = {
-        "socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "decode_responses": True,
+        "socket_timeout": seconds, "socket_connect_timeout": seconds, "decode_responses": True,
         "retry": Retry(NoBackoff(), 0),
     }
     scheme = urlsplit(url).scheme

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
+from movieserver.attempts import Attempts, open_attempts
 from movieserver.counter import RequestCounter, open_counter
 from movieserver.database import Database, open_database
 from movieserver.dialects import Dialect, dialect
@@ -12,7 +13,7 @@ from movieserver.movie_api import MovieApi, open_movie_api
 from movieserver.page_cache import open_page_cache
 from movieserver.passwords import Passwords
 from movieserver.settings import Settings
-from movieserver.tokens import Tokens
+from movieserver.tokens import Tokens, derived_key
 from movieserver.upstream import open_upstream
 
 
@@ -25,6 +26,7 @@ class Resources:
     movie_api: MovieApi
     tokens: Tokens
     passwords: Passwords
+    attempts: Attempts
 
 
 @asynccontextmanager
@@ -33,14 +35,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     assert settings.database_url and settings.redis_url and settings.jwt_secret
     async with AsyncExitStack() as stack:
         database = open_database(settings.database_url, settings.database_pool_size)
+        attempts = open_attempts(settings.redis_url, derived_key(settings.signing_keys[0].encode(), b"attempts"))
         yield Resources(
             database=await stack.enter_async_context(database),
             counter=await stack.enter_async_context(open_counter(settings.redis_url)),
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
-                settings.jwt_secret.get_secret_value(),
-                settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
+                settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
+            attempts=await stack.enter_async_context(attempts),
         )
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -49,6 +50,19 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _networks(text: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _checked_networks(text: str) -> str:
+    _networks(text)  # a ValueError that names the part at fault
+    return text
+
+
+def _keys(secret: SecretStr) -> list[str]:
+    return [key.strip() for key in secret.get_secret_value().split(",")]
+
+
 class Settings(BaseSettings):
     """The settings, frozen. A field's name in capitals is the variable's name; .env.example explains each."""
 
@@ -74,6 +88,7 @@ class Settings(BaseSettings):
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+    trusted_proxies: Annotated[str, AfterValidator(_checked_networks)] = ""
     counter_reset_token: SecretStr | None = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
@@ -103,9 +118,22 @@ class Settings(BaseSettings):
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
             )
-        if secret is not None and len(secret.get_secret_value().encode()) < SECRET_BYTES:
-            raise ValueError(f"is too short: at least {SECRET_BYTES} bytes")
+        if secret is not None and any(len(key.encode()) < SECRET_BYTES for key in _keys(secret)):
+            raise ValueError(
+                f"is too short: at least {SECRET_BYTES} bytes; a comma separates the key from an older one "
+                "that is still accepted, of as many bytes"
+            )
         return secret
+
+    @property
+    def signing_keys(self) -> list[str]:
+        """The keys of JWT_SECRET: the first one signs, all of them are accepted."""
+        return _keys(self.jwt_secret) if self.jwt_secret else []
+
+    @property
+    def proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of TRUSTED_PROXIES; an address is a network of one."""
+        return _networks(self.trusted_proxies)
 
 
 def load() -> Settings:

@@ -4,11 +4,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import math
 import secrets
 import time
 import uuid
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -16,43 +18,82 @@ from movieserver.errors import Unauthenticated
 from movieserver.settings import SECRET_BYTES
 
 ALGORITHM = "HS256"
+HEADERS = {"alg", "typ"}
 ISSUER = "movieserver"
 CLAIMS = ["sub", "iat", "exp", "iss", "jti", "typ"]
 ACCESS = "access"
+LONGEST = 1024  # characters; ours have about 350
+SKEW_SECONDS = 60  # by which another machine's clock may be ahead
+
+
+class Access(NamedTuple):
+    """What an access token says: whose it is, and the public uuid of the login that it belongs to."""
+
+    user_id: str
+    login: str | None
 
 
 class Tokens:
-    """Signs and reads tokens with one key; lifetimes in seconds."""
+    """Signs tokens with the first of its keys and reads those of all of them; lifetimes in seconds."""
 
-    def __init__(self, secret: str, access_seconds: float, refresh_seconds: float) -> None:
-        self._secret = secret.encode()
-        if len(self._secret) < SECRET_BYTES:
-            raise ValueError(f"the signing key has at least {SECRET_BYTES} bytes")
+    def __init__(self, keys: Sequence[str], access_seconds: float, refresh_seconds: float) -> None:
+        self._keys = [key.encode() for key in keys]
+        if any(len(key) < SECRET_BYTES for key in self._keys):
+            raise ValueError(f"a signing key has at least {SECRET_BYTES} bytes")
         self.access_seconds = access_seconds
         self.refresh_seconds = refresh_seconds
 
-    def access(self, user_id: str) -> str:
-        """An access token for a user, in force for `access_seconds`."""
+    def access(self, user_id: str, login: str) -> str:
+        """An access token for a login of a user, in force for `access_seconds`."""
         now = time.time()
         claims = {
             "sub": user_id, "iat": int(now), "exp": math.ceil(now + self.access_seconds),
-            "iss": ISSUER, "jti": secrets.token_urlsafe(12), "typ": ACCESS,
+            "iss": ISSUER, "jti": secrets.token_urlsafe(12), "typ": ACCESS, "sid": login,
         }
-        return jwt.encode(claims, self._secret, ALGORITHM)
+        return jwt.encode(claims, self._keys[0], ALGORITHM)
 
-    def user_id(self, access_token: str) -> str:
-        """Whose access token this is; Unauthenticated for everything but one of ours in force."""
+    def read(self, access_token: str) -> Access:
+        """What an access token says; Unauthenticated for everything but one of ours in force."""
+        if len(access_token) > LONGEST:
+            raise Unauthenticated
         try:
             _check_canonical(access_token.rpartition(".")[2])
-            claims = jwt.decode(
-                access_token, self._secret, [ALGORITHM], issuer=ISSUER,
-                options={"require": CLAIMS, "verify_iat": False},  # another machine's clock may be ahead
-            )
-            if claims["typ"] != ACCESS:
+            if not jwt.get_unverified_header(access_token).keys() <= HEADERS:
                 raise Unauthenticated
-            return str(uuid.UUID(claims["sub"]))
+            claims = self._claims(access_token)
+            login = str(uuid.UUID(str(claims["sid"]))) if "sid" in claims else None
+            return Access(str(uuid.UUID(claims["sub"])), login)
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthenticated from None
+
+    def successors(self, token: RefreshToken) -> list[RefreshToken]:
+        """The one token that may follow `token`, as each key makes it; the first is the one to give out."""
+        keys = (derived_key(key, b"refresh") for key in self._keys)
+        return [token._replace(secret=hmac.digest(key, token.packed, "sha256")) for key in keys]
+
+    def _claims(self, access_token: str) -> dict[str, Any]:
+        """The claims of a token that one of the keys signed."""
+        for key in self._keys:
+            try:
+                claims = jwt.decode(
+                    access_token, key, [ALGORITHM], issuer=ISSUER,
+                    options={"require": CLAIMS, "verify_iat": False},  # another machine's clock may be ahead
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            if claims["typ"] == ACCESS and self._in_force(claims["exp"]):
+                return claims
+        raise Unauthenticated
+
+    def _in_force(self, expiry: object) -> bool:
+        """Whether a token ends in the future, and no later than one that was made now."""
+        now = time.time()
+        return isinstance(expiry, int | float) and now < expiry <= now + self.access_seconds + SKEW_SECONDS
+
+
+def derived_key(secret: bytes, purpose: bytes) -> bytes:
+    """A key of its own for one purpose (HKDF-Expand, RFC 5869 section 2.3, of one block)."""
+    return hmac.digest(secret, b"movieserver " + purpose + b"\x01", "sha256")
 
 
 def _check_canonical(signature: str) -> None:
@@ -86,8 +127,17 @@ class RefreshToken(NamedTuple):
         return token if str(token) == text else None
 
     def __str__(self) -> str:
-        packed = uuid.UUID(self.user_id).bytes + uuid.UUID(self.session_uuid).bytes + self.secret
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return base64.urlsafe_b64encode(self.packed).decode("ascii")
+
+    @property
+    def packed(self) -> bytes:
+        """All of it in 64 bytes."""
+        return uuid.UUID(self.user_id).bytes + uuid.UUID(self.session_uuid).bytes + self.secret
+
+    @property
+    def login(self) -> str:
+        """The public uuid of its login, from which the session's own cannot be told."""
+        return str(uuid.UUID(bytes=hashlib.sha256(uuid.UUID(self.session_uuid).bytes).digest()[:16]))
 
     @property
     def digest(self) -> bytes:

@@ -7,7 +7,7 @@ WITH given AS (
     ) WITH ORDINALITY AS movie (uuid, title, description, genres, position)
 ), created AS (
     INSERT INTO collections (user_id, title, description)
-    SELECT user_id, %(title)s, %(description)s FROM users WHERE user_id = %(user_id)s
+    SELECT user_id, %(title)s, %(description)s FROM users WHERE user_id = %(user_id)s FOR KEY SHARE
     RETURNING user_id, collection_uuid
 ), filled AS (
     INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)

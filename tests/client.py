@@ -87,6 +87,26 @@ def assert_problem(answer: Answer, method: str = "GET") -> None:
         assert word not in answer.body
 
 
+def assert_tokens(answer: Answer, status: int) -> None:
+    """An access token and a refresh token (RFC 6749 section 5.1)."""
+    assert answer.status == status
+    assert set(answer.json) == {"access_token", "refresh_token", "token_type", "expires_in"}
+    assert answer.json["token_type"] == "Bearer"
+    assert answer.json["expires_in"] == 15 * 60
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def assert_unauthenticated(answer: Answer) -> None:
+    """401 with the challenge of RFC 6750 section 3."""
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def but_request_id(answer: Answer) -> dict[str, Any]:
+    """A problem without what differs from answer to answer."""
+    return {**answer.json, "request_id": ""}
+
+
 def pointers(answer: Answer) -> list[str]:
     """The fields at fault, in the order given."""
     return [error["pointer"] for error in answer.json["errors"]]

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from tornado.httpserver import HTTPServer
 from tornado.platform.asyncio import AsyncIOLoop
 
 import movieserver
-from movieserver import migrations, upstream
+from movieserver import attempts, migrations, upstream
 from movieserver.app import MovieServer, make_app
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -31,7 +32,7 @@ from tests.client import Api
 from tests.factories import registration
 from tests.third_party import PASSWORD, SECRETS, USERNAME, ThirdParty
 
-SECRET = "a signing key for tests, of sixty-four bytes and more, as HS512 would like it"
+SECRET = "a signing key for tests of sixty-four bytes and more as HS512 would like it"
 SignUp = Callable[[], Awaitable[Api]]
 
 for variable in Settings.model_fields:
@@ -135,6 +136,12 @@ def io_loop() -> Iterator[AsyncIOLoop]:
 def _ours(task: asyncio.Task[Any]) -> bool:
     code = getattr(task.get_coro(), "cr_code", None)
     return code is not None and Path(code.co_filename).is_relative_to(Path(movieserver.__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is held up by the wrong passwords of another."""
+    monkeypatch.setattr(attempts, "PREFIX", attempts.PREFIX + uuid.uuid4().hex)
 
 
 @pytest.fixture

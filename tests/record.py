@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from movieserver import logs
+from movieserver import common_passwords, logs
 
 SHORTEST = 8  # what is shorter stands in a log by chance
-NAMES = ("password", "access_token", "refresh_token")
+NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token")
 SETTINGS = ("JWT_SECRET", "MOVIE_API_PASSWORD", "MOVIE_API_TOKEN", "COUNTER_RESET_TOKEN")
 secrets: set[str] = set()
 _kept: dict[Path, int] = {}
@@ -73,8 +73,10 @@ def keep_file(file: Path) -> None:
 
 
 def secret(*values: object) -> None:
-    """Remember what must not be logged, from now or before on."""
-    secrets.update(value for value in values if isinstance(value, str) and len(value) >= SHORTEST)
+    """Remember what must not be logged, from now or before on; a password that is refused as common is a mere word."""
+    secrets.update(
+        value for value in values
+        if isinstance(value, str) and len(value.strip()) >= SHORTEST and not common_passwords.is_common(value))
 
 
 def said(*bodies: object, authorization: str = "") -> None:

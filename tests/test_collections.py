@@ -494,6 +494,6 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
 async def test_a_token_of_a_user_who_is_gone(alice: Api, resources: Resources, app: MovieServer) -> None:
     resources.database._statements["forget"] = "DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1"
     assert alice.token
-    await resources.database.write("forget", user_id=resources.tokens.user_id(alice.token))
+    await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)
     answer: Answer = await alice.post("/collection/", collection())
     assert answer.status == 401

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,15 +12,15 @@ import pytest
 
 from movieserver import database
 from movieserver.app import ROUTES
-from movieserver.handlers import accounts, collections, movies, operations, request_count
-from movieserver.handlers.base import Handler, OpenHandler
+from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
+from movieserver.handlers.base import Handler, OpenHandler, Route
 
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 FLOORS = [
-    {"movieserver", "errors", "settings", "logs", "metrics"},
-    {"bodies", "budgets", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
-    {"counter", "dialects", "page_cache"},
+    {"movieserver", "errors", "settings", "logs", "metrics", "common_passwords"},
+    {"addresses", "bodies", "budgets", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {"attempts", "counter", "dialects", "page_cache"},
     {"movie_api"},
     {"data", "resources"},
     {"handlers"},
@@ -45,6 +46,7 @@ LIBRARIES = {
     "structlog": {"logs.py"},
     "prometheus_client": {"metrics.py"},
     "uvloop": {"server.py"},
+    "zxcvbn": {"common_passwords.py"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -131,17 +133,40 @@ def test_a_resource_has_one_name_on_every_floor() -> None:
             assert place.exists()
 
 
-def test_every_route_is_protected_but_those_that_are_open() -> None:
+def test_every_route_says_whether_it_is_protected() -> None:
+    """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
         "/healthz/", "/readyz/", "/metrics/",
     }
     for route in ROUTES:
-        handler = route.handler_class
-        assert issubclass(handler, Handler)
-        assert issubclass(handler, OpenHandler) == (dict(route.kwargs or {})["route"] in opened)
-    modules = (accounts, movies, collections, request_count, operations)
+        assert isinstance(route, Route)
+        assert route.protected == (route.template not in opened)
+        assert route.protected != issubclass(route.handler_class, OpenHandler)
+        assert issubclass(route.handler_class, Handler)
+    with pytest.raises(TypeError, match="protected"):
+        Route("/new/", Handler)  # type: ignore[call-arg]
+    for handler, protected in ((Handler, False), (OpenHandler, True)):
+        with pytest.raises(TypeError, match="not what its route /new/ says"):
+            Route("/new/", handler, protected=protected)
+
+
+def test_the_route_table_is_whole() -> None:
+    modules = (accounts, sessions, movies, collections, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
+
+
+def test_every_promise_has_its_test() -> None:
+    """docs/security.md names a test for each promise, and each of these tests says where the promise comes from."""
+    text = (TOP / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in sorted((TOP / "tests").glob("test_*.py")))
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row)
+        assert names, row
+        for name in names:
+            function = re.search(rf"def {name}\(.*?\) -> None:\n +\"\"\".*?\"\"\"", tests, re.DOTALL)
+            assert function and re.search(r"RFC \d|ASVS", function[0].partition('"""')[2]), name
 
 
 def test_no_function_is_long() -> None:

@@ -91,7 +91,7 @@ async def test_redis_that_was_away_for_a_moment_leaves_no_lock(
     asking = asyncio.ensure_future(alice.get("/movies/"))
     while not third_party.calls:
         await asyncio.sleep(0.01)
-    movies._cache._away_until = time.monotonic() + 0.5
+    movies._cache._calls._away_until = time.monotonic() + 0.5
     assert_page(await asking)
     assert await movies._cache._redis.keys("movieserver:fetching:*") == []
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from movieserver import counter
+from movieserver import attempts, counter
+from movieserver.attempts import open_attempts
 from movieserver.counter import CounterUnavailable, open_counter
 from movieserver.embedded.programs import package_folder
+from movieserver.errors import TooManyAttempts, Unauthenticated
 from movieserver.page_cache import open_page_cache
 from movieserver.redis_client import _parts, facts, open_redis
 from tests.conftest import temporary_folder
@@ -113,6 +115,21 @@ async def test_pages_on_a_cluster(cluster_url: str) -> None:
         for number in range(20):
             kept = await cache.get(f"key {number}")
             assert kept and kept.text == f"text {number}"
+
+
+async def test_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "PAIR_FAILURES", 1)
+    async with open_attempts(cluster_url, b"key") as one, open_attempts(cluster_url, b"key") as other:
+        async with one.attempt(b"account", "address"):
+            pass
+        with pytest.raises(Unauthenticated):
+            async with one.attempt(b"account", "address"):
+                raise Unauthenticated
+        with pytest.raises(TooManyAttempts):
+            async with other.attempt(b"account", "address"):
+                raise AssertionError
+        async with other.attempt(b"account", "another address"):
+            pass
 
 
 async def test_a_cluster_of_which_one_node_is_named_wrong(cluster: list[int]) -> None:

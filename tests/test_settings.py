@@ -47,7 +47,7 @@ BAD = {
     "PORT": "eighty", "PROCESSES": "0", "DATABASE_URL": "mysql://u:hidden-word@h/d", "DATABASE_POOL_SIZE": "-1",
     "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
     "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
-    "COUNTER_RESET_TOKEN": "hidden-word é",
+    "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
 }
 
 
@@ -102,6 +102,42 @@ def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.M
         load()
     monkeypatch.delenv("REDIS_URL")
     assert load().jwt_secret is None
+
+
+@pytest.mark.parametrize("secret, keys", [
+    ("n" * 32, ["n" * 32]), (f"{'n' * 32},{'o' * 40}", ["n" * 32, "o" * 40]),
+    (f" {'n' * 32} , {'o' * 40} ", ["n" * 32, "o" * 40]),
+])
+def test_a_second_key_is_an_older_one(secret: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASVS 5.0 13.3.4."""
+    monkeypatch.setenv("JWT_SECRET", secret)
+    assert load().signing_keys == keys
+
+
+@pytest.mark.parametrize("secret", [
+    f"{'n' * 32},", f",{'o' * 32}", f"{'n' * 32},{'o' * 31}", f"{'n' * 31},{'o' * 32}", "x" * 20 + "," + "y" * 20,
+    f"{'n' * 32},{' ' * 32}",
+])
+def test_each_key_is_long_enough(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7518 section 3.2, RFC 8725 section 3.5: a comma in a key does not make short ones of it silently."""
+    monkeypatch.setenv("JWT_SECRET", secret)
+    with pytest.raises(SettingsError, match="JWT_SECRET: is too short: at least 32 bytes; a comma separates the key"):
+        load()
+
+
+@pytest.mark.parametrize("text, networks", [
+    ("10.0.0.7", ["10.0.0.7/32"]), ("::1, 10.1.0.0/16 ,", ["::1/128", "10.1.0.0/16"]), (" ", []),
+])
+def test_proxies_are_addresses_and_networks(text: str, networks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", text)
+    assert [str(network) for network in load().proxies] == networks
+
+
+@pytest.mark.parametrize("text", ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1;10.0.0.2", "*"])
+def test_proxies_that_cannot_be(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", text)
+    with pytest.raises(SettingsError, match="TRUSTED_PROXIES: "):
+        load()
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,31 +1,59 @@
 """Sessions, one a login: the statements of sql/sessions.sql. Lifetimes in seconds."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from movieserver.data.users import User
 from movieserver.database import Database
 from movieserver.tokens import RefreshToken
 
+GRACE_SECONDS = 10.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
 
-async def open(db: Database, *, user_id: str, lifetime: float) -> RefreshToken | None:
-    """The refresh token of a new login; None when the user is gone."""
-    token = RefreshToken.new(user_id)
+
+async def open(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
+    """The refresh token of a new login; None when the user is gone or the password was changed meanwhile."""
+    token = RefreshToken.new(user.user_id)
     row = await db.write(
-        "sessions.open", user_id=user_id, session_uuid=token.session_uuid,
-        refresh_digest=token.digest, lifetime=lifetime,
+        "sessions.open", user_id=user.user_id, password_changes=user.password_changes,
+        session_uuid=token.session_uuid, refresh_digest=token.digest, lifetime=lifetime,
     )
     return token if row else None
 
 
-async def rotate(db: Database, *, token: RefreshToken, lifetime: float) -> RefreshToken | None:
-    """The token that follows; None when `token` is not in force (spent, logged out, run out, never ours)."""
-    successor = RefreshToken.new(token.user_id, token.session_uuid)
+async def rotate(
+    db: Database, *, token: RefreshToken, successors: Sequence[RefreshToken], lifetime: float
+) -> RefreshToken | None:
+    """The one of `successors` that follows, the first unless another process was faster.
+
+    None when `token` is not in force (run out, logged out, never ours, spent: this one ends its login).
+    """
     row = await db.write(
-        "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid,
-        refresh_digest=token.digest, next_digest=successor.digest, lifetime=lifetime,
+        "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid, refresh_digest=token.digest,
+        next_digest=successors[0].digest, lifetime=lifetime, grace=GRACE_SECONDS,
     )
-    return successor if row else None
+    return next((each for each in successors if row and each.digest == bytes(row[0])), None)
 
 
 async def close(db: Database, *, token: RefreshToken) -> bool:
     """End the login of `token`, also of a spent one: its session's uuid is secret enough. Whether it was there."""
     row = await db.write("sessions.close", user_id=token.user_id, session_uuid=token.session_uuid)
     return row is not None
+
+
+async def list(db: Database, *, user_id: str, login: str | None) -> str:
+    """The user's logins as a JSON array; `login` is the current one."""
+    row = await db.read("sessions.list", user_id=user_id, login=login)
+    assert row is not None
+    sessions: str = row[0]
+    return sessions
+
+
+async def revoke(db: Database, *, user_id: str, login: str) -> bool:
+    """End the login of that public uuid. Whether it was there."""
+    return await db.write("sessions.revoke", user_id=user_id, login=login) is not None
+
+
+async def revoke_all(db: Database, *, user_id: str) -> int:
+    """End every login of the user, and say how many there were."""
+    row = await db.write("sessions.revoke_all", user_id=user_id)
+    return row[0] if row else 0

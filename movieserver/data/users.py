@@ -7,20 +7,24 @@ import uuid
 from typing import NamedTuple
 
 from movieserver.bodies import NAME_CHARACTERS
-from movieserver.database import Database
+from movieserver.database import Database, Row
 from movieserver.tokens import RefreshToken
 
 
 class User(NamedTuple):
-    """Who a name belongs to, and the hash of their password."""
+    """Whose a name is, the key of that name, the hash of their password, and how often they changed it."""
 
     user_id: str
+    username_key: bytes
     password_hash: str
+    password_changes: int
 
 
 def username_key(username: str) -> bytes:
     """Equal for two names that are one name without regard to letter case and Unicode form (NFKC, case folding)."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+    folded = username
+    if len(username) <= NAME_CHARACTERS:  # a longer one is nobody's, and folding it could take long
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
     return hashlib.sha256(folded.encode()).digest()
 
 
@@ -34,9 +38,36 @@ async def register(db: Database, *, username: str, password_hash: str, lifetime:
     return token if row else None
 
 
-async def find(db: Database, *, username: str) -> User | None:
+async def find(db: Database, *, username_key: bytes) -> User | None:
     """The user of that name."""
-    if len(username) > NAME_CHARACTERS:
-        return None  # nobody's, and folding it could take long
-    row = await db.read("users.find", username_key=username_key(username))
-    return User(*row) if row else None
+    return _user(await db.read("users.find", username_key=username_key))
+
+
+async def read(db: Database, *, user_id: str) -> User | None:
+    """That user."""
+    return _user(await db.read("users.read", user_id=user_id))
+
+
+async def rehash(db: Database, *, user: User, password_hash: str) -> bool:
+    """Keep another hash of the same password. Whether the one that `user` has was still there."""
+    row = await db.write(
+        "users.rehash", user_id=user.user_id, outdated=user.password_hash, password_hash=password_hash)
+    return row is not None
+
+
+async def change_password(db: Database, *, user: User, password_hash: str, login: str | None) -> bool:
+    """Keep the hash of another password and end every login but `login`. Whether nobody else was faster."""
+    row = await db.write(
+        "users.change_password", user_id=user.user_id, password_changes=user.password_changes,
+        password_hash=password_hash, login=login,
+    )
+    return row is not None
+
+
+async def delete(db: Database, *, user_id: str) -> bool:
+    """Remove a user and everything of theirs. Whether there was one."""
+    return await db.write("users.delete", user_id=user_id) is not None
+
+
+def _user(row: Row | None) -> User | None:
+    return User(row[0], bytes(row[1]), row[2], row[3]) if row else None

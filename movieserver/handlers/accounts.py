@@ -1,19 +1,32 @@
-"""Accounts: register, log in, refresh, log out."""
+"""Accounts: register, log in, refresh, log out; another password, the end of an account."""
 from __future__ import annotations
 
 import math
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from movieserver import metrics
-from movieserver.bodies import Credentials, Refresh, Registration
+from movieserver.bodies import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
-from movieserver.errors import Conflict, Unauthenticated
-from movieserver.handlers.base import OpenHandler, route
-from movieserver.passwords import TooManyLogins
+from movieserver.data.users import User
+from movieserver.errors import ApiError, Conflict, Unauthenticated, Unavailable, WrongPassword
+from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.tokens import RefreshToken
+
+# how logins that fail are measured, by the code of their answer; a database that is away says nothing of logins
+MEASURED = {
+    "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
+}
+
+
+def attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
+    """A try of a password, counted where it fails; not while Redis is known to be away, nobody waits for it twice."""
+    if handler.requests is None:
+        return nullcontext()
+    return handler.resources.attempts.attempt(account, handler.client_address)
 
 
 class AccountHandler(OpenHandler):
-    """What the four have in common."""
+    """What the open ones have in common."""
 
     def answer_tokens(self, refresh: RefreshToken, status: int = 200) -> None:
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
@@ -21,7 +34,7 @@ class AccountHandler(OpenHandler):
         self.set_header("Cache-Control", "no-store")
         tokens = self.resources.tokens
         self.answer({
-            "access_token": tokens.access(refresh.user_id),
+            "access_token": tokens.access(refresh.user_id, refresh.login),
             "refresh_token": str(refresh),
             "token_type": "Bearer",
             "expires_in": math.ceil(tokens.access_seconds),
@@ -48,19 +61,29 @@ class LoginHandler(AccountHandler):
 
     async def post(self) -> None:
         body = self.body(Credentials)
-        db = self.resources.database
-        user = await users.find(db, username=body.username)
+        key = users.username_key(body.username)
         try:
-            right = await self.resources.passwords.verify(body.password, user and user.password_hash)
-        except TooManyLogins:
-            metrics.logins["busy"].inc()
+            async with attempt(self, key):
+                refresh = await self._log_in(key, body.password)
+        except ApiError as error:
+            if error.code in MEASURED:
+                metrics.logins[MEASURED[error.code]].inc()
             raise
-        refresh = user and right and await sessions.open(
-            db, user_id=user.user_id, lifetime=self.resources.tokens.refresh_seconds)
-        metrics.logins["success" if refresh else "refused"].inc()
-        if not refresh:
-            raise Unauthenticated("The user name or the password is wrong.")
+        metrics.logins["success"].inc()
         self.answer_tokens(refresh)
+
+    async def _log_in(self, username_key: bytes, password: str) -> RefreshToken:
+        db, passwords = self.resources.database, self.resources.passwords
+        user = await users.find(db, username_key=username_key)
+        right = await passwords.verify(password, user and user.password_hash)
+        refresh = user and right and await sessions.open(
+            db, user=user, lifetime=self.resources.tokens.refresh_seconds)
+        if not user or not refresh:
+            raise Unauthenticated("The user name or the password is wrong.")
+        if passwords.outdated(user.password_hash):
+            with suppress(Unavailable):  # the next login will do
+                await users.rehash(db, user=user, password_hash=await passwords.hash(password))
+        return refresh
 
 
 class RefreshHandler(AccountHandler):
@@ -68,8 +91,9 @@ class RefreshHandler(AccountHandler):
 
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
+        tokens = self.resources.tokens
         successor = token and await sessions.rotate(
-            self.resources.database, token=token, lifetime=self.resources.tokens.refresh_seconds)
+            self.resources.database, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
         if not successor:
             raise Unauthenticated("This refresh token is not in force. Log in again.")
         self.answer_tokens(successor)
@@ -85,9 +109,52 @@ class LogoutHandler(AccountHandler):
         self.answer({"message": "Logged out successfully"})
 
 
+class OwnAccountHandler(Handler):
+    """What the protected ones have in common: they ask for the password again."""
+
+    async def check_password(self, password: str) -> User:
+        """Whose request this is; WrongPassword counts as a failed login."""
+        user = await users.read(self.resources.database, user_id=self.owner)
+        if user is None:
+            raise Unauthenticated("The user of this access token is gone.")
+        async with attempt(self, user.username_key):
+            if not await self.resources.passwords.verify(password, user.password_hash):
+                raise WrongPassword
+        return user
+
+
+class PasswordHandler(OwnAccountHandler):
+    """PUT /password/: the login that asks stays, the others end."""
+
+    async def put(self) -> None:
+        body = self.body(PasswordChange)
+        user = await self.check_password(body.old_password)
+        changed = await users.change_password(
+            self.resources.database, user=user, login=self.login,
+            password_hash=await self.resources.passwords.hash(body.new_password))
+        if not changed:
+            raise Conflict("The password was changed by another request at the same moment.")
+        self.answer({"message": "Password changed successfully"})
+
+
+class AccountDeletionHandler(OwnAccountHandler):
+    """At DELETE, /account/ goes with everything of the user; a password that is given must be right."""
+
+    async def delete(self) -> None:
+        if self.request.body:
+            password = self.body(Deletion).password
+            if password is not None:
+                await self.check_password(password)
+        if not await users.delete(self.resources.database, user_id=self.owner):
+            raise Unauthenticated("The user of this access token is gone.")
+        self.answer({"message": "Account deleted successfully"})
+
+
 routes = [
-    route("/register/", RegisterHandler),
-    route("/login/", LoginHandler),
-    route("/refresh/", RefreshHandler),
-    route("/logout/", LogoutHandler),
+    Route("/register/", RegisterHandler, protected=False),
+    Route("/login/", LoginHandler, protected=False),
+    Route("/refresh/", RefreshHandler, protected=False),
+    Route("/logout/", LogoutHandler, protected=False),
+    Route("/password/", PasswordHandler, protected=True),
+    Route("/account/", AccountDeletionHandler, protected=True),
 ]

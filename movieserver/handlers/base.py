@@ -30,10 +30,19 @@ VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON = "application/json"
 
 
-def route(template: str, handler: type[Handler]) -> URLSpec:
-    """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash."""
-    pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
-    return URLSpec(f"{pattern}/?", handler, {"route": template})
+class Route(URLSpec):
+    """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash.
+
+    It says openly whether it is protected, and its handler must be just that.
+    """
+
+    def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
+        if protected == issubclass(handler, OpenHandler):
+            raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
+        pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
+        super().__init__(f"{pattern}/?", handler, {"route": template})
+        self.template = template
+        self.protected = protected
 
 
 def new_request_id() -> str:
@@ -56,6 +65,7 @@ class Handler(RequestHandler):
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
     sent = 0  # bytes of the answer's body, as far as there was somebody to send them to
+    login: str | None = None  # the public uuid of the login whose access token this is
     requests: int | None = None  # the request count with this request in it; None while Redis is away
     _gone = False
     _prepared = False
@@ -105,7 +115,7 @@ class Handler(RequestHandler):
 
     def authenticate(self) -> None:
         """Learn whose request this is; Unauthenticated where the token does not tell."""
-        self.user_id = self.resources.tokens.user_id(bearer_token(self.request))
+        self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request))
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
@@ -146,7 +156,16 @@ class Handler(RequestHandler):
     @property
     def server_url(self) -> str:
         """The address under which the caller knows this server, without a path."""
-        return f"{self.request.protocol}://{self.request.host}"
+        peer, said = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
+        scheme = self.settings["proxies"].scheme(peer, said, self.request.protocol)
+        return f"{scheme}://{self.request.host}"
+
+    @property
+    def client_address(self) -> str:
+        """Where the request comes from, behind the proxies that the operator trusts."""
+        address: str = self.settings["proxies"].client(
+            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
+        return address
 
     def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
         """Send JSON: a dict, or a text that is JSON already."""

@@ -8,7 +8,7 @@ from movieserver.bodies import CollectionChanges, NewCollection, parse_uuid
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, NotFound, Unauthenticated
-from movieserver.handlers.base import Handler, route
+from movieserver.handlers.base import Handler, Route
 
 PAGE = 20
 LARGEST_PAGE = 100
@@ -84,7 +84,7 @@ def _found(value: str | None) -> str:
 
 
 routes = [
-    route(f"/{name}/{tail}", handler)
+    Route(f"/{name}/{tail}", handler, protected=True)
     for name in ("collection", "collections")
     for tail, handler in (("", CollectionsHandler), ("{collection_uuid}/", CollectionHandler))
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from movieserver.handlers.base import Handler, route
+from movieserver.handlers.base import Handler, Route
 from movieserver.movie_api import Listed
 
 
@@ -33,4 +33,4 @@ class MoviesHandler(Handler):
         return f"{self.server_url}/movies/?{urlencode(given)}"
 
 
-routes = [route("/movies/", MoviesHandler)]
+routes = [Route("/movies/", MoviesHandler, protected=True)]

@@ -6,7 +6,7 @@ import asyncio
 from movieserver import metrics
 from movieserver.data import operations
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import OpenHandler, route
+from movieserver.handlers.base import OpenHandler, Route
 
 
 class OperationsHandler(OpenHandler):
@@ -61,7 +61,7 @@ class NotReady(Unavailable):
 
 
 routes = [
-    route("/healthz/", HealthHandler),
-    route("/readyz/", ReadyHandler),
-    route("/metrics/", MetricsHandler),
+    Route("/healthz/", HealthHandler, protected=False),
+    Route("/readyz/", ReadyHandler, protected=False),
+    Route("/metrics/", MetricsHandler, protected=False),
 ]

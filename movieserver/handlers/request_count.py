@@ -5,7 +5,7 @@ import hmac
 
 from movieserver.counter import CounterUnavailable
 from movieserver.errors import Unauthenticated
-from movieserver.handlers.base import OpenHandler, bearer_token, route
+from movieserver.handlers.base import OpenHandler, Route, bearer_token
 
 
 class RequestCountHandler(OpenHandler):
@@ -31,6 +31,6 @@ class ResetHandler(OpenHandler):
 
 
 routes = [
-    route("/request-count/", RequestCountHandler),
-    route("/request-count/reset/", ResetHandler),
+    Route("/request-count/", RequestCountHandler, protected=False),
+    Route("/request-count/reset/", ResetHandler, protected=False),
 ]

@@ -1,0 +1,94 @@
+"""Only your own: the route table itself is walked, and whoever adds a route has to say what it is."""
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from movieserver.app import ROUTES
+from movieserver.resources import Resources
+from tests.client import Answer, Api, assert_unauthenticated
+from tests.conftest import SignUp
+from tests.factories import collection
+
+PARAMETER = re.compile(r"{\w+}")
+OWNED = [route for route in ROUTES if PARAMETER.search(route.template)]
+PROTECTED = [route for route in ROUTES if route.protected]
+ROWS = """
+SELECT json_build_array(
+    (SELECT json_agg(users ORDER BY user_id) FROM users WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(sessions ORDER BY session_uuid) FROM sessions WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(collections ORDER BY collection_uuid) FROM collections WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(collection_movies ORDER BY collection_uuid, position)
+        FROM collection_movies WHERE user_id = ANY(%(ids)s::uuid[])))::text
+"""
+
+
+async def a_collection(owner: Api) -> str:
+    """The uuid of a collection of theirs."""
+    uuid: str = (await owner.post("/collection/", collection())).json["collection_uuid"]
+    return uuid
+
+
+async def a_session(owner: Api) -> str:
+    """The uuid of a login of theirs."""
+    uuid: str = (await owner.get("/sessions/")).json["data"][0]["uuid"]
+    return uuid
+
+
+MAKERS: dict[str, Callable[[Api], Awaitable[str]]] = {
+    "/collection/{collection_uuid}/": a_collection, "/collections/{collection_uuid}/": a_collection,
+    "/sessions/{session_uuid}/": a_session,
+}
+BODIES: dict[str, Any] = {"PUT": {"title": "Mine", "movies": []}, "PATCH": {"title": "Mine"}, "POST": {}}
+
+
+def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+    """All of an answer but the moment; the request's id is the caller's own."""
+    headers = [(name, value) for name, value in answer.headers.get_all() if name != "Date"]
+    return answer.status, sorted(headers), answer.body
+
+
+@pytest.mark.parametrize("route", OWNED, ids=lambda route: str(route.template))
+async def test_somebody_elses_uuid_is_one_that_nobody_has(
+    sign_up: SignUp, resources: Resources, route: Any
+) -> None:
+    """ASVS 5.0 8.2.2: byte for byte the answer that a random uuid gets, and nothing changes."""
+    owner, other = await sign_up(), await sign_up()
+    theirs = await MAKERS[route.template](owner)
+    ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
+    resources.database._statements["rows"] = ROWS
+    before = await resources.database.read("rows", ids=ids)
+    for method in route.handler_class.verbs:
+        answers = [
+            await other.call(
+                method, PARAMETER.sub(uuid, route.template), BODIES.get(method), headers={"X-Request-ID": "one"})
+            for uuid in (str(uuid4()), theirs, theirs.upper())
+        ]
+        assert seen(answers[0]) == seen(answers[1]) == seen(answers[2])
+        assert answers[0].status == (204 if method == "OPTIONS" else 404)
+    assert await resources.database.read("rows", ids=ids) == before
+    assert await MAKERS[route.template](owner)
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=lambda route: str(route.template))
+async def test_what_is_protected_needs_a_token(api: Api, route: Any) -> None:
+    """ASVS 5.0 8.2.1 and 8.3.1: each verb of each route that says that it is protected."""
+    path = PARAMETER.sub(str(uuid4()), route.template)
+    for method in route.handler_class.verbs:
+        answer = await api.call(method, path, BODIES.get(method))
+        if method == "OPTIONS":
+            assert answer.status == 204
+        else:
+            assert_unauthenticated(answer)
+
+
+def test_the_table_says_of_every_route_whether_it_is_protected() -> None:
+    """ASVS 5.0 8.1.1: openly, and of each; a new one with a uuid in it has to be known to this file."""
+    assert len(ROUTES) == len({route.template for route in ROUTES})
+    assert all(isinstance(route.protected, bool) for route in ROUTES)
+    assert {route.template for route in OWNED} == set(MAKERS)
+    assert all(route.protected for route in OWNED)

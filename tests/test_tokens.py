@@ -1,0 +1,222 @@
+"""Access tokens: everything but one of ours in force is 401, before anything is asked of the database."""
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources
+from movieserver.settings import Settings
+from tests.client import Api, assert_unauthenticated
+from tests.conftest import SECRET, make_settings
+from tests.factories import registration
+from tests.third_party import ThirdParty
+
+CLAIMS = {
+    "iss": "movieserver", "typ": "access", "jti": "x", "iat": 1, "sub": "0b5ee8a8-95c3-4ba9-b9a5-d9c0cf3a4f04",
+    "sid": "7d9c2a5e-55a8-4b39-8d9f-a0f0a3b1c2d4",
+}
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+OLD_SECRET = "the key that signed the tokens before this one"
+UNKNOWN_SECRET = "another signing key of thirty-two bytes or more"
+LIFETIME = 15 * 60
+
+
+def forged(key: str = SECRET, algorithm: str = "HS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
+    """A token with a signature of ours; a claim that is None is left out."""
+    every = {**CLAIMS, "exp": time.time() + 60, **claims}
+    return jwt.encode({name: value for name, value in every.items() if value is not None}, key, algorithm, header)
+
+
+def signed(payload: str, header: str = '{"alg":"HS256","typ":"JWT"}', key: str = SECRET) -> str:
+    """A token with a signature of ours over texts that need not be JSON."""
+    parts = [base64.urlsafe_b64encode(part.encode()).rstrip(b"=") for part in (header, payload)]
+    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(b".".join(parts), key.encode())
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def with_expiry(expiry: str) -> str:
+    """A token whose exp is written just so."""
+    return signed(json.dumps({**CLAIMS, "exp": 0}).replace('"exp": 0', f'"exp": {expiry}'))
+
+
+async def test_a_token_of_ours_is_what_these_tests_forge(api: Api) -> None:
+    for token in (forged(), forged(sid=None), with_expiry(str(int(time.time()) + 60)), forged(nbf=1)):
+        assert (await api.signed(token).get("/collection/")).status == 200
+
+
+async def test_what_an_access_token_says(api: Api) -> None:
+    """RFC 9068 section 2.2 names the claims, ASVS 5.0 9.2.2 asks for the type; nobody can mistake it for another."""
+    answer = await api.post("/register/", registration())
+    claims = jwt.decode(answer.json["access_token"], SECRET, ["HS256"], issuer="movieserver")
+    assert set(claims) == {"sub", "iat", "exp", "iss", "jti", "typ", "sid"}
+    assert claims["typ"] == "access"
+    assert claims["exp"] - claims["iat"] in (LIFETIME, LIFETIME + 1)
+    assert abs(claims["iat"] - time.time()) < 60
+    assert jwt.get_unverified_header(answer.json["access_token"]) == {"alg": "HS256", "typ": "JWT"}
+
+
+NOT_IN_FORCE: dict[str, Callable[[], str | None]] = {
+    "missing": lambda: None,
+    "empty": lambda: "",
+    "scheme alone": lambda: "Bearer",
+    "scheme and space": lambda: "Bearer ",
+    "no JWT": lambda: "Bearer x",
+    "JWT of rubbish": lambda: "Bearer a.b.c",
+    "two tokens": lambda: f"Bearer {forged()} {forged()}",
+    "another scheme": lambda: f"Token {forged()}",
+    "no scheme": forged,
+    "cut short": lambda: f"Bearer {forged()[:-2]}",
+    "without signature": lambda: f"Bearer {forged().rpartition('.')[0]}.",
+    "another key": lambda: f"Bearer {forged(key=UNKNOWN_SECRET)}",
+    "a comma is no key": lambda: f"Bearer {forged(key=f'{SECRET},{OLD_SECRET}')}",
+    "expired": lambda: f"Bearer {forged(exp=time.time() - 1)}",
+    "without exp": lambda: f"Bearer {forged(exp=None)}",
+    "exp beyond every lifetime": lambda: f"Bearer {forged(exp=time.time() + LIFETIME + 120)}",
+    "exp in a hundred years": lambda: f"Bearer {forged(exp=time.time() + 100 * 365 * 86400)}",
+    "huge exp": lambda: f"Bearer {forged(exp=10**300)}",
+    "not before tomorrow": lambda: f"Bearer {forged(nbf=time.time() + 86400)}",
+    "exp of infinity": lambda: f"Bearer {with_expiry('1e400')}",
+    "exp that is no number": lambda: f"Bearer {with_expiry('NaN')}",
+    "negative exp": lambda: f"Bearer {with_expiry('-1')}",
+    "exp of minus infinity": lambda: f"Bearer {with_expiry('-1e400')}",
+    "exp as a text": lambda: f"Bearer {forged(exp=str(int(time.time()) + 60))}",
+    "exp that is true": lambda: f"Bearer {forged(exp=True)}",
+    "exp as a list": lambda: f"Bearer {forged(exp=[time.time() + 60])}",
+    "another type": lambda: f"Bearer {forged(typ='refresh')}",
+    "without type": lambda: f"Bearer {forged(typ=None)}",
+    "type of another kind": lambda: f"Bearer {forged(typ=['access'])}",
+    "another issuer": lambda: f"Bearer {forged(iss='somebody')}",
+    "without issuer": lambda: f"Bearer {forged(iss=None)}",
+    "for another audience": lambda: f"Bearer {forged(aud='somebody')}",
+    "without subject": lambda: f"Bearer {forged(sub=None)}",
+    "subject of another kind": lambda: f"Bearer {forged(sub='1')}",
+    "without id": lambda: f"Bearer {forged(jti=None)}",
+    "without iat": lambda: f"Bearer {forged(iat=None)}",
+    "login of another kind": lambda: f"Bearer {forged(sid=7)}",
+    "another algorithm": lambda: f"Bearer {forged(algorithm='HS512')}",
+    "no algorithm": lambda: f"Bearer {forged(algorithm='none', key='')}",
+    "none spelt otherwise": lambda: f"Bearer {signed(json.dumps(CLAIMS), header=json.dumps({'alg': 'nOnE'}))}",
+    "kid": lambda: f"Bearer {forged(header={'kid': '../../dev/null'})}",
+    "jku": lambda: f"Bearer {forged(header={'jku': 'https://example.org/keys'})}",
+    "jwk": lambda: f"Bearer {forged(header={'jwk': {'kty': 'oct', 'k': 'AAAA'}})}",
+    "x5u": lambda: f"Bearer {forged(header={'x5u': 'https://example.org/keys'})}",
+    "x5c": lambda: f"Bearer {forged(header={'x5c': ['AAAA']})}",
+    "crit": lambda: f"Bearer {forged(header={'crit': ['exp'], 'exp': 1})}",
+    "b64": lambda: f"Bearer {forged(header={'b64': False, 'crit': ['b64']})}",
+    "header of brackets": lambda: f"Bearer {signed('{}', header='[' * 700)}",
+    "header of many brackets": lambda: f"Bearer {signed('{}', header='[' * 40_000)}",
+    "claims of brackets": lambda: f"Bearer {signed('[' * 600)}",
+    "claims that are no object": lambda: f"Bearer {signed('[]')}",
+    "header that is no object": lambda: f"Bearer {signed(json.dumps(CLAIMS), header='[]')}",
+    "oversize": lambda: f"Bearer {forged(more='x' * 30_000)}",
+    "four parts": lambda: f"Bearer {forged()}.{forged()}",
+}
+
+
+@pytest.mark.parametrize("case", NOT_IN_FORCE)
+@pytest.mark.parametrize("path", ["/movies/", "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", "/sessions/"])
+async def test_everything_but_a_token_of_ours_in_force_is_401(api: Api, case: str, path: str) -> None:
+    """RFC 8725 sections 3.1 to 3.12, RFC 6750 section 3.1, ASVS 5.0 9.1.1 to 9.2.2."""
+    header = NOT_IN_FORCE[case]()
+    assert_unauthenticated(await api.get(path, headers={} if header is None else {"Authorization": header}))
+
+
+async def test_the_scheme_is_read_without_regard_to_case(api: Api) -> None:
+    """RFC 9110 section 11.1."""
+    assert (await api.get("/collection/", headers={"Authorization": f"bearer {forged()}"})).status == 200
+
+
+async def test_no_character_of_a_token_can_be_another(api: Api) -> None:
+    """RFC 8725 section 3.3, ASVS 5.0 9.1.1: each of the six bits of each character is signed, or has one value."""
+    token = (await api.post("/register/", registration())).json["access_token"]
+    flipped = [
+        token[:place] + (LETTERS[LETTERS.index(token[place]) ^ 1 << bit] if token[place] != "." else "A")
+        + token[place + 1:]
+        for bit in range(6) for place in range(len(token))
+    ]
+    for begin in range(0, len(flipped), 50):
+        calls = (api.signed(other).get("/sessions/") for other in flipped[begin:begin + 50])
+        for answer in await asyncio.gather(*calls):
+            assert_unauthenticated(answer)
+    assert (await api.signed(token).get("/sessions/")).status == 200
+
+
+async def test_an_access_token_has_one_spelling(api: Api) -> None:
+    """RFC 7515 section 2: base64url without padding, and RFC 4648 section 3.5 about the bits left over."""
+    token = (await api.post("/register/", registration())).json["access_token"]
+    head, payload, signature = token.split(".")
+    for other in (f"{token}=", f"{token}==", f"{head}=.{payload}.{signature}", f"{head}.{payload}=.{signature}",
+                  f"{token[:-1]}+", f"{token[:-1]}/", f"{head}.{payload}.~{signature}"):
+        assert_unauthenticated(await api.signed(other).get("/collection/"))
+
+
+async def test_a_refresh_token_is_no_access_token(api: Api) -> None:
+    """RFC 8725 section 3.12, ASVS 5.0 9.2.2."""
+    tokens = (await api.post("/register/", registration())).json
+    assert_unauthenticated(await api.signed(tokens["refresh_token"]).get("/collection/"))
+    assert_unauthenticated(await api.post("/refresh/", {"refresh_token": tokens["access_token"]}))
+
+
+@pytest.mark.parametrize("case", NOT_IN_FORCE)
+async def test_a_bad_token_costs_no_database_connection(api: Api, resources: Resources, case: str) -> None:
+    """ASVS 5.0 7.2.1: no place in the pool is free, and it is refused all the same."""
+    header = NOT_IN_FORCE[case]()
+    resources.database._places = asyncio.Semaphore(0)
+    assert_unauthenticated(await api.get("/sessions/", headers={} if header is None else {"Authorization": header}))
+
+
+class TestWithAnOlderKey:
+    """JWT_SECRET=new,old."""
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url, jwt_secret=f"{SECRET} , {OLD_SECRET}")
+
+    async def test_both_keys_are_accepted_and_the_first_one_signs(self, api: Api) -> None:
+        """ASVS 5.0 13.3.4, RFC 8725 section 3.5: a key can be replaced while tokens of it are in force."""
+        for key in (SECRET, OLD_SECRET):
+            assert (await api.signed(forged(key=key)).get("/collection/")).status == 200
+        assert_unauthenticated(await api.signed(forged(key=UNKNOWN_SECRET)).get("/collection/"))
+        assert_unauthenticated(await api.signed(forged(key=f"{SECRET} , {OLD_SECRET}")).get("/collection/"))
+        token = (await api.post("/register/", registration())).json["access_token"]
+        assert jwt.decode(token, SECRET, ["HS256"], issuer="movieserver")
+
+    @pytest.mark.parametrize("case", NOT_IN_FORCE)
+    async def test_what_is_refused_stays_refused(self, api: Api, case: str) -> None:
+        header = NOT_IN_FORCE[case]()
+        assert_unauthenticated(await api.get("/movies/", headers={} if header is None else {"Authorization": header}))
+
+    async def test_a_refresh_token_follows_across_the_keys(self, api: Api, resources: Resources) -> None:
+        """Within the grace of a refresh another machine may still sign with the old key."""
+        first = (await api.post("/register/", registration())).json["refresh_token"]
+        tokens = resources.tokens
+        tokens._keys.reverse()  # as the machine that does not know the new one signs
+        second = (await api.post("/refresh/", {"refresh_token": first})).json["refresh_token"]
+        tokens._keys.reverse()
+        assert (await api.post("/refresh/", {"refresh_token": first})).json["refresh_token"] == second
+        tokens._keys.pop()  # the old key is forgotten: nobody can tell the successor, and nobody is thrown out for it
+        assert_unauthenticated(await api.post("/refresh/", {"refresh_token": first}))
+        assert (await api.post("/refresh/", {"refresh_token": second})).status == 200
+
+
+class TestWithShortLifetimes:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url, access_token_minutes=0.5)
+
+    async def test_lifetimes_are_kept(self, api: Api) -> None:
+        """ASVS 5.0 9.2.1; a token that would outlive those of today is refused: RFC 8725 section 3.8."""
+        tokens = (await api.post("/register/", registration())).json
+        assert tokens["expires_in"] == 30
+        claims = jwt.decode(tokens["access_token"], SECRET, ["HS256"], issuer="movieserver")
+        assert claims["exp"] - claims["iat"] in (30, 31)
+        assert_unauthenticated(await api.signed(forged(exp=time.time() + 120)).get("/collection/"))
