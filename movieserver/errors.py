@@ -7,6 +7,7 @@ ApiError
 ├── NotFound 404              not there, or not the caller's
 ├── MethodNotAllowed 405      with Allow
 ├── Conflict 409              the name is taken
+├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
 ├── InternalError 500         a fault of this server
@@ -118,6 +119,14 @@ class Conflict(ApiError):
     status = 409
     code = "conflict"
     detail = "This name is taken."
+
+
+class PreconditionFailed(ApiError):
+    """412: the version in force is not the one that If-Match or If-None-Match means; nothing was changed."""
+
+    status = 412
+    code = "precondition_failed"
+    detail = "This has another version than the one you mean: read it again, and its ETag."
 
 
 class BodyTooLarge(ApiError):

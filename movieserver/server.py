@@ -75,6 +75,7 @@ class Server(HTTPServer):
         body = json.dumps(error.problem(request_id)).encode()
         await write(
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
+            b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
             b"X-Request-ID: %s\r\nContent-Length: %d\r\n\r\n%s" % (request_id.encode(), len(body), body))
 
 

@@ -50,6 +50,7 @@ class Api:
             json.loads(response.body) if response.body else None,
         )
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
         if answer.status >= 400:
             assert_problem(answer, method)
         return answer

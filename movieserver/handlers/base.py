@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import uuid
@@ -12,8 +13,10 @@ from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from movieserver.bodies import BYTES, Body, parse
+from movieserver.conditions import Precondition, entity_tag
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
+    UnsupportedMediaType
 )
 from movieserver.logs import log
 from movieserver.resources import Resources
@@ -76,6 +79,8 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         self.set_header("Content-Type", JSON)
         self.set_header("X-Request-ID", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
         if self.settings["draining"]:
             self.set_header("Connection", "close")
 
@@ -147,6 +152,26 @@ class Handler(RequestHandler):
         self.set_status(status)
         self.write(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
         self.finish("\n")  # for people who read it in a terminal
+
+    @property
+    def precondition(self) -> Precondition:
+        """Under which versions the request is to be carried out."""
+        headers = self.request.headers
+        return Precondition.parse(headers.get("If-Match"), headers.get("If-None-Match"))
+
+    async def represent(self, text: str, version: str | None = None) -> None:
+        """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""
+        body, precondition = text.encode() + b"\n", self.precondition
+        version = version or hashlib.blake2b(body, digest_size=16).hexdigest()
+        if precondition.is_stale(version):
+            raise PreconditionFailed
+        tag = entity_tag(version)
+        self.set_header("ETag", tag)
+        if precondition.is_known(tag):
+            self.set_status(304)
+            self.finish()
+        else:
+            self.finish(body)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")

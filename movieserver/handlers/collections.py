@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import json
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from movieserver.bodies import CollectionChanges, NewCollection, parse_uuid
+from movieserver.conditions import entity_tag
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, NotFound, Unauthenticated
 from movieserver.handlers.base import Handler, route
 
+T = TypeVar("T")
 PAGE = 20
 LARGEST_PAGE = 100
 
@@ -24,18 +27,19 @@ class CollectionsHandler(Handler):
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
         link = page.next and f"{self.server_url}/collection/?" + urlencode(
             {"limit": limit, "cursor": str(page.next)} | ({} if movies else {"movies": "false"}))
-        self.answer(
+        await self.represent(
             f'{{"is_success": true, "data": {{"collections": {page.collections}, '
             f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(link)}}}'
         )
 
     async def post(self) -> None:
         new = self.body(NewCollection)
-        collection_uuid = await collections.create(self.resources.database, user_id=self.owner, new=new)
-        if collection_uuid is None:
+        created = await collections.create(self.resources.database, user_id=self.owner, new=new)
+        if created is None:
             raise Unauthenticated("The user of this access token is gone.")
-        self.set_header("Location", f"/collection/{collection_uuid}/")
-        self.answer({"collection_uuid": collection_uuid}, 201)
+        self.set_header("Location", f"/collection/{created.collection_uuid}/")
+        self.set_header("ETag", entity_tag(created.version))
+        self.answer({"collection_uuid": created.collection_uuid}, 201)
 
     def _with_movies(self) -> bool:
         said = self.query("movies")
@@ -55,21 +59,24 @@ class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
     async def get(self, segment: str) -> None:
-        collection = await collections.read(
-            self.resources.database, user_id=self.owner, collection_uuid=_uuid(segment))
-        self.answer(_found(collection))
+        collection = _found(await collections.read(
+            self.resources.database, user_id=self.owner, collection_uuid=_uuid(segment)))
+        await self.represent(*collection)
 
     async def put(self, segment: str) -> None:
-        changes, collection_uuid = self.body(CollectionChanges), _uuid(segment)
-        updated = await collections.update(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes)
-        self.answer({"message": "Collection updated successfully", "collection_uuid": _found(updated)})
+        changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, _uuid(segment)
+        version = _found(await collections.update(
+            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
+            precondition=precondition))
+        self.set_header("ETag", entity_tag(version))
+        self.answer({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
 
     patch = put
 
     async def delete(self, segment: str) -> None:
+        precondition, collection_uuid = self.precondition, _uuid(segment)
         _found(await collections.delete(
-            self.resources.database, user_id=self.owner, collection_uuid=_uuid(segment)))
+            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
         self.answer({"message": "Collection deleted successfully"})
 
 
@@ -77,7 +84,7 @@ def _uuid(segment: str) -> str:
     return _found(parse_uuid(segment))
 
 
-def _found(value: str | None) -> str:
+def _found(value: T | None) -> T:
     if value is None:
         raise NotFound("There is no such collection of yours.")
     return value
