@@ -7,13 +7,14 @@ from typing import NamedTuple
 from movieserver.errors import BadRequest
 
 ANY = "*"
+GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
 
 
-def entity_tag(version: str) -> str:
-    """The strong tag of a version."""
-    return f'"{version}"'
+def entity_tag(version: str, gzipped: bool = False) -> str:
+    """The strong tag of a version: the gzipped bytes have one of their own."""
+    return f'"{version}{GZIPPED if gzipped else ""}"'
 
 
 class Precondition(NamedTuple):
@@ -60,4 +61,4 @@ def _tags(field: str, text: str) -> list[str]:
 
 
 def _version(tag: str) -> str:
-    return tag.removeprefix("W/")[1:-1]
+    return tag.removeprefix("W/")[1:-1].removesuffix(GZIPPED)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
+from movieserver.compression import Compressor
 from movieserver.counter import RequestCounter, open_counter
 from movieserver.database import Database, open_database
 from movieserver.dialects import dialect
@@ -25,6 +26,7 @@ class Resources:
     movie_api: MovieApi
     tokens: Tokens
     passwords: Passwords
+    compressor: Compressor
 
 
 @asynccontextmanager
@@ -41,6 +43,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 settings.jwt_secret.get_secret_value(),
                 settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
+            compressor=stack.enter_context(closing(Compressor())),
         )
 
 

@@ -18,7 +18,10 @@ TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 FLOORS = [
     {"movieserver", "errors", "settings", "logs"},
-    {"bodies", "conditions", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {
+        "bodies", "compression", "conditions", "database", "migrations", "passwords", "redis_client", "tokens",
+        "upstream",
+    },
     {"counter", "dialects", "page_cache"},
     {"movie_api"},
     {"data", "resources"},

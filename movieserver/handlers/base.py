@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import uuid
@@ -162,16 +161,22 @@ class Handler(RequestHandler):
     async def represent(self, text: str, version: str | None = None) -> None:
         """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""
         body, precondition = text.encode() + b"\n", self.precondition
-        version = version or hashlib.blake2b(body, digest_size=16).hexdigest()
+        compressor = self.resources.compressor
+        version = version or await compressor.digest(body)
         if precondition.is_stale(version):
             raise PreconditionFailed
-        tag = entity_tag(version)
+        gzipped = compressor.takes(self.request.headers.get("Accept-Encoding", ""), len(body))
+        tag = entity_tag(version, gzipped)
         self.set_header("ETag", tag)
+        self.set_header("Vary", "Accept-Encoding")
         if precondition.is_known(tag):
             self.set_status(304)
             self.finish()
-        else:
-            self.finish(body)
+            return
+        if gzipped:
+            self.set_header("Content-Encoding", "gzip")
+            body = await compressor.gzip(body)
+        self.finish(body)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")
