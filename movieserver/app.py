@@ -73,6 +73,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         default_handler_args={"route": "unknown"},
         log_function=_log_request,
         draining=False,
+        cors_origins=settings.cors_origins,
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

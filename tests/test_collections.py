@@ -328,6 +328,14 @@ async def test_newest_first_and_every_collection_once(alice: Api) -> None:
     assert [entry["uuid"] for entry in await walk(alice, "limit=100&movies=false")] == uuids[::-1]
 
 
+async def test_the_next_page_is_linked_too(alice: Api) -> None:
+    for _ in range(3):
+        await created(alice, movies=[])
+    first = await alice.get("/collection/?limit=2&movies=false")
+    assert first.headers["Link"] == f'<{first.json["next"]}>; rel="next"'
+    assert "Link" not in (await alice.get(first.json["next"])).headers
+
+
 async def test_a_walk_keeps_its_limit_and_leaves_out_what_it_left_out(alice: Api) -> None:
     for _ in range(5):
         await created(alice)

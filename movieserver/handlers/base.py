@@ -27,6 +27,9 @@ DIGITS = re.compile(r"[0-9]+")
 HUGE_DIGITS = 18
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON = "application/json"
+ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
+PREFLIGHT_SECONDS = 7200
 
 
 def route(template: str, handler: type[Handler]) -> URLSpec:
@@ -80,8 +83,21 @@ class Handler(RequestHandler):
         self.set_header("X-Request-ID", self.request_id)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Cache-Control", "no-store")
+        if self.settings["cors_origins"]:
+            self.share()
         if self.settings["draining"]:
             self.set_header("Connection", "close")
+
+    def share(self) -> None:
+        """Let the scripts of an origin that the settings name read the answer (fetch.spec.whatwg.org, section 3.3)."""
+        origins, origin = self.settings["cors_origins"], self.request.headers.get("Origin")
+        if "*" not in origins:
+            self.set_header("Vary", "Origin")
+        elif origin:
+            origin = "*"
+        if origin and origin in origins:
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Expose-Headers", EXPOSED)
 
     async def prepare(self) -> None:
         self._prepared = True
@@ -110,6 +126,10 @@ class Handler(RequestHandler):
 
     def options(self, *path: str) -> None:
         self.set_header("Allow", ", ".join(self.verbs))
+        if "Access-Control-Allow-Origin" in self._headers and "Access-Control-Request-Method" in self.request.headers:
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self.verbs))
+            self.set_header("Access-Control-Allow-Headers", ALLOWED)
+            self.set_header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -146,6 +166,12 @@ class Handler(RequestHandler):
         """The address under which the caller knows this server, without a path."""
         return f"{self.request.protocol}://{self.request.host}"
 
+    def link(self, **addresses: str | None) -> None:
+        """Name the neighbours of a page (RFC 8288), each by its relation."""
+        links = [f'<{address}>; rel="{relation}"' for relation, address in addresses.items() if address]
+        if links:
+            self.set_header("Link", ", ".join(links))
+
     def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
         """Send JSON: a dict, or a text that is JSON already."""
         self.set_status(status)
@@ -168,7 +194,7 @@ class Handler(RequestHandler):
         gzipped = compressor.takes(self.request.headers.get("Accept-Encoding", ""), len(body))
         tag = entity_tag(version, gzipped)
         self.set_header("ETag", tag)
-        self.set_header("Vary", "Accept-Encoding")
+        self.add_header("Vary", "Accept-Encoding")
         if precondition.is_known(tag):
             self.set_status(304)
             self.finish()

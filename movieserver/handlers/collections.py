@@ -25,11 +25,12 @@ class CollectionsHandler(Handler):
         movies, after = self._with_movies(), self._cursor()
         page = await collections.list(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
-        link = page.next and f"{self.server_url}/collection/?" + urlencode(
+        following = page.next and f"{self.server_url}/collection/?" + urlencode(
             {"limit": limit, "cursor": str(page.next)} | ({} if movies else {"movies": "false"}))
+        self.link(next=following)
         await self.represent(
             f'{{"is_success": true, "data": {{"collections": {page.collections}, '
-            f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(link)}}}'
+            f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(following)}}}'
         )
 
     async def post(self) -> None:
