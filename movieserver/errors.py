@@ -7,6 +7,8 @@ ApiError
 ├── NotFound 404              not there, or not the caller's
 ├── MethodNotAllowed 405      with Allow
 ├── Conflict 409              the name is taken
+│   ├── CollectionFull        there is no place for so many movies
+│   └── OrderMismatch         the order names other movies than the collection has, each of them listed
 ├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
@@ -119,6 +121,26 @@ class Conflict(ApiError):
     status = 409
     code = "conflict"
     detail = "This name is taken."
+
+
+class CollectionFull(Conflict):
+    """409: a collection has at most `limit` movies; none was added."""
+
+    code = "collection_full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A collection has at most {limit} movies, and with these it would have more.")
+
+
+class OrderMismatch(Conflict):
+    """409: an order names each movie of the collection and no other; `faults` lists those that do not fit."""
+
+    code = "order_mismatch"
+    detail = "The order names other movies than the collection has."
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__()
 
 
 class PreconditionFailed(ApiError):

@@ -19,6 +19,11 @@ class Answer(NamedTuple):
     body: bytes
     json: Any
 
+    @property
+    def version(self) -> str:
+        """What its entity tag stands for, whether gzipped or not."""
+        return self.headers["ETag"].strip('"').removesuffix("-gzip")
+
 
 class Api:
     """Calls to the server at `base_url`, signed with `token` where one is given. Checks what every answer has."""

@@ -65,9 +65,9 @@ class TestNamedOrigins:
             assert not cors(dict(refused.headers))
 
     async def test_codings_and_origins_vary_both(self, alice: Api) -> None:
-        await created(alice, movies=movies(30))
-        for accept in ("gzip", "identity"):
-            answer = await alice.get("/collection/", headers={"Origin": NAMED, "Accept-Encoding": accept})
+        for count in (0, 30):
+            await created(alice, movies=movies(count))
+            answer = await alice.get("/collection/", headers={"Origin": NAMED})
             assert set(answer.headers["Vary"].split(",")) == {"Origin", "Accept-Encoding"}
 
 

@@ -172,6 +172,10 @@ class Handler(RequestHandler):
         if links:
             self.set_header("Link", ", ".join(links))
 
+    def say_version(self, version: str) -> None:
+        """Name the version of what was written: the entity tag for the next change."""
+        self.set_header("ETag", entity_tag(version))
+
     def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
         """Send JSON: a dict, or a text that is JSON already."""
         self.set_status(status)
