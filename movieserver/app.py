@@ -8,15 +8,17 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from movieserver.bodies import BYTES
-from movieserver.handlers import accounts, collection_movies, collections, movies, operations, request_count
+from movieserver.handlers import (
+    accounts, collection_movies, collections, genres, movies, operations, request_count
+)
 from movieserver.handlers.base import UnknownPathHandler
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
 ROUTES = (
-    accounts.routes + movies.routes + collections.routes + collection_movies.routes + request_count.routes
-    + operations.routes
+    accounts.routes + movies.routes + collections.routes + collection_movies.routes + genres.routes
+    + request_count.routes + operations.routes
 )
 
 

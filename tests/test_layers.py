@@ -11,7 +11,9 @@ import pytest
 
 from movieserver import database
 from movieserver.app import ROUTES
-from movieserver.handlers import accounts, collection_movies, collections, movies, operations, request_count
+from movieserver.handlers import (
+    accounts, collection_movies, collections, genres, movies, operations, request_count
+)
 from movieserver.handlers.base import Handler, OpenHandler
 
 TOP = Path(__file__).parents[1]
@@ -125,7 +127,7 @@ def test_statements_of_users_name_their_owner() -> None:
 
 
 def test_a_resource_has_one_name_on_every_floor() -> None:
-    for name in ("collections", "collection_movies"):
+    for name in ("collections", "collection_movies", "genres"):
         for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
                       TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
             assert place.exists()
@@ -140,7 +142,7 @@ def test_every_route_is_protected_but_those_that_are_open() -> None:
         handler = route.handler_class
         assert issubclass(handler, Handler)
         assert issubclass(handler, OpenHandler) == (dict(route.kwargs or {})["route"] in opened)
-    modules = (accounts, movies, collections, collection_movies, request_count, operations)
+    modules = (accounts, movies, collections, collection_movies, genres, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 
