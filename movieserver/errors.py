@@ -8,10 +8,12 @@ ApiError
 ├── MethodNotAllowed 405      with Allow
 ├── Conflict 409              the name is taken
 │   ├── CollectionFull        there is no place for so many movies
+│   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
 │   └── OrderMismatch         the order names other movies than the collection has, each of them listed
 ├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
+├── KeyReused 422             another request had this Idempotency-Key
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
@@ -132,6 +134,14 @@ class CollectionFull(Conflict):
         super().__init__(f"A collection has at most {limit} movies, and with these it would have more.")
 
 
+class KeyInUse(Conflict):
+    """409: the first request with this Idempotency-Key is still running; its answer can be had in a moment."""
+
+    code = "idempotency_key_in_use"
+    detail = "The first request with this Idempotency-Key is still running. Send it again shortly."
+    headers = {"Retry-After": "1"}
+
+
 class OrderMismatch(Conflict):
     """409: an order names each movie of the collection and no other; `faults` lists those that do not fit."""
 
@@ -167,6 +177,14 @@ class UnsupportedMediaType(ApiError):
     status = 415
     code = "unsupported_media_type"
     detail = "A body is JSON: Content-Type: application/json, without Content-Encoding."
+
+
+class KeyReused(ApiError):
+    """422: this Idempotency-Key belongs to a request with another body or address."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was used for another request: another address, or another body."
 
 
 class UpstreamFault(ApiError):

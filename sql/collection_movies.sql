@@ -1,9 +1,15 @@
 -- name: add
 -- Movies at the end of a collection, in the order given; those that it has stay as they are. Nothing is added where
--- it would have more than %(most)s then. The row of the collection is locked first, as by everything that changes it.
--- One row (version after it, whether the version in force is one of those meant, whether all fit, answer json; no
--- version where nothing was done), or none when it is not the user's.
-SELECT FROM collections WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s FOR UPDATE;
+-- it would have more than %(most)s then, nor where the idempotency key is kept already or another request with it is
+-- under way. The row of the collection is locked first, as by everything that changes it.
+-- One row (whether the key was kept for the same request, whether no other request with it is under way, whether the
+-- collection is there, whether its version is one of those meant, whether all fit, answer json, version after it).
+SELECT set_config('movieserver.alone', coalesce(
+    pg_try_advisory_xact_lock(hashtextextended(%(user_id)s || ' ' || %(key)s, 0)), true)::text, true);
+SELECT FROM collections
+WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+    AND current_setting('movieserver.alone')::boolean
+FOR UPDATE;
 WITH own AS MATERIALIZED (
     SELECT movie_uuid, position FROM collection_movies
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
@@ -13,22 +19,45 @@ WITH own AS MATERIALIZED (
         json_to_recordset(%(movies)s) AS (uuid uuid, title text, description text, genres text)
     ) WITH ORDINALITY AS movie (uuid, title, description, genres, place)
 ), outcome AS MATERIALIZED (
-    SELECT (SELECT count(*) FROM own) + count(*) FILTER (WHERE fresh) <= %(most)s AS fits,
+    SELECT current_setting('movieserver.alone')::boolean AS alone, gen_random_uuid() AS version,
+        (SELECT count(*) FROM own) + count(*) FILTER (WHERE fresh) <= %(most)s AS fits,
         json_build_object(
             'added', count(*) FILTER (WHERE fresh), 'existing', count(*) FILTER (WHERE NOT fresh),
             'items', coalesce(json_agg(json_build_object(
                 'uuid', uuid, 'result', CASE WHEN fresh THEN 'added' ELSE 'existing' END) ORDER BY place), '[]')
-        ) AS answer
+        )::text AS answer
     FROM given
 ), held AS (
     SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s) AS meant
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+), kept AS (
+    SELECT request_digest = %(request_digest)s AS same, version, answer
+    FROM idempotency_keys
+    WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(kept_seconds)s * interval '1 second'
+), claimed AS (
+    INSERT INTO idempotency_keys AS old (user_id, key, request_digest, collection_uuid, version, answer)
+    SELECT %(user_id)s, %(key)s, %(request_digest)s, %(collection_uuid)s, version, answer
+    FROM held, outcome
+    WHERE %(key)s IS NOT NULL AND alone AND meant AND fits
+    ON CONFLICT (user_id, key) DO UPDATE
+    SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
+        version = excluded.version, answer = excluded.answer, created_at = excluded.created_at
+    WHERE old.created_at <= now() - %(kept_seconds)s * interval '1 second'
+    RETURNING user_id
+), swept AS (
+    DELETE FROM idempotency_keys
+    WHERE user_id = %(user_id)s AND key IN (
+        SELECT key FROM idempotency_keys
+        WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
+            AND created_at <= now() - %(kept_seconds)s * interval '1 second'
+        FOR UPDATE SKIP LOCKED)
 ), changed AS (
-    UPDATE collections SET version = gen_random_uuid(), updated_at = clock_timestamp()
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-        AND (SELECT meant FROM held) AND (SELECT fits FROM outcome)
-    RETURNING user_id, collection_uuid, version
+    UPDATE collections SET version = outcome.version, updated_at = clock_timestamp()
+    FROM held, outcome
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND meant AND fits
+        AND (%(key)s IS NULL OR EXISTS (SELECT FROM claimed))
+    RETURNING user_id, collection_uuid, collections.version
 ), filled AS (
     INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)
     SELECT changed.user_id, changed.collection_uuid, given.uuid,
@@ -36,7 +65,9 @@ WITH own AS MATERIALIZED (
     FROM changed, given
     WHERE given.fresh
 )
-SELECT (SELECT version::text FROM changed), meant, fits, answer::text FROM held, outcome;
+SELECT same, alone, meant IS NOT NULL, meant, fits, coalesce(kept.answer, outcome.answer),
+    coalesce(kept.version, changed.version)::text
+FROM outcome LEFT JOIN held ON true LEFT JOIN kept ON true LEFT JOIN changed ON true;
 
 -- name: remove
 -- One movie out of a collection. One row (version, null where another than those meant is in force), or none when it

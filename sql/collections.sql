@@ -17,6 +17,53 @@ WITH given AS (
 )
 SELECT collection_uuid::text, version::text FROM created;
 
+-- name: create_once
+-- As create, but nothing where the idempotency key is kept already or another request with it is under way: it is kept
+-- before the rest is done. Keys of the user's that ran out are swept.
+-- One row (uuid and version of the new collection, or of the one that was kept with the key; whether the key was kept
+-- for the same request; no uuid where another request is under way), or none when the user is gone.
+WITH given AS (
+    SELECT *
+    FROM ROWS FROM (
+        json_to_recordset(%(movies)s) AS (uuid uuid, title text, description text, genres text)
+    ) WITH ORDINALITY AS movie (uuid, title, description, genres, position)
+), new AS MATERIALIZED (
+    SELECT user_id, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version
+    FROM users WHERE user_id = %(user_id)s
+), kept AS (
+    SELECT request_digest = %(request_digest)s AS same, collection_uuid, version
+    FROM idempotency_keys
+    WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(kept_seconds)s * interval '1 second'
+), claimed AS (
+    INSERT INTO idempotency_keys AS old (user_id, key, request_digest, collection_uuid, version)
+    SELECT user_id, %(key)s, %(request_digest)s, collection_uuid, version
+    FROM new
+    WHERE pg_try_advisory_xact_lock(hashtextextended(%(user_id)s || ' ' || %(key)s, 0))
+    ON CONFLICT (user_id, key) DO UPDATE
+    SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
+        version = excluded.version, answer = excluded.answer, created_at = excluded.created_at
+    WHERE old.created_at <= now() - %(kept_seconds)s * interval '1 second'
+    RETURNING user_id, collection_uuid, version
+), swept AS (
+    DELETE FROM idempotency_keys
+    WHERE user_id = %(user_id)s AND key IN (
+        SELECT key FROM idempotency_keys
+        WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
+            AND created_at <= now() - %(kept_seconds)s * interval '1 second'
+        FOR UPDATE SKIP LOCKED)
+), created AS (
+    INSERT INTO collections (user_id, collection_uuid, version, title, description)
+    SELECT user_id, collection_uuid, version, %(title)s, %(description)s FROM claimed
+    RETURNING user_id, collection_uuid, version
+), filled AS (
+    INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)
+    SELECT created.user_id, created.collection_uuid, given.uuid, given.position,
+        given.title, given.description, given.genres
+    FROM created, given
+)
+SELECT coalesce(created.collection_uuid, kept.collection_uuid)::text, coalesce(created.version, kept.version)::text, same
+FROM new LEFT JOIN created ON true LEFT JOIN kept ON true;
+
 -- name: read
 -- One collection, movies in their order. One row (collection json, version), or none when it is not the user's.
 SELECT json_build_object(

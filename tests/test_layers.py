@@ -21,8 +21,8 @@ PACKAGE = TOP / "movieserver"
 FLOORS = [
     {"movieserver", "errors", "settings", "logs"},
     {
-        "bodies", "compression", "conditions", "database", "migrations", "passwords", "redis_client", "tokens",
-        "upstream",
+        "bodies", "compression", "conditions", "database", "idempotency", "migrations", "passwords", "redis_client",
+        "tokens", "upstream",
     },
     {"counter", "dialects", "page_cache"},
     {"movie_api"},

@@ -46,10 +46,14 @@ class Server:
         assert found, self.said + log.read_text(encoding="utf-8")
         self.url = f"http://localhost:{found[1]}"
 
-    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: object = None, token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        sign = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(
             self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
+            headers={"Content-Type": "application/json", **sign, **(headers or {})},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

@@ -8,6 +8,7 @@ from movieserver.conditions import Precondition
 from movieserver.data.collections import Cursor, version_of
 from movieserver.database import Database
 from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
+from movieserver.idempotency import Once
 
 
 class Added(NamedTuple):
@@ -26,20 +27,22 @@ class Holding(NamedTuple):
 
 
 async def add(
-    db: Database, *, user_id: str, collection_uuid: str, movies: list[Movie], precondition: Precondition
+    db: Database, *, user_id: str, collection_uuid: str, movies: list[Movie], precondition: Precondition, once: Once
 ) -> Added | None:
-    """Movies at the end of a collection; CollectionFull where not all of them find a place in it."""
+    """Movies at the end of a collection, once; CollectionFull where not all of them find a place in it."""
     row = await db.write(
         "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, movies=movies_json(movies),
-        most=MOVIES, only=precondition.only_versions, unless=precondition.unless_versions,
+        most=MOVIES, only=precondition.only_versions, unless=precondition.unless_versions, **once.parameters(),
     )
-    if row is None:
-        return None
-    version, meant, fits, answer = row
-    if not meant:
-        raise PreconditionFailed
-    if not fits:
-        raise CollectionFull(MOVIES)
+    assert row is not None
+    same, alone, there, meant, fits, answer, version = row
+    if not once.is_kept(same, alone):
+        if not there:
+            return None
+        if not meant:
+            raise PreconditionFailed
+        if not fits:
+            raise CollectionFull(MOVIES)
     return Added(answer, version)
 
 

@@ -11,6 +11,7 @@ from movieserver.bodies import CollectionChanges, NewCollection, movies_json
 from movieserver.conditions import Precondition
 from movieserver.database import Database, Row
 from movieserver.errors import PreconditionFailed
+from movieserver.idempotency import Once
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024
@@ -67,6 +68,19 @@ async def create(db: Database, *, user_id: str, new: NewCollection) -> Created |
         title=new.title, description=new.description, movies=movies_json(new.movies),
     )
     return Created(*row) if row else None
+
+
+async def create_once(db: Database, *, user_id: str, new: NewCollection, once: Once) -> Created | None:
+    """The new collection, or the one that the same request got before; None when the user is gone."""
+    row = await db.write(
+        "collections.create_once", user_id=user_id,
+        title=new.title, description=new.description, movies=movies_json(new.movies), **once.parameters(),
+    )
+    if row is None:
+        return None
+    collection_uuid, version, same = row
+    once.is_kept(same, alone=collection_uuid is not None)
+    return Created(collection_uuid, version)
 
 
 async def read(db: Database, *, user_id: str, collection_uuid: str) -> Read | None:

@@ -17,6 +17,7 @@ from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
     UnsupportedMediaType
 )
+from movieserver.idempotency import Once
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import BEARER_TOKEN
@@ -187,6 +188,10 @@ class Handler(RequestHandler):
         """Under which versions the request is to be carried out."""
         headers = self.request.headers
         return Precondition.parse(headers.get("If-Match"), headers.get("If-None-Match"))
+
+    def once(self, address: str) -> Once:
+        """The request's idempotency key; `address` is the same for all spellings of its path."""
+        return Once.parse(self.request.headers.get("Idempotency-Key"), address, self.request.body)
 
     async def represent(self, text: str, version: str | None = None) -> None:
         """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""

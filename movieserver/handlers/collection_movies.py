@@ -15,9 +15,10 @@ class AddHandler(Handler):
 
     async def post(self, segment: str) -> None:
         given, precondition = self.body(AddedMovies), self.precondition
+        once = self.once(f"/collection/{segment.lower()}/movies/")
         added = found(await collection_movies.add(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=given.movies,
-            precondition=precondition))
+            precondition=precondition, once=once))
         self.say_version(added.version)
         self.answer(added.text)
 

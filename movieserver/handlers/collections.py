@@ -49,8 +49,10 @@ class CollectionsHandler(CollectionListHandler):
         )
 
     async def post(self) -> None:
-        new = self.body(NewCollection)
-        created = await collections.create(self.resources.database, user_id=self.owner, new=new)
+        new, once, db = self.body(NewCollection), self.once("/collection/"), self.resources.database
+        created = await (
+            collections.create_once(db, user_id=self.owner, new=new, once=once) if once.key
+            else collections.create(db, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated("The user of this access token is gone.")
         self.set_header("Location", f"/collection/{created.collection_uuid}/")
