@@ -9,7 +9,7 @@ from tornado.web import Application, RequestHandler
 
 from movieserver.bodies import BYTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, movies, operations, request_count
+    accounts, collection_movies, collections, genres, limits, movies, operations, request_count
 )
 from movieserver.handlers.base import UnknownPathHandler
 from movieserver.logs import log
@@ -18,7 +18,7 @@ from movieserver.settings import Settings
 
 ROUTES = (
     accounts.routes + movies.routes + collections.routes + collection_movies.routes + genres.routes
-    + request_count.routes + operations.routes
+    + limits.routes + request_count.routes + operations.routes
 )
 
 

@@ -13,8 +13,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 from movieserver.errors import BadRequest, Fault, InvalidBody
 
 BYTES = 8 * 1024 * 1024
+NESTING = 200  # pydantic's parser reads no further
 MOVIES = 10_000
 NAME_CHARACTERS = 150
+PASSWORD_CHARACTERS = 8
+TITLE_CHARACTERS = 255
+MOVIE_TITLE_CHARACTERS = 500
+DESCRIPTION_CHARACTERS = 10_000
 GENRES_CHARACTERS = 10_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -61,9 +66,9 @@ def joined(genres: object) -> object:
 NO_NUL = AfterValidator(_no_nul)
 Text = Annotated[str, NO_NUL]
 Uuid = Annotated[str, AfterValidator(_uuid)]
-Description = Annotated[str, Field(max_length=10_000), NO_NUL, BeforeValidator(blank_for_none)]
+Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS), NO_NUL, BeforeValidator(blank_for_none)]
 Genres = Annotated[str, Field(max_length=GENRES_CHARACTERS), NO_NUL, BeforeValidator(joined)]
-Title = Annotated[str, Field(min_length=1, max_length=255), NO_NUL]
+Title = Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS), NO_NUL]
 
 
 class _Body(BaseModel):
@@ -76,7 +81,7 @@ class Registration(_Body):
     """POST /register/: a name of 1 to 150 characters, a password of at least 8."""
 
     username: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS), NO_NUL]
-    password: Annotated[str, Field(min_length=8), NO_NUL]
+    password: Annotated[str, Field(min_length=PASSWORD_CHARACTERS), NO_NUL]
 
 
 class Credentials(_Body):
@@ -96,7 +101,7 @@ class Movie(_Body):
     """A movie of a collection; genres are comma-separated text on the way out."""
 
     uuid: Uuid
-    title: Annotated[str, Field(min_length=1, max_length=500), NO_NUL]
+    title: Annotated[str, Field(min_length=1, max_length=MOVIE_TITLE_CHARACTERS), NO_NUL]
     description: Description = ""
     genres: Genres = ""
 
@@ -172,7 +177,7 @@ def parse(kind: type[Body], text: bytes) -> Body:
     except ValidationError as error:
         lines = error.errors(include_url=False, include_input=False)
         if lines[0]["type"] == "json_invalid":
-            raise BadRequest(f"The body is not valid JSON: {lines[0]['ctx']['error']}.") from None
+            raise _no_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
         raise InvalidBody([_fault(line) for line in lines] + (_repeated(text) if bounded else [])) from None
     uuids = [movie if isinstance(movie, str) else movie.uuid for movie in getattr(body, "movies", None) or []]
@@ -185,7 +190,13 @@ def _refuse_no_numbers(text: bytes) -> None:
     try:
         from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+        raise _no_json(str(error)) from None
+
+
+def _no_json(reason: str) -> BadRequest:
+    if reason.startswith("recursion limit exceeded"):
+        return BadRequest(f"The body is nested more than {NESTING} levels deep.")
+    return BadRequest(f"The body is not valid JSON: {reason}.")
 
 
 def _fault(line: ErrorDetails) -> Fault:

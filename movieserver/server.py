@@ -17,6 +17,7 @@ from tornado.iostream import IOStream
 from movieserver.app import MovieServer, make_app
 from movieserver.errors import BadRequest
 from movieserver.handlers.base import new_request_id
+from movieserver.handlers.limits import HEADER_BYTES, QUERY_ARGUMENTS
 from movieserver.logs import log
 from movieserver.resources import open_resources
 from movieserver.settings import Settings
@@ -35,7 +36,7 @@ class Server(HTTPServer):
         self._app = app
         self._streams: WeakSet[IOStream] = WeakSet()
         super().initialize(
-            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS,
+            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS, max_header_size=HEADER_BYTES,
             max_body_size=sys.maxsize,  # the application bounds bodies, with an answer that says so
         )
 
@@ -71,7 +72,9 @@ class Server(HTTPServer):
         request_id = new_request_id()
         await self._app.settings["resources"].counter.count()
         log.info("request", request_id=request_id, method=None, route="malformed", status=400, ms=None, user_id=None)
-        error = BadRequest("The message is not HTTP/1.1 as RFC 9112 has it, or has no valid Host.")
+        error = BadRequest(
+            "The message is not HTTP/1.1 as RFC 9112 has it, has no valid Host, or has more than "
+            f"{QUERY_ARGUMENTS} query arguments.")
         body = json.dumps(error.problem(request_id)).encode()
         await write(
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"

@@ -29,6 +29,7 @@ PATHS = {
     "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/order/": "PUT, OPTIONS",
     "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/": "GET, HEAD, OPTIONS",
     "/genres/": "GET, HEAD, OPTIONS",
+    "/limits/": "GET, HEAD, OPTIONS",
     "/request-count/": "GET, HEAD, OPTIONS",
     "/request-count/reset/": "POST, OPTIONS",
     "/healthz/": "GET, HEAD, OPTIONS",

@@ -12,7 +12,7 @@ import pytest
 from movieserver import database
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, movies, operations, request_count
+    accounts, collection_movies, collections, genres, limits, movies, operations, request_count
 )
 from movieserver.handlers.base import Handler, OpenHandler
 
@@ -136,13 +136,13 @@ def test_a_resource_has_one_name_on_every_floor() -> None:
 def test_every_route_is_protected_but_those_that_are_open() -> None:
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
-        "/healthz/", "/readyz/",
+        "/healthz/", "/readyz/", "/limits/",
     }
     for route in ROUTES:
         handler = route.handler_class
         assert issubclass(handler, Handler)
         assert issubclass(handler, OpenHandler) == (dict(route.kwargs or {})["route"] in opened)
-    modules = (accounts, movies, collections, collection_movies, genres, request_count, operations)
+    modules = (accounts, movies, collections, collection_movies, genres, limits, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 
