@@ -80,7 +80,7 @@ async def test_what_is_stale_changes_nothing(alice: Api, method: str) -> None:
     old = (await alice.get(path)).headers["ETag"]
     await alice.put(path, {"title": "somebody else's"})
     current = await alice.get(path)
-    change = None if method == "DELETE" else {"title": "mine"}
+    change: dict[str, Any] | None = None if method == "DELETE" else {"title": "mine", "movies": movies(1)}
     for stale in (old, f"W/{current.headers['ETag']}", f'{old}, "x"', f'"{uuid.uuid4()}"', '""'):
         answer = await alice.call(method, path, change, headers={"If-Match": stale})
         assert (answer.status, answer.json["code"]) == (412, "precondition_failed")
