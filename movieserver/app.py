@@ -62,6 +62,9 @@ class _BoundedBody(HTTPMessageDelegate):
 
     def finish(self) -> None:
         self._request.body_too_large = self._received > BYTES  # type: ignore[attr-defined]
+        stream = self._request.connection.stream  # type: ignore[union-attr]
+        self._request.headers_too_large = stream.headers_too_large  # type: ignore[attr-defined]
+        stream.headers_too_large = False
         self._inner.finish()
 
     def on_connection_close(self) -> None:

@@ -14,6 +14,7 @@ ApiError
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
 ├── KeyReused 422             another request had this Idempotency-Key
+├── HeadersTooLarge 431
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
@@ -185,6 +186,16 @@ class KeyReused(ApiError):
     status = 422
     code = "idempotency_key_reused"
     detail = "This Idempotency-Key was used for another request: another address, or another body."
+
+
+class HeadersTooLarge(ApiError):
+    """431: request line and headers are over `limit` bytes."""
+
+    status = 431
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A request line and its headers are at most {limit} bytes.")
 
 
 class UpstreamFault(ApiError):

@@ -16,13 +16,14 @@ from tornado.iostream import IOStream
 
 from movieserver.app import MovieServer, make_app
 from movieserver.errors import BadRequest
-from movieserver.handlers.base import new_request_id
-from movieserver.handlers.limits import HEADER_BYTES, QUERY_ARGUMENTS
+from movieserver.handlers.base import HEADER_BYTES, new_request_id
+from movieserver.handlers.limits import QUERY_ARGUMENTS
 from movieserver.logs import log
 from movieserver.resources import open_resources
 from movieserver.settings import Settings
 
 DRAIN_SECONDS = 6.0
+READ_HEADER_BYTES = 1024 * 1024  # what is longer than it may be, but no longer than this, is told so
 QUIET_SECONDS = 0.05
 IDLE_SECONDS = 75.0
 BODY_SECONDS = 60.0
@@ -36,7 +37,7 @@ class Server(HTTPServer):
         self._app = app
         self._streams: WeakSet[IOStream] = WeakSet()
         super().initialize(
-            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS, max_header_size=HEADER_BYTES,
+            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS, max_header_size=READ_HEADER_BYTES,
             max_body_size=sys.maxsize,  # the application bounds bodies, with an answer that says so
         )
 
@@ -48,6 +49,15 @@ class Server(HTTPServer):
             return plain(data) if data != TORNADOS_REFUSAL else asyncio.ensure_future(self._refuse(plain))
 
         stream.write = write  # type: ignore[assignment, method-assign]
+        stream.headers_too_large = False  # type: ignore[attr-defined]
+        within = stream._check_max_bytes
+
+        def check(delimiter: Any, size: int) -> None:
+            if size > HEADER_BYTES:
+                stream.headers_too_large = True  # type: ignore[attr-defined]
+            within(delimiter, size)
+
+        stream._check_max_bytes = check  # type: ignore[method-assign]
         super().handle_stream(stream, address)
 
     async def drain(self) -> None:

@@ -14,8 +14,8 @@ from tornado.web import HTTPError, RequestHandler
 from movieserver.bodies import BYTES, Body, parse
 from movieserver.conditions import Precondition, entity_tag
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
-    UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, HeadersTooLarge, InternalError, MethodNotAllowed, NotFound,
+    PreconditionFailed, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.idempotency import Once
 from movieserver.logs import log
@@ -26,6 +26,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
 DIGITS = re.compile(r"[0-9]+")
 HUGE_DIGITS = 18
+HEADER_BYTES = 64 * 1024
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON = "application/json"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
@@ -110,6 +111,8 @@ class Handler(RequestHandler):
             self.authenticate()
         if getattr(self.request, "body_too_large", False):
             raise BodyTooLarge(BYTES)
+        if getattr(self.request, "headers_too_large", False):
+            raise HeadersTooLarge(HEADER_BYTES)
 
     def authenticate(self) -> None:
         """Learn whose request this is; Unauthenticated where the token does not tell."""

@@ -7,9 +7,8 @@ import math
 from movieserver import bodies, idempotency
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.handlers import collections, genres
-from movieserver.handlers.base import OpenHandler, route
+from movieserver.handlers.base import HEADER_BYTES, OpenHandler, route
 
-HEADER_BYTES = 64 * 1024
 QUERY_ARGUMENTS = 1000  # Tornado's own
 CACHED_SECONDS = 3600
 
