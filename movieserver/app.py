@@ -12,15 +12,18 @@ from movieserver import metrics
 from movieserver.addresses import Proxies
 from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
-from movieserver.errors import ApiError, BodyTooLarge
-from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
-from movieserver.handlers.base import Handler, UnknownPathHandler, bearer_token
+from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge
+from movieserver.handlers import (
+    accounts, collection_movies, collections, genres, limits, movies, operations, request_count, sessions
+)
+from movieserver.handlers.base import HEADER_BYTES, Handler, UnknownPathHandler, bearer_token
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
 ROUTES = [
-    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *request_count.routes, *operations.routes
+    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
+    *limits.routes, *request_count.routes, *operations.routes,
 ]
 
 
@@ -75,6 +78,10 @@ class BoundedBody(HTTPMessageDelegate):
 
     def finish(self) -> None:
         self.complete = True
+        stream = self._request.connection.stream  # type: ignore[union-attr]
+        if stream.headers_too_large:
+            stream.headers_too_large = False
+            self._refusal = HeadersTooLarge(HEADER_BYTES)
         self._request.refusal = self._refusal  # type: ignore[attr-defined]
         self._inner.finish()
 
@@ -120,6 +127,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         draining=False,
         answers=Answers(),
         proxies=Proxies(settings.proxies),
+        cors_origins=settings.cors_origins,
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

@@ -136,7 +136,9 @@ class Attempts:
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, PAUSES_SECONDS[1])
         if wait:
-            raise TooManyAttempts(math.ceil(wait / 1000))
+            bound = (f"{PAIR_FAILURES} in {WINDOW_SECONDS:.0f} seconds may be for one account, "
+                     f"{ADDRESS_FAILURES} from one address, {PAIR_FAILURES_UNDER_ATTACK} where the account is attacked")
+            raise TooManyAttempts(bound, math.ceil(wait / 1000))
         return wait is not None
 
     def _keys(self, account: bytes, address: str) -> list[str]:

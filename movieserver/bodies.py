@@ -2,18 +2,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, TypeAdapter,
+    ValidationError, model_validator
+)
 from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
 from movieserver.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
 
 BYTES = 8 * 1024 * 1024
+NESTING = 200  # pydantic's parser reads no further
 MOVIES = 10_000
 NAME_CHARACTERS = 150
+PASSWORD_CHARACTERS = 8
+TITLE_CHARACTERS = 255
+MOVIE_TITLE_CHARACTERS = 500
+DESCRIPTION_CHARACTERS = 10_000
 GENRES_CHARACTERS = 10_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -66,10 +73,10 @@ def joined(genres: object) -> object:
 NO_NUL = AfterValidator(_no_nul)
 Text = Annotated[str, NO_NUL]
 Uuid = Annotated[str, AfterValidator(_uuid)]
-Description = Annotated[str, Field(max_length=10_000), NO_NUL, BeforeValidator(blank_for_none)]
+Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS), NO_NUL, BeforeValidator(blank_for_none)]
 Genres = Annotated[str, Field(max_length=GENRES_CHARACTERS), NO_NUL, BeforeValidator(joined)]
-Title = Annotated[str, Field(min_length=1, max_length=255), NO_NUL]
-NewPassword = Annotated[str, Field(min_length=8), NO_NUL, AfterValidator(_uncommon)]
+Title = Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS), NO_NUL]
+NewPassword = Annotated[str, Field(min_length=PASSWORD_CHARACTERS), NO_NUL, AfterValidator(_uncommon)]
 
 
 class _Body(BaseModel):
@@ -115,13 +122,15 @@ class Movie(_Body):
     """A movie of a collection; genres are comma-separated text on the way out."""
 
     uuid: Uuid
-    title: Annotated[str, Field(min_length=1, max_length=500), NO_NUL]
+    title: Annotated[str, Field(min_length=1, max_length=MOVIE_TITLE_CHARACTERS), NO_NUL]
     description: Description = ""
     genres: Genres = ""
 
 
 Movies = Annotated[list[Movie], Field(max_length=MOVIES)]
-_movies = TypeAdapter(list[Movie])
+Uuids = Annotated[list[Uuid], Field(max_length=MOVIES)]
+_movies = TypeAdapter(Movies)
+_uuids = TypeAdapter(Uuids)
 
 
 class NewCollection(_Body):
@@ -140,6 +149,41 @@ class CollectionChanges(_Body):
     movies: Annotated[Movies | None, BeforeValidator(_not_null)] = None
 
 
+class AddedMovies(_Body):
+    """POST /collection/<uuid>/movies/: {"movies": [movie…]}, the list alone, or one movie."""
+
+    movies: Movies
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _short(cls, body: object, validate: ModelWrapValidatorHandler[AddedMovies]) -> AddedMovies:
+        if isinstance(body, list):
+            return cls.model_construct(movies=_movies.validate_python(body))
+        if isinstance(body, dict) and "movies" not in body:
+            return cls.model_construct(movies=[Movie.model_validate(body)])
+        return validate(body)
+
+
+class Order(_Body):
+    """PUT /collection/<uuid>/order/: {"movies": [uuid…]}, or the list alone; `pointer` is where the list stands."""
+
+    movies: Uuids
+    _pointer: str = PrivateAttr("/movies")
+
+    @property
+    def pointer(self) -> str:
+        return self._pointer
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _short(cls, body: object, validate: ModelWrapValidatorHandler[Order]) -> Order:
+        if not isinstance(body, list):
+            return validate(body)
+        order = cls.model_construct(movies=_uuids.validate_python(body))
+        order._pointer = ""
+        return order
+
+
 def movies_json(movies: list[Movie]) -> str:
     """The list as the SQL statements take it: a JSON array of {uuid, title, description, genres}."""
     return _movies.dump_json(movies).decode()
@@ -154,11 +198,12 @@ def parse(kind: type[Body], text: bytes) -> Body:
     except ValidationError as error:
         lines = error.errors(include_url=False, include_input=False)
         if lines[0]["type"] == "json_invalid":
-            raise BadRequest(f"The body is not valid JSON: {lines[0]['ctx']['error']}.") from None
-        bounded = all(line["type"] != "too_long" for line in lines)
-        raise InvalidBody([_fault(line) for line in lines] + _repeated(_uuids(text) if bounded else [])) from None
-    if repeated := _repeated([movie.uuid for movie in getattr(body, "movies", None) or []]):
-        raise InvalidBody(repeated)
+            raise _no_json(lines[0]["ctx"]["error"]) from None
+        bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
+        raise InvalidBody([_fault(line) for line in lines] + (_repeated(text) if bounded else [])) from None
+    uuids = [movie if isinstance(movie, str) else movie.uuid for movie in getattr(body, "movies", None) or []]
+    if len(set(uuids)) < len(uuids):
+        raise InvalidBody(_repeated(text))
     return body
 
 
@@ -166,7 +211,13 @@ def _refuse_no_numbers(text: bytes) -> None:
     try:
         from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+        raise _no_json(str(error)) from None
+
+
+def _no_json(reason: str) -> BadRequest:
+    if reason.startswith("recursion limit exceeded"):
+        return BadRequest(f"The body is nested more than {NESTING} levels deep.")
+    return BadRequest(f"The body is not valid JSON: {reason}.")
 
 
 def _fault(line: ErrorDetails) -> Fault:
@@ -174,24 +225,19 @@ def _fault(line: ErrorDetails) -> Fault:
     return Fault("".join(f"/{step}" for step in steps), line["msg"])
 
 
-def _uuids(text: bytes) -> list[str | None]:
+def _repeated(text: bytes) -> list[Fault]:
+    """The movies of a body that are in its list already."""
     body = from_json(text)
-    movies = body.get("movies") if isinstance(body, dict) else None
-    return [_uuid_of(movie) for movie in movies] if isinstance(movies, list) else []
-
-
-def _uuid_of(movie: Any) -> str | None:
-    uuid = movie.get("uuid") if isinstance(movie, dict) else None
-    return parse_uuid(uuid) if isinstance(uuid, str) else None
-
-
-def _repeated(uuids: Sequence[str | None]) -> list[Fault]:
-    if len(set(uuids)) == len(uuids):
-        return []
+    pointer, listed = ("/movies", body.get("movies")) if isinstance(body, dict) else ("", body)
     seen: set[str | None] = {None}
     faults = []
-    for place, uuid in enumerate(uuids):
+    for place, movie in enumerate(listed if isinstance(listed, list) else []):
+        tail, uuid = ("/uuid", _uuid_of(movie.get("uuid"))) if isinstance(movie, dict) else ("", _uuid_of(movie))
         if uuid in seen and uuid is not None:
-            faults.append(Fault(f"/movies/{place}/uuid", f"The movie {uuid} is in this list already"))
+            faults.append(Fault(f"{pointer}/{place}{tail}", f"The movie {uuid} is in this list already"))
         seen.add(uuid)
     return faults
+
+
+def _uuid_of(said: object) -> str | None:
+    return parse_uuid(said) if isinstance(said, str) else None

@@ -16,10 +16,9 @@ ANSWERS_BYTES, ANSWERS_BYTES_EACH = 128 * MIB, 48 * MIB
 
 
 class Overloaded(Unavailable):
-    """503: there is no room for a body or an answer of that size at this moment."""
+    """503: there is no room for a body or an answer of that size, or for one more connection, at this moment."""
 
     code = "overloaded"
-    detail = "The server has no room for a message of that size at this moment. Try again shortly."
 
 
 class Bodies:
@@ -32,7 +31,9 @@ class Bodies:
     def take(self, owner: str | None, size: int) -> None:
         """Hold `size` more bytes for an owner; Overloaded where there is no room."""
         if self._total + size > BODIES_BYTES or self._held[owner] + size > BODIES_BYTES_EACH:
-            raise Overloaded
+            raise Overloaded(
+                f"Large bodies on their way are at most {BODIES_BYTES_EACH} bytes of one user at once, and "
+                f"{BODIES_BYTES} of all. Try again shortly.")
         self._held[owner] += size
         self._total += size
 
@@ -61,5 +62,7 @@ class Answers:
         self._unsent = [answer for answer in self._unsent if answer.stream.writing()]
         owned = sum(answer.size for answer in self._unsent if answer.owner == owner)
         if owned + size > ANSWERS_BYTES_EACH or sum(answer.size for answer in self._unsent) + size > ANSWERS_BYTES:
-            raise Overloaded
+            raise Overloaded(
+                f"Large answers that are not read yet are at most {ANSWERS_BYTES_EACH} bytes of one user at once, and "
+                f"{ANSWERS_BYTES} of all. Try again shortly.")
         self._unsent.append(_Answer(stream, owner, size))

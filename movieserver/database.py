@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import aiopg
 import psycopg2
@@ -176,6 +177,7 @@ class Database:
         self._places = asyncio.Semaphore(size)
         self._waiting = 0
         self._idle: list[_Connection] = []
+        self._connections: WeakSet[_Connection] = WeakSet()
         self._ending: set[asyncio.Task[None]] = set()
         self._era = 0  # a connection from before the last loss of one is not used again
         self._away: Exception | None = None  # why the last connect failed
@@ -198,8 +200,10 @@ class Database:
             self._idle.pop().close()
 
     async def close(self) -> None:
-        """Close what nobody uses, and give up what runs by itself."""
+        """Close every connection, those too that are in use, and give up what runs by itself."""
         self.close_idle()
+        for connection in list(self._connections):
+            connection.close()
         for task in self._ending:
             task.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
@@ -305,6 +309,7 @@ class Database:
             if probing:
                 self._probing = False
         self._away = None
+        self._connections.add(connection)
         connection.era = era
         return connection
 

@@ -8,9 +8,15 @@ ApiError
 ├── NotFound 404              not there, or not the caller's
 ├── MethodNotAllowed 405      with Allow
 ├── Conflict 409              the name is taken
+│   ├── CollectionFull        there is no place for so many movies
+│   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
+│   └── OrderMismatch         the order names other movies than the collection has, each of them listed
+├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
+├── KeyReused 422             another request had this Idempotency-Key
 ├── TooManyAttempts 429       with Retry-After
+├── HeadersTooLarge 431
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
@@ -130,6 +136,42 @@ class Conflict(ApiError):
     detail = "This name is taken."
 
 
+class CollectionFull(Conflict):
+    """409: a collection has at most `limit` movies; none was added."""
+
+    code = "collection_full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A collection has at most {limit} movies, and with these it would have more.")
+
+
+class KeyInUse(Conflict):
+    """409: the first request with this Idempotency-Key is still running; its answer can be had in a moment."""
+
+    code = "idempotency_key_in_use"
+    detail = "The first request with this Idempotency-Key is still running. Send it again shortly."
+    headers = {"Retry-After": "1"}
+
+
+class OrderMismatch(Conflict):
+    """409: an order names each movie of the collection and no other; `faults` lists those that do not fit."""
+
+    code = "order_mismatch"
+    detail = "The order names other movies than the collection has."
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__()
+
+
+class PreconditionFailed(ApiError):
+    """412: the version in force is not the one that If-Match or If-None-Match means; nothing was changed."""
+
+    status = 412
+    code = "precondition_failed"
+    detail = "This has another version than the one you mean: read it again, and its ETag."
+
+
 class BodyTooLarge(ApiError):
     """413: the body is over `limit` bytes."""
 
@@ -148,15 +190,33 @@ class UnsupportedMediaType(ApiError):
     detail = "A body is JSON: Content-Type: application/json, without Content-Encoding."
 
 
+class KeyReused(ApiError):
+    """422: this Idempotency-Key belongs to a request with another body or address."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was used for another request: another address, or another body."
+
+
 class TooManyAttempts(ApiError):
-    """429: too many passwords were wrong; after `seconds` the next one is tried (RFC 6585 section 4)."""
+    """429: more passwords were wrong than `bound` allows; after `seconds` the next is tried (RFC 6585 section 4)."""
 
     status = 429
     code = "too_many_attempts"
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, bound: str, seconds: int) -> None:
         self.headers = {"Retry-After": str(seconds)}
-        super().__init__(f"Too many passwords were wrong. Try again in {seconds} seconds.")
+        super().__init__(f"Too many passwords were wrong: {bound}. Try again in {seconds} seconds.")
+
+
+class HeadersTooLarge(ApiError):
+    """431: request line and headers are over `limit` bytes."""
+
+    status = 431
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A request line and its headers are at most {limit} bytes.")
 
 
 class UpstreamFault(ApiError):

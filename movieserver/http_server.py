@@ -19,7 +19,8 @@ from movieserver import metrics
 from movieserver.app import MovieServer
 from movieserver.budgets import Overloaded
 from movieserver.errors import ApiError, BadRequest
-from movieserver.handlers.base import new_request_id
+from movieserver.handlers.base import HEADER_BYTES, new_request_id
+from movieserver.handlers.limits import QUERY_ARGUMENTS
 from movieserver.logs import Trouble, log
 
 DRAIN_SECONDS = 6.0
@@ -27,12 +28,16 @@ LAST_CALL_SECONDS = 1.5
 QUIET_SECONDS = 0.05
 IDLE_SECONDS = 75.0
 BODY_SECONDS = 60.0
+READ_HEADER_BYTES = 1024 * 1024  # what is longer than it may be, but no longer than this, is told so
 STALL_SECONDS = 10.0
 STALL_BYTES = 64 * 1024
 TURN_AWAY_SECONDS = 1.0
 MOST_CONNECTIONS = 1000
 TORNADOS_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-NO_HTTP = "The message is not HTTP/1.1 as RFC 9112 has it, or has no valid Host."
+NO_HTTP = (
+    "The message is not HTTP/1.1 as RFC 9112 has it, has no valid Host, or has more than "
+    f"{QUERY_ARGUMENTS} query arguments."
+)
 
 
 class Server(HTTPServer):
@@ -46,7 +51,7 @@ class Server(HTTPServer):
         self._since: dict[IOStream, float] = {}  # each connection: when it began to wait for its next request
         self._trouble = Trouble("connections")
         super().initialize(
-            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS,
+            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS, max_header_size=READ_HEADER_BYTES,
             max_body_size=sys.maxsize,  # the application bounds bodies, with an answer that says so
         )
 
@@ -65,6 +70,7 @@ class Server(HTTPServer):
             return asyncio.ensure_future(self._refuse(plain, BadRequest(NO_HTTP)))
 
         stream.write = write  # type: ignore[assignment, method-assign]
+        _measure_headers(stream)
         super().handle_stream(stream, address)
 
     def start_request(self, server_conn: Any, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -148,5 +154,19 @@ class Server(HTTPServer):
         given = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         await write(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"
+            "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
             f"Connection: close\r\nX-Request-ID: {request_id}\r\n{given}Content-Length: {len(body)}\r\n\r\n".encode()
             + body)
+
+
+def _measure_headers(stream: IOStream) -> None:
+    """Have `stream.headers_too_large` tell when a head is over HEADER_BYTES; Tornado would close without a word."""
+    stream.headers_too_large = False  # type: ignore[attr-defined]
+    within = stream._check_max_bytes
+
+    def check(delimiter: Any, size: int) -> None:
+        if size > HEADER_BYTES:
+            stream.headers_too_large = True  # type: ignore[attr-defined]
+        within(delimiter, size)
+
+    stream._check_max_bytes = check  # type: ignore[method-assign]

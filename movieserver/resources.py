@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from movieserver.attempts import Attempts, open_attempts
+from movieserver.compression import Compressor
 from movieserver.counter import RequestCounter, open_counter
 from movieserver.database import Database, open_database
 from movieserver.dialects import Dialect, dialect
@@ -27,6 +28,7 @@ class Resources:
     tokens: Tokens
     passwords: Passwords
     attempts: Attempts
+    compressor: Compressor
 
 
 @asynccontextmanager
@@ -44,6 +46,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
             attempts=await stack.enter_async_context(attempts),
+            compressor=stack.enter_context(closing(Compressor())),
         )
 
 

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 
 
@@ -63,6 +65,19 @@ def _keys(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
 
+def _origins(given: object) -> object:
+    return frozenset(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+
+def _origin(origin: str) -> str:
+    """An origin as browsers write it (RFC 6454 section 6.2), or *."""
+    if origin != "*" and not ORIGIN.fullmatch(origin):
+        raise ValueError(f"{origin!r} is no origin: https://app.example, in small letters, without a path")
+    if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
+        raise ValueError(f"{origin!r} names the port that browsers leave out")
+    return origin
+
+
 class Settings(BaseSettings):
     """The settings, frozen. A field's name in capitals is the variable's name; .env.example explains each."""
 
@@ -90,6 +105,9 @@ class Settings(BaseSettings):
     bcrypt_rounds: int = Field(12, ge=4, le=20)
     trusted_proxies: Annotated[str, AfterValidator(_checked_networks)] = ""
     counter_reset_token: SecretStr | None = None
+    cors_origins: Annotated[
+        frozenset[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_origins)
+    ] = frozenset()
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         BeforeValidator(lambda level: level.upper() if isinstance(level, str) else level),

@@ -21,6 +21,11 @@ class Answer(NamedTuple):
     body: bytes
     json: Any
 
+    @property
+    def version(self) -> str:
+        """What its entity tag stands for, whether gzipped or not."""
+        return self.headers["ETag"].strip('"').removesuffix("-gzip")
+
 
 class Api:
     """Calls to the server at `base_url`, signed with `token` where one is given. Checks what every answer has."""
@@ -54,6 +59,7 @@ class Api:
         )
         record.said(answer.json)
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
         if answer.status >= 400:
             assert_problem(answer, method)
         return answer

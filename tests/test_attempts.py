@@ -72,6 +72,7 @@ def assert_slowed(answer: Answer) -> int:
     """429, and in how many seconds a try is real."""
     assert answer.status == 429
     assert answer.json["code"] == "too_many_attempts"
+    assert f"{attempts.PAIR_FAILURES} in " in answer.json["detail"]
     seconds = int(answer.headers["Retry-After"])
     assert 1 <= seconds <= WINDOW_SECONDS
     return seconds

@@ -328,6 +328,14 @@ async def test_newest_first_and_every_collection_once(alice: Api) -> None:
     assert [entry["uuid"] for entry in await walk(alice, "limit=100&movies=false")] == uuids[::-1]
 
 
+async def test_the_next_page_is_linked_too(alice: Api) -> None:
+    for _ in range(3):
+        await created(alice, movies=[])
+    first = await alice.get("/collection/?limit=2&movies=false")
+    assert first.headers["Link"] == f'<{first.json["next"]}>; rel="next"'
+    assert "Link" not in (await alice.get(first.json["next"])).headers
+
+
 async def test_a_walk_keeps_its_limit_and_leaves_out_what_it_left_out(alice: Api) -> None:
     for _ in range(5):
         await created(alice)
@@ -384,14 +392,17 @@ async def test_a_cursor_opens_nothing_of_others(alice: Api, sign_up: SignUp) -> 
     assert (await bob.get(link)).json["data"]["collections"] == []
 
 
-def reference(genre_texts: list[str]) -> str:
-    """The favourite genres by the words of the contract."""
+def genre_counts(genre_texts: list[str]) -> list[dict[str, Any]]:
+    """The genres with their counts by the words of the contract."""
     spellings: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for text in genre_texts:
         for name in filter(None, map(str.strip, text.split(","))):
             spellings[name.lower()][name] += 1
-    best = sorted(spellings, key=lambda genre: (-spellings[genre].total(), genre))[:3]
-    return ",".join(min(spellings[genre], key=lambda name: (-spellings[genre][name], name)) for genre in best)
+    return [
+        {"genre": min(spellings[genre], key=lambda name: (-spellings[genre][name], name)),
+         "count": spellings[genre].total()}
+        for genre in sorted(spellings, key=lambda genre: (-spellings[genre].total(), genre))
+    ]
 
 
 @pytest.mark.parametrize("genre_texts", [
@@ -403,7 +414,8 @@ def reference(genre_texts: list[str]) -> str:
 async def test_favourite_genres(alice: Api, genre_texts: list[str]) -> None:
     for text in genre_texts:
         await created(alice, movies=movies(1, genres=text))
-    assert (await alice.get("/collection/?movies=false")).json["data"]["favourite_genres"] == reference(genre_texts)
+    expected = ",".join(entry["genre"] for entry in genre_counts(genre_texts)[:3])
+    assert (await alice.get("/collection/?movies=false")).json["data"]["favourite_genres"] == expected
 
 
 async def test_favourite_genres_follow_every_change(alice: Api, sign_up: SignUp) -> None:

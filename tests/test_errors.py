@@ -23,6 +23,13 @@ PATHS = {
     "/collections/": "GET, POST, HEAD, OPTIONS",
     "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
     "/collections/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+    "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/movies/": "POST, OPTIONS",
+    "/collections/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/movies/": "POST, OPTIONS",
+    "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4e/": "DELETE, OPTIONS",
+    "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/order/": "PUT, OPTIONS",
+    "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/": "GET, HEAD, OPTIONS",
+    "/genres/": "GET, HEAD, OPTIONS",
+    "/limits/": "GET, HEAD, OPTIONS",
     "/request-count/": "GET, HEAD, OPTIONS",
     "/request-count/reset/": "POST, OPTIONS",
     "/healthz/": "GET, HEAD, OPTIONS",
@@ -91,6 +98,16 @@ async def test_a_well_formed_request_id_is_taken(api: Api) -> None:
         answer = await api.get("/healthz", headers={"X-Request-ID": bad})
         assert answer.headers["X-Request-ID"] != bad
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+
+
+async def test_private_answers_are_kept_by_nobody(alice: Api, api: Api) -> None:
+    uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
+    for path in ("/collection/", f"/collection/{uuid}/", "/collection/x/", "/nowhere", "/request-count/", "/healthz"):
+        for caller in (alice, api):
+            assert (await caller.get(path)).headers["Cache-Control"] == "no-store"
+    for path in ("/register/", "/login/", "/collection/"):
+        assert (await alice.post(path, {})).headers["Cache-Control"] == "no-store"
+    assert (await alice.get("/movies/?page=0")).headers["Cache-Control"] == "no-store"
 
 
 async def test_the_server_does_not_name_its_software(api: Api) -> None:
@@ -217,6 +234,7 @@ async def test_what_is_not_http(api: Api, case: str) -> None:
     headers = HTTPHeaders.parse("\r\n".join(lines))
     assert status.startswith("HTTP/1.1 400 ")
     assert REQUEST_ID.fullmatch(headers["X-Request-ID"])
+    assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
     assert_problem(Answer(400, headers, body, json.loads(body)))
     assert (await api.get("/request-count/")).json["requests"] == before + 2
 

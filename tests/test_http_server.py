@@ -163,6 +163,7 @@ async def test_answers_that_nobody_reads_are_bounded(
         while refused.status == 200:
             refused = await alice.get("/collection/")
         assert (refused.status, refused.json["code"]) == (503, "overloaded")
+        assert "at most 20000000 bytes of one user" in refused.json["detail"]
         assert int(refused.headers["Retry-After"]) >= 1
         assert (await alice.get("/collection/?movies=false")).status == 200
         assert (await bob.get("/collection/")).status == 200
@@ -185,6 +186,7 @@ async def test_bodies_on_their_way_are_bounded_for_each_owner(
         await until(lambda: app.bodies._total == 2_000_000)
         refused = await alice.post("/collection/", raw=body)
         assert (refused.status, refused.json["code"]) == (503, "overloaded")
+        assert "at most 3000000 bytes of one user" in refused.json["detail"]
         chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         sending = head(alice, "/collection/", "POST", Transfer_Encoding="chunked", Connection="close")
         assert (await answer(await connect(alice, sending, chunk)))[0] == 503

@@ -12,14 +12,19 @@ import pytest
 
 from movieserver import database
 from movieserver.app import ROUTES
-from movieserver.handlers import accounts, collections, movies, operations, request_count, sessions
+from movieserver.handlers import (
+    accounts, collection_movies, collections, genres, limits, movies, operations, request_count, sessions
+)
 from movieserver.handlers.base import Handler, OpenHandler, Route
 
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 FLOORS = [
     {"movieserver", "errors", "settings", "logs", "metrics", "common_passwords"},
-    {"addresses", "bodies", "budgets", "database", "migrations", "passwords", "redis_client", "tokens", "upstream"},
+    {
+        "addresses", "bodies", "budgets", "compression", "conditions", "database", "idempotency", "migrations",
+        "passwords", "redis_client", "tokens", "upstream",
+    },
     {"attempts", "counter", "dialects", "page_cache"},
     {"movie_api"},
     {"data", "resources"},
@@ -127,7 +132,7 @@ def test_statements_of_users_name_their_owner() -> None:
 
 
 def test_a_resource_has_one_name_on_every_floor() -> None:
-    for name in ("collections",):
+    for name in ("collections", "collection_movies", "genres"):
         for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
                       TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
             assert place.exists()
@@ -137,7 +142,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
     """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
-        "/healthz/", "/readyz/", "/metrics/",
+        "/healthz/", "/readyz/", "/metrics/", "/limits/",
     }
     for route in ROUTES:
         assert isinstance(route, Route)
@@ -152,7 +157,8 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 
 def test_the_route_table_is_whole() -> None:
-    modules = (accounts, sessions, movies, collections, request_count, operations)
+    modules = (
+        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

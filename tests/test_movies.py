@@ -48,6 +48,8 @@ async def test_a_page(alice: Api, third_party: ThirdParty) -> None:
         "count": 45466, "next": f"{alice.base_url}/movies/?page=4", "previous": f"{alice.base_url}/movies/?page=2",
         "data": [MOVIE],
     }
+    assert answer.headers["Link"] == (
+        f'<{alice.base_url}/movies/?page=4>; rel="next", <{alice.base_url}/movies/?page=2>; rel="prev"')
     assert third_party.calls == [{"page": "3"}]
     assert_keeps_its_secrets(answer, third_party)
 

@@ -50,6 +50,7 @@ class Operator:
     def hold(self) -> None:
         """Let every statement on collections wait until `let_go`."""
         with self._holder.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '20s'")
             cursor.execute("LOCK TABLE collections IN ACCESS EXCLUSIVE MODE")
 
     def let_go(self) -> None:

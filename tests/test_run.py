@@ -48,15 +48,19 @@ class Server:
         assert found, self.said + log.read_text(encoding="utf-8")
         self.url = f"http://localhost:{found[1]}"
 
-    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
-        status, answer = self._call(method, path, body, token)
+    def call(
+        self, method: str, path: str, body: object = None, token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        sign = {"Authorization": f"Bearer {token}"} if token else {}
+        status, answer = self._call(method, path, body, {**sign, **(headers or {})})
         record.said(body, answer)
         return status, answer
 
-    def _call(self, method: str, path: str, body: object, token: str | None) -> tuple[int, Any]:
+    def _call(self, method: str, path: str, body: object, headers: dict[str, str]) -> tuple[int, Any]:
         request = urllib.request.Request(
             self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
+            headers={"Content-Type": "application/json", **headers},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

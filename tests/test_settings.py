@@ -48,6 +48,7 @@ BAD = {
     "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
     "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
     "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
+    "CORS_ORIGINS": "https://app.example/",
 }
 
 
@@ -91,6 +92,29 @@ def test_each_bad_variable_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(name, BAD[name])
     with pytest.raises(SettingsError, match=name):
         load()
+
+
+@pytest.mark.parametrize("origin", [
+    "app.example", "https://App.example", "https://app.example/", "https://app.example:443", "http://app.example:80",
+    "https://app.example/path", "https://a b", "null", "https://", "https://app.example, *x", "https://me@app.example",
+])
+def test_what_is_no_origin(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", f"https://good.example,{origin}")
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        load()
+
+
+@pytest.mark.parametrize("text, origins", [
+    ("", set()), (" , ", set()), ("*", {"*"}), ("https://a.example", {"https://a.example"}),
+    ("https://a.example, http://localhost:3000,http://[::1]:8080", None),
+    ("chrome-extension://abc,https://xn--e1a", None),
+])
+def test_origins(text: str, origins: set[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", text)
+    if origins is None:
+        assert len(load().cors_origins) == text.count(",") + 1
+    else:
+        assert load().cors_origins == origins
 
 
 def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,10 @@ import uuid
 from typing import NamedTuple
 
 from movieserver.bodies import CollectionChanges, NewCollection, movies_json
-from movieserver.database import Database
+from movieserver.conditions import Precondition
+from movieserver.database import Database, Row
+from movieserver.errors import PreconditionFailed
+from movieserver.idempotency import Once
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024
@@ -44,19 +47,46 @@ class Page(NamedTuple):
     next: Cursor | None
 
 
-async def create(db: Database, *, user_id: str, new: NewCollection) -> str | None:
-    """The uuid of the new collection; None when the user is gone."""
+class Created(NamedTuple):
+    """A new collection."""
+
+    collection_uuid: str
+    version: str
+
+
+class Read(NamedTuple):
+    """A collection as JSON text, and its version."""
+
+    text: str
+    version: str
+
+
+async def create(db: Database, *, user_id: str, new: NewCollection) -> Created | None:
+    """The new collection; None when the user is gone."""
     row = await db.write(
         "collections.create", user_id=user_id,
         title=new.title, description=new.description, movies=movies_json(new.movies),
     )
-    return row[0] if row else None
+    return Created(*row) if row else None
 
 
-async def read(db: Database, *, user_id: str, collection_uuid: str) -> str | None:
-    """One collection as JSON text."""
+async def create_once(db: Database, *, user_id: str, new: NewCollection, once: Once) -> Created | None:
+    """The new collection, or the one that the same request got before; None when the user is gone."""
+    row = await db.write(
+        "collections.create_once", user_id=user_id,
+        title=new.title, description=new.description, movies=movies_json(new.movies), **once.parameters(),
+    )
+    if row is None:
+        return None
+    collection_uuid, version, same = row
+    once.is_kept(same, alone=collection_uuid is not None)
+    return Created(collection_uuid, version)
+
+
+async def read(db: Database, *, user_id: str, collection_uuid: str) -> Read | None:
+    """One collection."""
     row = await db.read("collections.read", user_id=user_id, collection_uuid=collection_uuid)
-    return row[0] if row else None
+    return Read(*row) if row else None
 
 
 async def list(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
@@ -70,17 +100,33 @@ async def list(db: Database, *, user_id: str, limit: int, after: Cursor | None, 
     return Page(collections, favourite_genres, count, Cursor(microseconds, last) if last else None)
 
 
-async def update(db: Database, *, user_id: str, collection_uuid: str, changes: CollectionChanges) -> str | None:
-    """The uuid of the changed collection."""
+async def update(
+    db: Database, *, user_id: str, collection_uuid: str, changes: CollectionChanges, precondition: Precondition
+) -> str | None:
+    """The new version of the changed collection."""
     row = await db.write(
         "collections.update", user_id=user_id, collection_uuid=collection_uuid,
         title=changes.title, description=changes.description,
         movies=None if changes.movies is None else movies_json(changes.movies),
+        only=precondition.only_versions, unless=precondition.unless_versions,
     )
-    return row[0] if row else None
+    return version_of(row)
 
 
-async def delete(db: Database, *, user_id: str, collection_uuid: str) -> str | None:
-    """The uuid of the deleted collection."""
-    row = await db.write("collections.delete", user_id=user_id, collection_uuid=collection_uuid)
-    return row[0] if row else None
+async def delete(db: Database, *, user_id: str, collection_uuid: str, precondition: Precondition) -> str | None:
+    """The last version of the deleted collection."""
+    row = await db.write(
+        "collections.delete", user_id=user_id, collection_uuid=collection_uuid,
+        only=precondition.only_versions, unless=precondition.unless_versions,
+    )
+    return version_of(row)
+
+
+def version_of(row: Row | None) -> str | None:
+    """The version that a row begins with; PreconditionFailed where it is null: it was not the one meant."""
+    if row is None:
+        return None
+    if row[0] is None:
+        raise PreconditionFailed
+    version: str = row[0]
+    return version

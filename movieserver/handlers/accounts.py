@@ -31,7 +31,6 @@ class AccountHandler(OpenHandler):
     def answer_tokens(self, refresh: RefreshToken, status: int = 200) -> None:
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
         self.user_id = refresh.user_id
-        self.set_header("Cache-Control", "no-store")
         tokens = self.resources.tokens
         self.answer({
             "access_token": tokens.access(refresh.user_id, refresh.login),

@@ -15,9 +15,12 @@ from tornado.web import HTTPError, RequestHandler
 
 from movieserver.bodies import Body, parse
 from movieserver.budgets import LARGE_BYTES
+from movieserver.conditions import Precondition, entity_tag
 from movieserver.errors import (
-    ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
+    UnsupportedMediaType
 )
+from movieserver.idempotency import Once
 from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import BEARER_TOKEN
@@ -26,8 +29,12 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
 DIGITS = re.compile(r"[0-9]+")
 HUGE_DIGITS = 18
+HEADER_BYTES = 64 * 1024
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON = "application/json"
+ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
+PREFLIGHT_SECONDS = 7200
 
 
 class Route(URLSpec):
@@ -99,8 +106,23 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         self.set_header("Content-Type", JSON)
         self.set_header("X-Request-ID", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        if self.settings["cors_origins"]:
+            self.share()
         if self.settings["draining"]:
             self.set_header("Connection", "close")
+
+    def share(self) -> None:
+        """Let the scripts of an origin that the settings name read the answer (fetch.spec.whatwg.org, section 3.3)."""
+        origins, origin = self.settings["cors_origins"], self.request.headers.get("Origin")
+        if "*" not in origins:
+            self.set_header("Vary", "Origin")
+        elif origin:
+            origin = "*"
+        if origin and origin in origins:
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Expose-Headers", EXPOSED)
 
     async def prepare(self) -> None:
         self._prepared = True
@@ -122,6 +144,10 @@ class Handler(RequestHandler):
 
     def options(self, *path: str) -> None:
         self.set_header("Allow", ", ".join(self.verbs))
+        if "Access-Control-Allow-Origin" in self._headers and "Access-Control-Request-Method" in self.request.headers:
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self.verbs))
+            self.set_header("Access-Control-Allow-Headers", ALLOWED)
+            self.set_header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -167,15 +193,57 @@ class Handler(RequestHandler):
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
 
+    def link(self, **addresses: str | None) -> None:
+        """Name the neighbours of a page (RFC 8288), each by its relation."""
+        links = [f'<{address}>; rel="{relation}"' for relation, address in addresses.items() if address]
+        if links:
+            self.set_header("Link", ", ".join(links))
+
+    def say_version(self, version: str) -> None:
+        """Name the version of what was written: the entity tag for the next change."""
+        self.set_header("ETag", entity_tag(version))
+
     def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
         """Send JSON: a dict, or a text that is JSON already."""
-        text = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
-        if len(text) > LARGE_BYTES:
-            connection: Any = self.request.connection
-            self.settings["answers"].take(connection.stream, self.user_id, len(text))
+        text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
         self.set_status(status)
-        self.write(text)
-        self.finish("\n")  # for people who read it in a terminal
+        self._send(text.encode() + b"\n")  # for people who read it in a terminal
+
+    def _send(self, body: bytes) -> None:
+        if len(body) > LARGE_BYTES:
+            connection: Any = self.request.connection
+            self.settings["answers"].take(connection.stream, self.user_id, len(body))
+        self.finish(body)
+
+    @property
+    def precondition(self) -> Precondition:
+        """Under which versions the request is to be carried out."""
+        headers = self.request.headers
+        return Precondition.parse(headers.get("If-Match"), headers.get("If-None-Match"))
+
+    def once(self, address: str) -> Once:
+        """The request's idempotency key; `address` is the same for all spellings of its path."""
+        return Once.parse(self.request.headers.get("Idempotency-Key"), address, self.request.body)
+
+    async def represent(self, text: str, version: str | None = None) -> None:
+        """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""
+        body, precondition = text.encode() + b"\n", self.precondition
+        compressor = self.resources.compressor
+        version = version or await compressor.digest(body)
+        if precondition.is_stale(version):
+            raise PreconditionFailed
+        gzipped = compressor.takes(self.request.headers.get("Accept-Encoding", ""), len(body))
+        tag = entity_tag(version, gzipped)
+        self.set_header("ETag", tag)
+        self.add_header("Vary", "Accept-Encoding")
+        if precondition.is_known(tag):
+            self.set_status(304)
+            self.finish()
+            return
+        if gzipped:
+            self.set_header("Content-Encoding", "gzip")
+            body = await compressor.gzip(body)
+        self._send(body)
 
     def flush(self, include_footers: bool = False) -> Future[None]:
         if self.request.method != "HEAD" and not self._gone:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from movieserver.bodies import CollectionChanges, NewCollection, parse_uuid
@@ -10,32 +11,53 @@ from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, NotFound, Unauthenticated
 from movieserver.handlers.base import Handler, Route
 
+T = TypeVar("T")
 PAGE = 20
 LARGEST_PAGE = 100
 
 
-class CollectionsHandler(Handler):
+class CollectionListHandler(Handler):
+    """A list of collections, walked by a cursor."""
+
+    def cursor(self) -> Cursor | None:
+        """Behind which collection the page begins."""
+        text = self.query("cursor")
+        cursor = text and Cursor.parse(text)
+        if text is not None and not cursor:
+            raise BadRequest("The query parameter cursor is none that this server gave: follow `next` as it is.")
+        return cursor or None
+
+    def following(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
+        """The address of the page that begins behind a cursor, which the headers name too."""
+        address = cursor and f"{self.server_url}{path}?{urlencode(query | {'cursor': str(cursor)})}"
+        self.link(next=address)
+        return address
+
+
+class CollectionsHandler(CollectionListHandler):
     """GET and POST /collection/"""
 
     async def get(self) -> None:
         limit = self.whole_number("limit", PAGE, LARGEST_PAGE)
-        movies, after = self._with_movies(), self._cursor()
+        movies, after = self._with_movies(), self.cursor()
         page = await collections.list(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
-        link = page.next and f"{self.server_url}/collection/?" + urlencode(
-            {"limit": limit, "cursor": str(page.next)} | ({} if movies else {"movies": "false"}))
-        self.answer(
+        following = self.following("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
+        await self.represent(
             f'{{"is_success": true, "data": {{"collections": {page.collections}, '
-            f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(link)}}}'
+            f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(following)}}}'
         )
 
     async def post(self) -> None:
-        new = self.body(NewCollection)
-        collection_uuid = await collections.create(self.resources.database, user_id=self.owner, new=new)
-        if collection_uuid is None:
+        new, once, db = self.body(NewCollection), self.once("/collection/"), self.resources.database
+        created = await (
+            collections.create_once(db, user_id=self.owner, new=new, once=once) if once.key
+            else collections.create(db, user_id=self.owner, new=new))
+        if created is None:
             raise Unauthenticated("The user of this access token is gone.")
-        self.set_header("Location", f"/collection/{collection_uuid}/")
-        self.answer({"collection_uuid": collection_uuid}, 201)
+        self.set_header("Location", f"/collection/{created.collection_uuid}/")
+        self.say_version(created.version)
+        self.answer({"collection_uuid": created.collection_uuid}, 201)
 
     def _with_movies(self) -> bool:
         said = self.query("movies")
@@ -43,41 +65,39 @@ class CollectionsHandler(Handler):
             raise BadRequest("The query parameter movies is true or false.")
         return said != "false"
 
-    def _cursor(self) -> Cursor | None:
-        text = self.query("cursor")
-        cursor = text and Cursor.parse(text)
-        if text is not None and not cursor:
-            raise BadRequest("The query parameter cursor is none that this server gave: follow `next` as it is.")
-        return cursor or None
-
 
 class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
     async def get(self, segment: str) -> None:
-        collection = await collections.read(
-            self.resources.database, user_id=self.owner, collection_uuid=_uuid(segment))
-        self.answer(_found(collection))
+        collection = found(await collections.read(
+            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
+        await self.represent(*collection)
 
     async def put(self, segment: str) -> None:
-        changes, collection_uuid = self.body(CollectionChanges), _uuid(segment)
-        updated = await collections.update(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes)
-        self.answer({"message": "Collection updated successfully", "collection_uuid": _found(updated)})
+        changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, uuid_of(segment)
+        version = found(await collections.update(
+            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
+            precondition=precondition))
+        self.say_version(version)
+        self.answer({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
 
     patch = put
 
     async def delete(self, segment: str) -> None:
-        _found(await collections.delete(
-            self.resources.database, user_id=self.owner, collection_uuid=_uuid(segment)))
+        precondition, collection_uuid = self.precondition, uuid_of(segment)
+        found(await collections.delete(
+            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
         self.answer({"message": "Collection deleted successfully"})
 
 
-def _uuid(segment: str) -> str:
-    return _found(parse_uuid(segment))
+def uuid_of(segment: str) -> str:
+    """The uuid in a path; NotFound where it is none."""
+    return found(parse_uuid(segment))
 
 
-def _found(value: str | None) -> str:
+def found(value: T | None) -> T:
+    """What is there; NotFound where nothing is."""
     if value is None:
         raise NotFound("There is no such collection of yours.")
     return value

@@ -1,6 +1,7 @@
 """The third party's movies, page by page."""
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,19 +17,22 @@ class MoviesHandler(Handler):
         listed = await self.resources.movie_api.page(number, query)
         self._say_age(listed)
         page = listed.page
-        self.answer({
+        following = self._address(number + 1, query) if page.next else None
+        previous = self._address(number - 1, query) if page.previous and number > 1 else None
+        self.link(next=following, prev=previous)
+        await self.represent(json.dumps({
             "count": page.count,
-            "next": self._link(number + 1, query) if page.next else None,
-            "previous": self._link(number - 1, query) if page.previous and number > 1 else None,
+            "next": following,
+            "previous": previous,
             "data": [movie.model_dump() for movie in page.data],
-        })
+        }, ensure_ascii=False))
 
     def _say_age(self, listed: Listed) -> None:
         """How old the page is, and up to which age it is fresh (RFC 9111 sections 5.1 and 5.2)."""
         self.set_header("Age", str(int(listed.age)))
         self.set_header("Cache-Control", f"private, max-age={int(listed.fresh)}")
 
-    def _link(self, number: int, query: str | None) -> str:
+    def _address(self, number: int, query: str | None) -> str:
         given: dict[str, Any] = {"page": number} | ({} if query is None else {"query": query})
         return f"{self.server_url}/movies/?{urlencode(given)}"
 

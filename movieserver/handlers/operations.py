@@ -10,13 +10,9 @@ from movieserver.handlers.base import OpenHandler, Route
 
 
 class OperationsHandler(OpenHandler):
-    """Not counted, not kept by caches."""
+    """Not counted."""
 
     counted = False
-
-    def set_default_headers(self) -> None:
-        super().set_default_headers()
-        self.set_header("Cache-Control", "no-store")
 
 
 class HealthHandler(OperationsHandler):

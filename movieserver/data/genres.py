@@ -1,0 +1,20 @@
+"""Genres of a user's movies: the statements of sql/genres.sql."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from movieserver.database import Database
+
+
+class Genres(NamedTuple):
+    """A page of genres with their counts, as JSON text, and how many genres there are in all."""
+
+    text: str
+    total: int
+
+
+async def list(db: Database, *, user_id: str, limit: int, skipped: int) -> Genres:
+    """The `limit` most frequent genres behind the first `skipped`."""
+    row = await db.read("genres.list", user_id=user_id, limit=limit, skipped=skipped)
+    assert row is not None
+    return Genres(*row)

@@ -1,0 +1,58 @@
+"""Every bound that a client can meet; whatever is refused for one of them names it."""
+from __future__ import annotations
+
+import json
+import math
+
+from movieserver import attempts, bodies, budgets, idempotency
+from movieserver.data.collections import PAGE_BYTES
+from movieserver.handlers import collections, genres
+from movieserver.handlers.base import HEADER_BYTES, OpenHandler, Route
+
+QUERY_ARGUMENTS = 1000  # Tornado's own
+CACHED_SECONDS = 3600
+
+BOUNDS = {
+    "body": {"bytes": bodies.BYTES, "nesting": bodies.NESTING},
+    "headers": {"bytes": HEADER_BYTES},
+    "query": {"arguments": QUERY_ARGUMENTS},
+    "registration": {
+        "username_characters": bodies.NAME_CHARACTERS, "password_characters_at_least": bodies.PASSWORD_CHARACTERS,
+    },
+    "collection": {"title_characters": bodies.TITLE_CHARACTERS, "movies": bodies.MOVIES},
+    "movie": {
+        "title_characters": bodies.MOVIE_TITLE_CHARACTERS, "description_characters": bodies.DESCRIPTION_CHARACTERS,
+        "genres_characters": bodies.GENRES_CHARACTERS,
+    },
+    "pages": {
+        "bytes": PAGE_BYTES,
+        "/collection/": {"limit": collections.LARGEST_PAGE, "default": collections.PAGE},
+        "/movies/<uuid>/collections/": {"limit": collections.LARGEST_PAGE, "default": collections.PAGE},
+        "/genres/": {"limit": genres.LARGEST_PAGE, "default": genres.LARGEST_PAGE},
+    },
+    "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.KEPT_SECONDS},
+    "login": {
+        "window_seconds": int(attempts.WINDOW_SECONDS), "wrong_passwords_for_an_account": attempts.PAIR_FAILURES,
+        "wrong_passwords_for_an_account_under_attack": attempts.PAIR_FAILURES_UNDER_ATTACK,
+        "wrong_passwords_from_an_address": attempts.ADDRESS_FAILURES,
+    },
+    "at_once": {
+        "body_bytes": budgets.BODIES_BYTES_EACH, "body_bytes_of_all": budgets.BODIES_BYTES,
+        "answer_bytes": budgets.ANSWERS_BYTES_EACH, "answer_bytes_of_all": budgets.ANSWERS_BYTES,
+    },
+}
+
+
+class LimitsHandler(OpenHandler):
+    """GET /limits/"""
+
+    async def get(self) -> None:
+        tokens = self.resources.tokens
+        lifetimes = {
+            "access_seconds": math.ceil(tokens.access_seconds), "refresh_seconds": math.ceil(tokens.refresh_seconds),
+        }
+        self.set_header("Cache-Control", f"public, max-age={CACHED_SECONDS}")
+        await self.represent(json.dumps(BOUNDS | {"tokens": lifetimes}))
+
+
+routes = [Route("/limits/", LimitsHandler, protected=False)]

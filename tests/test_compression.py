@@ -1,0 +1,107 @@
+"""gzip for those who ask for it (RFC 9110 sections 8.4.1.3 and 12.5.3)."""
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import Any
+
+import pytest
+
+from movieserver.compression import Compressor, accepts_gzip
+from movieserver.resources import Resources
+from tests.client import Api
+from tests.conftest import SignUp
+from tests.factories import movies
+from tests.test_collections import created, many
+
+
+async def fetched(api: Api, path: str, accept: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+    """An answer as it came over the line."""
+    answer = await api.http.fetch(
+        api.base_url + path, method=method, decompress_response=False, raise_error=False,
+        headers={"Authorization": f"Bearer {api.token}", "Accept-Encoding": accept, **headers})
+    return answer.code, answer.headers, answer.body
+
+
+@pytest.mark.parametrize("count", [5, 200])
+async def test_what_is_gzipped_is_the_same(alice: Api, count: int) -> None:
+    path = f"/collection/{await created(alice, movies=movies(count))}/"
+    for read in (path, "/collection/"):
+        _, plain_headers, plain = await fetched(alice, read, "identity")
+        _, headers, body = await fetched(alice, read, "gzip")
+        assert "Content-Encoding" not in plain_headers
+        assert headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(body) == plain
+        assert int(headers["Content-Length"]) == len(body) < len(plain)
+        assert plain_headers["Vary"] == headers["Vary"] == "Accept-Encoding"
+        assert plain_headers["ETag"] != headers["ETag"]
+        _, head, nothing = await fetched(alice, read, "gzip", "HEAD")
+        assert (head["Content-Length"], head["ETag"], nothing) == (headers["Content-Length"], headers["ETag"], b"")
+
+
+async def test_what_is_small_is_sent_as_it_is(alice: Api) -> None:
+    await created(alice, movies=[])
+    _, headers, _ = await fetched(alice, "/collection/", "gzip")
+    assert "Content-Encoding" not in headers
+    assert headers["Vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("asked, welcome", [
+    ("gzip", True), ("GZIP", True), ("x-gzip", True), ("*", True), ("br, gzip", True), ("gzip;q=0.1", True),
+    ("deflate, gzip;q=1.0, *;q=0.5", True), ("br;q=1.0, gzip; q=0.8, *;q=0.1", True), ("gzip, identity", True),
+    ("gzip;q=0.5, identity;q=0.4", True), ("identity;q=0, gzip", True),
+    ("", False), ("identity", False), ("br", False), ("gzip;q=0", False), ("gzip;q=0.000, *", False), ("*;q=0", False),
+    ("gzip;q=0.4, identity;q=0.5", False), ("gzip;q=x", False), ("gzip;q=", False), ("gzippy", False), (";,;", False),
+    ("gzip;q=nan", False),
+])
+async def test_who_asks(asked: str, welcome: bool) -> None:
+    assert accepts_gzip(asked) is welcome
+
+
+async def test_each_coding_has_its_tag_and_either_is_good_for_a_change(alice: Api) -> None:
+    path = f"/collection/{await created(alice, movies=movies(20))}/"
+    for accept, other in (("gzip", "identity"), ("identity", "gzip")):
+        _, headers, _ = await fetched(alice, path, accept)
+        tag = headers["ETag"]
+        assert (await fetched(alice, path, accept, **{"If-None-Match": tag}))[0] == 304
+        assert (await fetched(alice, path, other, **{"If-None-Match": tag}))[0] == 200
+        assert (await fetched(alice, path, other, **{"If-Match": tag}))[0] == 200
+        assert (await alice.put(path, {"title": "by its tag"}, headers={"If-Match": tag})).status == 200
+        assert (await alice.put(path, {"title": "too late"}, headers={"If-Match": tag})).status == 412
+
+
+async def test_large_answers_are_compressed_beside_the_others(alice: Api, sign_up: SignUp) -> None:
+    for _ in range(2):
+        await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])
+    bob = await sign_up()
+    large = [asyncio.ensure_future(fetched(alice, "/collection/", "gzip")) for _ in range(4)]
+    while not all(answer.done() for answer in large):
+        assert (await bob.get("/collection/")).status == 200
+    _, plain_headers, plain = await fetched(alice, "/collection/", "identity")
+    for status, headers, body in (answer.result() for answer in large):
+        assert (status, headers["Content-Encoding"]) == (200, "gzip")
+        assert gzip.decompress(body) == plain
+
+
+async def test_when_many_wait_large_answers_go_as_they_are(alice: Api, resources: Resources) -> None:
+    await created(alice, movies=movies(200))
+    resources.compressor._waiting = 100
+    status, headers, body = await fetched(alice, "/collection/", "gzip")
+    assert status == 200
+    assert "Content-Encoding" not in headers
+    assert headers["ETag"] == (await fetched(alice, "/collection/", "identity"))[1]["ETag"]
+    resources.compressor._waiting = 0
+    assert (await fetched(alice, "/collection/", "gzip"))[1]["Content-Encoding"] == "gzip"
+
+
+async def test_the_threads_are_few_and_waiting_is_counted() -> None:
+    compressor = Compressor()
+    bodies = [bytes([number]) * 100_000 for number in range(20)]
+    packed = asyncio.gather(*[compressor.gzip(body) for body in bodies])
+    await asyncio.sleep(0)
+    assert compressor._waiting == 20
+    assert not compressor.takes("gzip", 100_000)
+    assert compressor.takes("gzip", 2000)
+    assert [gzip.decompress(body) for body in await packed] == bodies
+    assert compressor._waiting == 0
+    compressor.close()

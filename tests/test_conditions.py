@@ -1,0 +1,138 @@
+"""Entity tags and preconditions (RFC 9110 sections 8.8.3 and 13): what one has is not sent again, and nobody
+overwrites what they have not seen."""
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from movieserver.conditions import Precondition
+from movieserver.errors import BadRequest
+from tests.client import Api
+from tests.conftest import SignUp
+from tests.factories import collection, movies
+from tests.test_collections import created
+
+PATHS = ["/collection/", "/collection/?limit=1", "/movies/"]
+
+
+async def path_of_one(api: Api) -> str:
+    return f"/collection/{await created(api)}/"
+
+
+@pytest.mark.parametrize("path", PATHS + ["one"])
+async def test_what_the_caller_has_is_not_sent_again(alice: Api, path: str) -> None:
+    one = await path_of_one(alice)
+    path = one if path == "one" else path
+    first = await alice.get(path)
+    tag = first.headers["ETag"]
+    assert tag[0] == tag[-1] == '"'
+    assert (await alice.get(path)).headers["ETag"] == tag
+    for known in (tag, f"W/{tag}", f'"other", {tag}', f'"other" ,W/{tag},', "*", f' ,{tag}'):
+        for method in ("GET", "HEAD"):
+            answer = await alice.call(method, path, headers={"If-None-Match": known})
+            assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", tag)
+            assert "Content-Type" not in answer.headers and "Content-Length" not in answer.headers
+            assert answer.headers["Cache-Control"] == first.headers["Cache-Control"]
+    for other in ('"other"', tag[:-2] + '"', f'"{tag[1:-1]},"'):
+        answer = await alice.get(path, headers={"If-None-Match": other})
+        assert (answer.status, answer.body) == (200, first.body)
+
+
+@pytest.mark.parametrize("path", PATHS + ["one"])
+async def test_a_read_may_be_bound_to_a_version(alice: Api, path: str) -> None:
+    one = await path_of_one(alice)
+    path = one if path == "one" else path
+    tag = (await alice.get(path)).headers["ETag"]
+    for meant in (tag, "*", f'"x",{tag}'):
+        assert (await alice.get(path, headers={"If-Match": meant})).status == 200
+    for stale in ('"x"', f"W/{tag}"):
+        answer = await alice.get(path, headers={"If-Match": stale})
+        assert (answer.status, answer.json["code"]) == (412, "precondition_failed")
+    assert (await alice.get(path, headers={"If-Match": tag, "If-None-Match": tag})).status == 304
+
+
+async def test_a_tag_changes_with_every_change(alice: Api) -> None:
+    path = await path_of_one(alice)
+    tags = [(await alice.get(path)).version]
+    lists = [(await alice.get("/collection/")).version]
+    changes: list[dict[str, Any]] = [
+        {"title": "new"}, {"description": "new"}, {"movies": movies(1)}, {"movies": []}, {"title": "new"}, {},
+    ]
+    for change in changes:
+        answer = await alice.put(path, change)
+        tags.append((await alice.get(path)).version)
+        assert answer.headers["ETag"] == f'"{tags[-1]}"'
+        lists.append((await alice.get("/collection/")).version)
+    assert len(set(tags)) == len(tags)
+    assert len(set(lists)) == len(lists)
+
+
+async def test_the_tag_of_what_was_created_is_the_tag_of_what_is_read(alice: Api) -> None:
+    answer = await alice.post("/collection/", collection())
+    assert (await alice.get(answer.headers["Location"])).version == answer.version
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_what_is_stale_changes_nothing(alice: Api, method: str) -> None:
+    path = await path_of_one(alice)
+    old = (await alice.get(path)).headers["ETag"]
+    await alice.put(path, {"title": "somebody else's"})
+    current = await alice.get(path)
+    change: dict[str, Any] | None = None if method == "DELETE" else {"title": "mine", "movies": movies(1)}
+    for stale in (old, f"W/{current.headers['ETag']}", f'{old}, "x"', f'"{uuid.uuid4()}"', '""'):
+        answer = await alice.call(method, path, change, headers={"If-Match": stale})
+        assert (answer.status, answer.json["code"]) == (412, "precondition_failed")
+    for known in ("*", current.headers["ETag"], f"W/{current.headers['ETag']}"):
+        assert (await alice.call(method, path, change, headers={"If-None-Match": known})).status == 412
+    after = await alice.get(path)
+    assert (after.json, after.headers["ETag"]) == (current.json, current.headers["ETag"])
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_what_is_meant_is_changed(alice: Api, method: str) -> None:
+    for form in ("{0}", "*", '"x", {0}', '{0},"x"', "{0} ,"):
+        path = await path_of_one(alice)
+        tag = (await alice.get(path)).headers["ETag"]
+        headers = {"If-Match": form.format(tag), "If-None-Match": '"other"'}
+        change = None if method == "DELETE" else {"title": "mine"}
+        assert (await alice.call(method, path, change, headers=headers)).status == 200
+
+
+async def test_changes_in_a_row_need_no_reading(alice: Api) -> None:
+    answer = await alice.post("/collection/", collection())
+    path = answer.headers["Location"]
+    for title in "abc":
+        answer = await alice.put(path, {"title": title}, headers={"If-Match": answer.headers["ETag"]})
+        assert answer.status == 200
+    assert (await alice.delete(path, headers={"If-Match": answer.headers["ETag"]})).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_what_is_not_there_is_404_whatever_is_meant(alice: Api, sign_up: SignUp, method: str) -> None:
+    mine = await path_of_one(alice)
+    tag = (await alice.get(mine)).headers["ETag"]
+    bob = await sign_up()
+    change = None if method in ("GET", "DELETE") else {"title": "x"}
+    for path in (mine, f"/collection/{uuid.uuid4()}/", "/collection/x/"):
+        for headers in ({"If-Match": tag}, {"If-Match": '"x"'}, {"If-Match": "*"}, {"If-None-Match": "*"}):
+            assert (await bob.call(method, path, change, headers=headers)).status == 404
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("value", [
+    "x", '"x', "'x'", "* , *", '*, "x"', '"x" "y"', '"x";q=1', ",", "", 'w/"x"', '"a b"',
+])
+async def test_a_malformed_condition_is_told(alice: Api, header: str, value: str) -> None:
+    path = await path_of_one(alice)
+    for method, change in (("GET", None), ("PUT", {"title": "x"}), ("DELETE", None)):
+        answer = await alice.call(method, path, change, headers={header: value})
+        assert answer.status == 400
+        assert header in answer.json["detail"]
+
+
+def test_a_long_list_of_tags_is_read_at_once() -> None:
+    for text in (", " * 30_000 + "x", '"a", ' * 10_000 + "x", " " * 60_000 + "x", '"a"' + " " * 60_000 + "x"):
+        with pytest.raises(BadRequest):
+            Precondition.parse(text, None)

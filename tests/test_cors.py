@@ -1,0 +1,94 @@
+"""CORS (fetch.spec.whatwg.org, section 3.3): scripts of the origins in the settings, and of no others."""
+from __future__ import annotations
+
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.settings import Settings
+from tests.client import Api
+from tests.conftest import make_settings
+from tests.factories import movies
+from tests.test_collections import created
+from tests.third_party import ThirdParty
+
+NAMED = "https://app.example"
+OTHERS = ["https://other.example", "https://app.example.evil", "http://app.example", "https://app.example:8443", "null"]
+PATHS = ["/collection/", "/collection/x/", "/movies/", "/request-count/", "/healthz", "/nowhere", "/login/"]
+
+
+def cors(headers: dict[str, str]) -> set[str]:
+    return {name for name in headers if name.startswith("Access-Control-")}
+
+
+class TestNamedOrigins:
+    """Two origins are named."""
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        origins = frozenset({NAMED, "http://localhost:3000"})
+        return make_settings(postgres.url, redis.url, third_party.url, cors_origins=origins)
+
+    async def test_every_answer_can_be_read_by_them(self, alice: Api, api: Api) -> None:
+        for path in PATHS:
+            for caller in (alice, api):
+                for method in ("GET", "POST", "HEAD"):
+                    headers = (await caller.call(method, path, headers={"Origin": NAMED})).headers
+                    assert headers["Access-Control-Allow-Origin"] == NAMED
+                    assert "Access-Control-Allow-Credentials" not in headers
+                    assert "Origin" in headers["Vary"].split(",")
+                    exposed = headers["Access-Control-Expose-Headers"].split(", ")
+                    assert set(exposed) >= {"ETag", "Location", "Link", "X-Request-ID", "Retry-After", "Age"}
+
+    async def test_by_nobody_else(self, alice: Api) -> None:
+        for path in PATHS:
+            for origin in OTHERS:
+                answer = await alice.get(path, headers={"Origin": origin})
+                assert not cors(dict(answer.headers))
+                assert "Origin" in answer.headers["Vary"].split(",")
+            answer = await alice.get(path)
+            assert not cors(dict(answer.headers))
+            assert "Origin" in answer.headers["Vary"].split(",")
+
+    async def test_a_preflight(self, api: Api) -> None:
+        for path in ("/collection/", "/collection/x/", "/login/", "/movies/"):
+            asked = {"Origin": NAMED, "Access-Control-Request-Method": "POST"}
+            answer = await api.call("OPTIONS", path, headers=asked)
+            assert (answer.status, answer.body) == (204, b"")
+            assert answer.headers["Access-Control-Allow-Origin"] == NAMED
+            assert answer.headers["Access-Control-Allow-Methods"] == answer.headers["Allow"]
+            allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+            assert set(allowed) >= {"Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"}
+            assert int(answer.headers["Access-Control-Max-Age"]) > 0
+            refused = await api.call("OPTIONS", path, headers={**asked, "Origin": "https://other.example"})
+            assert refused.status == 204
+            assert not cors(dict(refused.headers))
+
+    async def test_codings_and_origins_vary_both(self, alice: Api) -> None:
+        for count in (0, 30):
+            await created(alice, movies=movies(count))
+            answer = await alice.get("/collection/", headers={"Origin": NAMED})
+            assert set(answer.headers["Vary"].split(",")) == {"Origin", "Accept-Encoding"}
+
+
+class TestAllOrigins:
+    """The settings say *."""
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url, cors_origins=frozenset({"*"}))
+
+    async def test_everybody_can_read(self, alice: Api) -> None:
+        for origin in (NAMED, *OTHERS):
+            answer = await alice.get("/collection/", headers={"Origin": origin})
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert answer.headers["Vary"] == "Accept-Encoding"
+        assert not cors(dict((await alice.get("/collection/")).headers))
+
+
+async def test_without_the_setting_there_is_no_cors(alice: Api) -> None:
+    for method in ("GET", "OPTIONS"):
+        asked = {"Origin": NAMED, "Access-Control-Request-Method": "GET"}
+        answer = await alice.call(method, "/collection/", headers=asked)
+        assert not cors(dict(answer.headers))
+        assert "Origin" not in answer.headers.get("Vary", "")

@@ -1,0 +1,318 @@
+"""Idempotency-Key: a POST that is sent again is carried out once and answered as it was, whatever happens between."""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from typing import Any
+
+import psycopg2
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources
+from tests.client import Answer, Api
+from tests.conftest import SECRET, SignUp, temporary_folder
+from tests.factories import collection, movies, registration
+from tests.test_collections import created, many
+from tests.test_migrations import run
+from tests.test_run import serving
+
+SAME = ("Location", "ETag", "Content-Type")
+
+
+def keyed(key: str | None = None) -> dict[str, str]:
+    return {"Idempotency-Key": key or str(uuid.uuid4())}
+
+
+def told(answer: Answer) -> tuple[Any, ...]:
+    """All that an answer says of what was done."""
+    return answer.status, answer.body, *(answer.headers.get(name) for name in SAME)
+
+
+async def count(api: Api) -> int:
+    total: int = (await api.get("/collection/?movies=false")).json["count"]
+    return total
+
+
+@contextmanager
+def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
+    """A transaction that holds rows as long as the block lasts."""
+    connection = psycopg2.connect(postgres.url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            assert cursor.rowcount == 1
+        yield
+    finally:
+        connection.close()
+
+
+async def waiting(postgres: Postgres, number: int = 1) -> None:
+    """Until so many statements wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while run(postgres.url, query) != (number,):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_collection_is_created_once(alice: Api) -> None:
+    body, headers = collection(), keyed()
+    first = await alice.post("/collection/", body, headers=headers)
+    assert first.status == 201
+    for path in ("/collection/", "/collections", "/collection"):
+        assert told(await alice.post(path, body, headers=headers)) == told(first)
+    assert await count(alice) == 1
+    assert (await alice.get(first.headers["Location"])).json["movies"] == body["movies"]
+
+
+async def test_movies_are_added_once(alice: Api) -> None:
+    path = f"/collection/{await created(alice, movies=[])}/"
+    given, headers = movies(3), keyed()
+    first = await alice.post(f"{path}movies/", given, headers=headers)
+    await alice.delete(f"{path}movies/{given[0]['uuid']}/")
+    for spelling in (path, path.upper().replace("COLLECTION", "collections")):
+        assert told(await alice.post(f"{spelling}movies/", given, headers=headers)) == told(first)
+    assert (await alice.get(path)).json["movies"] == given[1:]
+    again = await alice.post(f"{path}movies/", given)
+    assert (again.json["added"], again.json["existing"]) == (1, 2)
+
+
+async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> None:
+    body, headers, more = collection(), keyed(), keyed()
+    first = await alice.post("/collection/", body, headers=headers)
+    path = first.headers["Location"]
+    given = movies(2)
+    added = await alice.post(f"{path}movies/", given, headers=more | {"If-Match": first.headers["ETag"]})
+    again = await alice.post(f"{path}movies/", given, headers=more | {"If-Match": first.headers["ETag"]})
+    assert told(again) == told(added)
+    assert added.status == 200
+    await alice.delete(path)
+    assert told(await alice.post("/collection/", body, headers=headers)) == told(first)
+    assert told(await alice.post(f"{path}movies/", given, headers=more)) == told(added)
+    assert await count(alice) == 0
+
+
+async def test_a_key_belongs_to_one_request(alice: Api) -> None:
+    body, headers = collection(), keyed()
+    first = await alice.post("/collection/", body, headers=headers)
+    path = first.headers["Location"]
+    others = [("/collection/", collection()), ("/collection/", {**body, "more": 1}), (f"{path}movies/", movies(1))]
+    for address, other in others:
+        answer = await alice.post(address, other, headers=headers)
+        assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+    assert (await alice.post("/collection/", raw=json.dumps(body, indent=1).encode(), headers=headers)).status == 422
+    assert told(await alice.post("/collection/", body, headers=headers)) == told(first)
+    assert await count(alice) == 1
+    assert (await alice.get(path)).json["movies"] == body["movies"]
+
+
+async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) -> None:
+    one, other = [f"/collection/{await created(alice, movies=[])}/movies/" for _ in range(2)]
+    given, headers = movies(1), keyed()
+    assert (await alice.post(one, given, headers=headers)).status == 200
+    assert (await alice.post(other, given, headers=headers)).status == 422
+
+
+async def test_a_key_is_its_users(alice: Api, sign_up: SignUp) -> None:
+    bob = await sign_up()
+    body, headers = collection(), keyed()
+    mine, his = [await caller.post("/collection/", body, headers=headers) for caller in (alice, bob)]
+    assert (mine.status, his.status) == (201, 201)
+    assert mine.json != his.json
+    assert (await bob.get(mine.headers["Location"])).status == 404
+
+
+async def test_without_a_key_each_request_is_another(alice: Api) -> None:
+    body = collection()
+    for _ in range(3):
+        assert (await alice.post("/collection/", body)).status == 201
+    assert await count(alice) == 3
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\tb"])
+async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
+    path = f"/collection/{await created(alice)}/movies/"
+    for address, body in (("/collection/", collection()), (path, movies(1)), ("/collection/x/movies/", movies(1))):
+        answer = await alice.post(address, body, headers={"Idempotency-Key": key})
+        assert answer.status == 400
+        assert "Idempotency-Key is 1 to 255 " in answer.json["detail"]
+    assert await count(alice) == 1
+
+
+@pytest.mark.parametrize("key", ["x", "~" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "%s", "a,b'c\\"])
+async def test_any_visible_characters_are_a_key(alice: Api, key: str) -> None:
+    body = collection()
+    first = await alice.post("/collection/", body, headers=keyed(key))
+    assert told(await alice.post("/collection/", body, headers=keyed(key))) == told(first)
+    assert await count(alice) == 1
+
+
+async def test_what_was_refused_is_not_kept(alice: Api) -> None:
+    headers, body = keyed(), collection()
+    full = f"/collection/{await created(alice, movies=many(10_000))}/"
+    refused = [
+        ("/collection/", {"title": ""}, 400), (f"/collection/{uuid.uuid4()}/movies/", movies(1), 404),
+        (f"{full}movies/", movies(1), 409),
+    ]
+    for path, bad, status in refused:
+        assert (await alice.post(path, bad, headers=headers)).status == status
+    small = f"/collection/{await created(alice)}/movies/"
+    assert (await alice.post(small, movies(1), headers=headers | {"If-Match": '"x"'})).status == 412
+    assert (await alice.post("/collection/", body, headers=headers)).status == 201
+
+
+async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Postgres, resources: Resources) -> None:
+    assert alice.token
+    user_id, body, headers = resources.tokens.read(alice.token).user_id, collection(), keyed()
+    with locked(postgres, "SELECT FROM users WHERE user_id = %s FOR UPDATE", user_id):
+        running = asyncio.ensure_future(alice.post("/collection/", body, headers=headers))
+        await waiting(postgres)
+        for second in (body, collection()):
+            answer = await alice.post("/collection/", second, headers=headers)
+            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert not running.done()
+    assert (await running).status == 201
+    assert told(await alice.post("/collection/", body, headers=headers)) == told(await running)
+    assert await count(alice) == 1
+
+
+async def test_an_addition_that_is_still_running_is_409(alice: Api, postgres: Postgres) -> None:
+    collection_uuid = await created(alice, movies=[])
+    path, given, headers = f"/collection/{collection_uuid}/movies/", movies(2), keyed()
+    with locked(postgres, "SELECT FROM collections WHERE collection_uuid = %s FOR UPDATE", collection_uuid):
+        running = asyncio.ensure_future(alice.post(path, given, headers=headers))
+        await waiting(postgres)
+        for address, body in ((path, given), ("/collection/", collection())):
+            answer = await alice.post(address, body, headers=headers)
+            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
+            assert answer.headers["Retry-After"]
+        assert not running.done()
+    assert (await running).json["added"] == 2
+    assert told(await alice.post(path, given, headers=headers)) == told(await running)
+
+
+async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres: Postgres) -> None:
+    collection_uuid = await created(alice, movies=[])
+    path, given, headers = f"/collection/{collection_uuid}/movies/", movies(2), keyed()
+    with locked(postgres, "SELECT FROM collections WHERE collection_uuid = %s FOR UPDATE", collection_uuid):
+        running = asyncio.ensure_future(alice.post(path, given, headers=headers))
+        await waiting(postgres)
+        run(postgres.url, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        assert (await running).status == 503
+    assert (await alice.post(path, given, headers=headers)).json["added"] == 2
+
+
+async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres, resources: Resources) -> None:
+    assert alice.token
+    user_id = resources.tokens.read(alice.token).user_id
+    path = f"/collection/{await created(alice, movies=[])}/movies/"
+    keys, body, given = [keyed() for _ in range(3)], collection(), movies(1)
+
+    def age(hours: float) -> None:
+        run(postgres.url, f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours' "
+                          f"WHERE user_id = '{user_id}'")
+
+    def kept() -> object:
+        return run(postgres.url, f"SELECT count(*) FROM idempotency_keys WHERE user_id = '{user_id}'")
+
+    firsts = [await alice.post("/collection/", body, headers=key) for key in keys]
+    age(23.9)
+    for first, key in zip(firsts, keys):
+        assert told(await alice.post("/collection/", body, headers=key)) == told(first)
+    age(0.2)
+    assert (await alice.post(path, given)).status == 200
+    assert kept() == (3,)
+    again = await alice.post("/collection/", body, headers=keys[0])
+    assert again.json != firsts[0].json
+    assert kept() == (1,)
+    assert told(await alice.post("/collection/", body, headers=keys[0])) == told(again)
+    age(24.1)
+    assert (await alice.post("/collection/", collection(), headers=keys[0])).status == 201
+    age(24.1)
+    assert (await alice.post(path, given, headers=keys[0])).json["existing"] == 1
+    await alice.post(path, given, headers=keys[1])
+    assert kept() == (2,)
+    age(24.1)
+    await alice.post(path, given, headers=keyed())
+    assert kept() == (1,)
+
+
+async def test_the_same_key_twice_at_once(alice: Api) -> None:
+    path = f"/collection/{await created(alice, movies=[])}/"
+    for number in range(10):
+        for address, body in (("/collection/", collection()), (f"{path}movies/", movies(2))):
+            headers = keyed()
+            answers = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
+            done = [told(answer) for answer in answers if answer.status in (200, 201)]
+            assert len(set(done)) == 1
+            assert all(answer.json["code"] == "idempotency_key_in_use" for answer in answers if answer.status >= 400)
+            assert told(await alice.post(address, body, headers=headers)) == done[0]
+        assert await count(alice) == number + 2
+        assert len((await alice.get(path)).json["movies"]) == 2 * (number + 1)
+
+
+async def test_one_key_for_two_bodies_at_once(alice: Api) -> None:
+    for number in range(10):
+        headers, bodies = keyed(), [collection(), collection()]
+        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
+        assert {answer.status for answer in answers} <= {201, 409, 422}
+        assert len({told(answer) for answer in answers if answer.status == 201}) == 1
+        assert await count(alice) == number + 1
+
+
+async def test_expired_keys_that_meet_block_nobody(alice: Api, postgres: Postgres) -> None:
+    keys, body = [keyed() for _ in range(6)], collection(movies=many(500))
+    for number in range(5):
+        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
+        assert {answer.status for answer in answers} == {201}
+        run(postgres.url, "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
+        assert await count(alice) == 6 * (number + 1)
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_server_that_is_killed_does_nothing_twice(postgres: Postgres, redis: Redis) -> None:
+    settings = {
+        "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
+        "JWT_SECRET": SECRET,
+    }
+    keys: dict[str, dict[str, Any]] = {str(uuid.uuid4()): collection() for _ in range(60)}
+    answered: dict[str, str] = {}
+    with temporary_folder() as folder:
+        token = None
+        for _ in range(4):
+            with serving(folder / "data", **settings) as server:
+                token = token or server.call("POST", "/register/", registration())[1]["access_token"]
+                killer = threading.Timer(random.uniform(0.02, 0.15), kill, [server.family()])
+                killer.start()
+                try:
+                    for key, body in keys.items():
+                        status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                        assert status == 201
+                        assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                except (OSError, HTTPException):
+                    pass
+                killer.join()
+                server.process.wait()
+        with serving(folder / "data", **settings) as server:
+            for key, body in keys.items():
+                status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                while status == 409:
+                    time.sleep(0.05)
+                    status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+            assert server.call("GET", "/collection/?movies=false", token=token)[1]["count"] == len(keys)

@@ -1,0 +1,165 @@
+"""Limits: every bound is published, and whatever exceeds one is told which it is."""
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from movieserver.data import collections
+from movieserver.resources import Resources
+from tests.client import Answer, Api
+from tests.factories import collection, movies, registration
+from tests.test_collections import created, many
+
+Excess = Callable[[Api, int], Awaitable[Answer]]
+
+
+def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", value
+
+
+def posted(path: str, body: Callable[[int], Any]) -> Excess:
+    """A POST with a body that goes by the bound."""
+    return lambda api, bound: api.post(path, body(bound))
+
+
+def listed(path: str) -> Excess:
+    return lambda api, bound: api.get(f"{path}?limit={bound}")
+
+
+def named(length: int) -> dict[str, Any]:
+    return registration(username=registration()["username"].ljust(length, "x"))
+
+
+def movie(**given: Any) -> dict[str, Any]:
+    return collection(movies=movies(1, **given))
+
+
+async def added(api: Api, bound: int) -> Answer:
+    """One movie more, or none more, in a collection that is full but for one."""
+    path = f"/collection/{await created(api, movies=many(9_999))}/movies/"
+    return await api.post(path, movies(bound - 9_999))
+
+
+async def keyed(api: Api, bound: int) -> Answer:
+    return await api.post("/collection/", collection(), headers={"Idempotency-Key": "k" * bound})
+
+
+async def padded(api: Api, bound: int) -> Answer:
+    body = json.dumps({**collection(), "ignored": ""}).encode()
+    return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
+
+
+async def nested(api: Api, bound: int) -> Answer:
+    return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
+
+
+EXCESSES: dict[str, Excess] = {
+    "body bytes": padded,
+    "body nesting": nested,
+    "registration username_characters": posted("/register/", named),
+    "collection title_characters": posted("/collection/", lambda n: collection(title="t" * n)),
+    "collection movies": posted("/collection/", lambda n: collection(movies=many(n))),
+    "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
+    "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
+    "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
+    "pages /collection/ limit": listed("/collection/"),
+    "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
+    "pages /genres/ limit": listed("/genres/"),
+    "idempotency_key characters": keyed,
+}
+OTHERS = {  # each is tested by itself
+    "headers bytes", "query arguments", "registration password_characters_at_least", "pages bytes",
+    "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
+    "login window_seconds", "login wrong_passwords_for_an_account",
+    "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
+    "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
+    "idempotency_key kept_seconds", "tokens access_seconds", "tokens refresh_seconds",
+}
+
+
+async def published(api: Api) -> dict[str, int]:
+    answer = await api.get("/limits/")
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+    return dict(leaves(answer.json))
+
+
+async def test_every_bound_is_tried(api: Api) -> None:
+    assert set(await published(api)) == set(EXCESSES) | OTHERS
+
+
+@pytest.mark.parametrize("name", EXCESSES)
+async def test_what_exceeds_a_bound_is_told_which(alice: Api, name: str) -> None:
+    bound = (await published(alice))[name]
+    excess = EXCESSES[name]
+    within = await excess(alice, bound - (name == "body nesting"))  # the body itself is a level
+    assert within.status in (200, 201), within.json
+    beyond = await excess(alice, bound + 1)
+    assert beyond.status in (400, 413)
+    said = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
+    assert any(str(bound) in detail.replace(" after validation", "") for detail in said)
+
+
+async def test_a_full_collection_names_its_bound(alice: Api) -> None:
+    bound = (await published(alice))["collection movies"]
+    assert (await added(alice, bound)).status == 200
+    beyond = await added(alice, bound + 1)
+    assert beyond.status == 409
+    assert str(bound) in beyond.json["detail"]
+
+
+async def test_a_short_password_names_its_bound(api: Api) -> None:
+    least = (await published(api))["registration password_characters_at_least"]
+    assert (await api.post("/register/", registration(password="pässwörter"[:least]))).status == 201
+    answer = await api.post("/register/", registration(password="p" * (least - 1)))
+    assert answer.status == 400
+    assert str(least) in answer.json["errors"][0]["detail"]
+
+
+async def test_pages_have_their_default_size(alice: Api) -> None:
+    bounds = await published(alice)
+    default = bounds["pages /collection/ default"]
+    assert bounds["pages /movies/<uuid>/collections/ default"] == default
+    one = movies(1, genres=",".join(f"genre {number}" for number in range(bounds["pages /genres/ default"] + 1)))
+    for _ in range(default + 1):
+        await created(alice, movies=one)
+    assert len((await alice.get("/collection/?movies=false")).json["data"]["collections"]) == default
+    assert len((await alice.get(f"/movies/{one[0]['uuid']}/collections/")).json["collections"]) == default
+    assert len((await alice.get("/genres/")).json["genres"]) == bounds["pages /genres/ default"]
+
+
+async def test_lifetimes_are_true(api: Api, resources: Resources) -> None:
+    bounds = await published(api)
+    assert bounds["tokens access_seconds"] == (await api.post("/register/", registration())).json["expires_in"]
+    assert bounds["tokens refresh_seconds"] == resources.tokens.refresh_seconds
+    assert bounds["pages bytes"] == collections.PAGE_BYTES
+
+
+async def test_headers_have_a_bound(api: Api) -> None:
+    bound = (await published(api))["headers bytes"]
+    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
+    for size, status in ((bound, b"200"), (bound + 1, b"431"), (bound, b"200"), (10 * bound, b"431"), (100, b"200")):
+        writer.write(line % (b"x" * (size - len(line) + 2)))
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readuntil(b"}\n")
+        assert head.startswith(b"HTTP/1.1 " + status)
+        assert status == b"200" or str(bound).encode() in body
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_query_arguments_have_a_bound(api: Api) -> None:
+    bound = (await published(api))["query arguments"]
+    assert (await api.get("/healthz?" + "&".join(["a=1"] * bound))).status == 200
+    answer = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))
+    assert answer.status == 400
+    assert str(bound) in answer.json["detail"]

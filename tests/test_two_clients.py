@@ -1,0 +1,206 @@
+"""Clients that get in each other's way: of every meeting the outcome is that of one order of the two, and each is told
+what became of theirs. (The same key twice at once: test_idempotency.py.)"""
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from tests.client import Answer, Api
+from tests.factories import movies
+from tests.test_collection_movies import held, path_of, uuids
+from tests.test_collections import many
+from tests.test_migrations import run
+
+MEETINGS = 25
+pytestmark = pytest.mark.gen_test(timeout=60)
+
+
+async def meet(*calls: Any) -> list[Answer]:
+    """The calls at once, begun in any order."""
+    order = random.sample(range(len(calls)), len(calls))
+    answers = dict(zip(order, await asyncio.gather(*[calls[place] for place in order])))
+    return [answers[place] for place in range(len(calls))]
+
+
+def statuses(answers: list[Answer]) -> list[int]:
+    return [answer.status for answer in answers]
+
+
+async def test_of_two_edits_of_one_version_one_is_refused(alice: Api) -> None:
+    path = await path_of(alice, [])
+    for _ in range(MEETINGS):
+        seen = {"If-Match": (await alice.get(path)).headers["ETag"]}
+        bodies = [{"title": "one", "movies": movies(3)}, {"title": "two", "movies": movies(2)}]
+        answers = await meet(*[alice.put(path, body, headers=seen) for body in bodies])
+        assert sorted(statuses(answers)) == [200, 412]
+        winner = answers.index(next(answer for answer in answers if answer.status == 200))
+        after = await alice.get(path)
+        assert {"title": after.json["title"], "movies": after.json["movies"]} == bodies[winner]
+        assert after.version == answers[winner].version
+
+
+async def test_no_edit_is_lost(alice: Api) -> None:
+    path = await path_of(alice, [])
+    await alice.put(path, {"description": "0"})
+
+    async def editor() -> None:
+        for _ in range(10):
+            status = 412
+            while status == 412:
+                seen = await alice.get(path)
+                change = {"description": str(int(seen.json["description"]) + 1)}
+                status = (await alice.put(path, change, headers={"If-Match": seen.headers["ETag"]})).status
+            assert status == 200
+
+    await asyncio.gather(*[editor() for _ in range(5)])
+    assert (await alice.get(path)).json["description"] == "50"
+
+
+async def test_a_deletion_meets_an_edit(alice: Api) -> None:
+    outcomes = set()
+    for _ in range(MEETINGS):
+        path = await path_of(alice, movies(2))
+        seen = {"If-Match": (await alice.get(path)).headers["ETag"]}
+        deleted, edited = await meet(
+            alice.delete(path, headers=seen), alice.put(path, {"title": "kept", "movies": movies(5)}, headers=seen))
+        outcomes.add((deleted.status, edited.status))
+        after = await alice.get(path)
+        if deleted.status == 200:
+            assert (edited.status, after.status) == (404, 404)
+        else:
+            assert (deleted.status, edited.status, after.json["title"]) == (412, 200, "kept")
+    assert outcomes <= {(200, 404), (412, 200)}
+
+
+async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) -> None:
+    for _ in range(MEETINGS):
+        given, more = movies(3), movies(2)
+        path = await path_of(alice, given)
+        deleted, *others = await meet(
+            alice.delete(path), alice.post(f"{path}movies/", more), alice.put(f"{path}order/", uuids(given)[::-1]),
+            alice.delete(f"{path}movies/{given[0]['uuid']}/"), alice.put(path, {"movies": more}))
+        assert deleted.status == 200
+        assert set(statuses(others)) <= {200, 404, 409}
+        assert (await alice.get(path)).status == 404
+        collection_uuid = path.split("/")[2]
+        assert run(postgres.url, "SELECT count(*) FROM collection_movies "
+                                 f"WHERE collection_uuid = '{collection_uuid}'") == (0,)
+
+
+async def test_a_reorder_meets_a_removal(alice: Api) -> None:
+    for _ in range(MEETINGS):
+        given = movies(20)
+        path, gone = await path_of(alice, given), random.choice(given)
+        order = given[::-1]
+        reordered, removed = await meet(
+            alice.put(f"{path}order/", uuids(order)), alice.delete(f"{path}movies/{gone['uuid']}/"))
+        assert removed.status == 200
+        base = order if reordered.status == 200 else given
+        assert await held(alice, path) == [movie for movie in base if movie != gone]
+        if reordered.status != 200:
+            assert reordered.json["code"] == "order_mismatch"
+            [error] = reordered.json["errors"]
+            assert error["pointer"] == f"/{order.index(gone)}"
+            assert gone["uuid"] in error["detail"]
+
+
+async def test_a_reorder_meets_an_addition(alice: Api) -> None:
+    for _ in range(MEETINGS):
+        given, more = movies(10), movies(2)
+        path = await path_of(alice, given)
+        reordered, added = await meet(
+            alice.put(f"{path}order/", uuids(given)[::-1]), alice.post(f"{path}movies/", more))
+        assert (added.status, added.json["added"]) == (200, 2)
+        if reordered.status == 200:
+            assert await held(alice, path) == given[::-1] + more
+        else:
+            assert (reordered.status, [error["pointer"] for error in reordered.json["errors"]]) == (409, ["", ""])
+            assert await held(alice, path) == given + more
+
+
+async def test_two_reorders_meet(alice: Api) -> None:
+    given = movies(30)
+    path = await path_of(alice, given)
+    for _ in range(MEETINGS):
+        orders = [random.sample(given, len(given)) for _ in range(3)]
+        answers = await meet(*[alice.put(f"{path}order/", uuids(order)) for order in orders])
+        assert statuses(answers) == [200, 200, 200]
+        assert len({answer.version for answer in answers}) == 3
+        after = await alice.get(path)
+        [last] = [order for order, answer in zip(orders, answers) if answer.version == after.version]
+        assert after.json["movies"] == last
+
+
+async def test_two_additions_meet_at_the_bound(alice: Api) -> None:
+    given = many(9_990)
+    path = await path_of(alice, given)
+    for _ in range(5):
+        sets = [movies(6), movies(7)]
+        answers = await meet(*[alice.post(f"{path}movies/", more) for more in sets])
+        assert sorted(statuses(answers)) == [200, 409]
+        full = next(answer for answer in answers if answer.status == 409)
+        assert full.json["code"] == "collection_full"
+        added = sets[statuses(answers).index(200)]
+        assert await held(alice, path) == given + added
+        for movie in added:
+            await alice.delete(f"{path}movies/{movie['uuid']}/")
+
+
+async def test_an_addition_meets_itself(alice: Api) -> None:
+    path, expected = await path_of(alice, []), []
+    for _ in range(MEETINGS):
+        more = movies(4)
+        answers = await meet(*[alice.post(f"{path}movies/", more) for _ in range(3)])
+        assert sorted(answer.json["added"] for answer in answers) == [0, 0, 4]
+        assert sorted(answer.json["existing"] for answer in answers) == [0, 4, 4]
+        expected += more
+        assert await held(alice, path) == expected
+
+
+async def test_an_addition_meets_a_whole_new_list(alice: Api) -> None:
+    for _ in range(MEETINGS):
+        path, new, more = await path_of(alice, movies(3)), movies(5), movies(2)
+        answers = await meet(alice.put(path, {"movies": new}), alice.post(f"{path}movies/", more))
+        assert statuses(answers) == [200, 200]
+        assert await held(alice, path) in (new, new + more)
+
+
+async def test_a_removal_meets_itself(alice: Api) -> None:
+    given = movies(MEETINGS)
+    path = await path_of(alice, given)
+    for place, movie in enumerate(given):
+        answers = await meet(*[alice.delete(f"{path}movies/{movie['uuid']}/") for _ in range(2)])
+        assert sorted(statuses(answers)) == [200, 404]
+        assert await held(alice, path) == given[place + 1:]
+
+
+async def test_one_tag_is_one_text_whoever_writes(alice: Api) -> None:
+    given = movies(5)
+    path = await path_of(alice, given)
+    seen: dict[str, bytes] = {}
+    over = asyncio.Event()
+
+    async def reader(address: str) -> int:
+        known = '"x"'
+        while not over.is_set():
+            answer = await alice.get(address, headers={"If-None-Match": known})
+            known = answer.headers["ETag"]
+            if answer.status == 200:
+                assert seen.setdefault(address + known, answer.body) == answer.body
+            else:
+                assert (answer.status, address + known in seen) == (304, True)
+        return len(seen)
+
+    async def writer() -> None:
+        for number in range(30):
+            await alice.put(path, {"title": f"title {number % 3}"})
+            await alice.put(f"{path}order/", uuids(random.sample(given, len(given))))
+
+    readers = [asyncio.ensure_future(reader(address)) for address in (path, path, "/collection/", "/collection/")]
+    await asyncio.gather(writer(), writer())
+    over.set()
+    assert min(await asyncio.gather(*readers)) > 2
