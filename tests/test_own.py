@@ -12,7 +12,7 @@ from movieserver.app import ROUTES
 from movieserver.resources import Resources
 from tests.client import Answer, Api, assert_unauthenticated
 from tests.conftest import SignUp
-from tests.factories import collection
+from tests.factories import collection, movies
 
 PARAMETER = re.compile(r"{\w+}")
 OWNED = [route for route in ROUTES if PARAMETER.search(route.template)]
@@ -27,23 +27,46 @@ SELECT json_build_array(
 """
 
 
-async def a_collection(owner: Api) -> str:
+async def a_collection(owner: Api) -> list[str]:
     """The uuid of a collection of theirs."""
-    uuid: str = (await owner.post("/collection/", collection())).json["collection_uuid"]
-    return uuid
+    return [(await owner.post("/collection/", collection())).json["collection_uuid"]]
 
 
-async def a_session(owner: Api) -> str:
+async def a_movie(owner: Api) -> list[str]:
+    """The uuid of a movie that is in a collection of theirs."""
+    given = collection()
+    await owner.post("/collection/", given)
+    return [given["movies"][0]["uuid"]]
+
+
+async def a_place(owner: Api) -> list[str]:
+    """The uuid of a collection of theirs, and that of a movie in it."""
+    given = collection()
+    uuid: str = (await owner.post("/collection/", given)).json["collection_uuid"]
+    return [uuid, given["movies"][0]["uuid"]]
+
+
+async def a_session(owner: Api) -> list[str]:
     """The uuid of a login of theirs."""
-    uuid: str = (await owner.get("/sessions/")).json["data"][0]["uuid"]
-    return uuid
+    return [(await owner.get("/sessions/")).json["data"][0]["uuid"]]
 
 
-MAKERS: dict[str, Callable[[Api], Awaitable[str]]] = {
-    "/collection/{collection_uuid}/": a_collection, "/collections/{collection_uuid}/": a_collection,
+MAKERS: dict[str, Callable[[Api], Awaitable[list[str]]]] = {
+    **{f"/{name}/{{collection_uuid}}/{tail}": maker for name in ("collection", "collections") for tail, maker in (
+        ("", a_collection), ("movies/", a_collection), ("order/", a_collection), ("movies/{movie_uuid}/", a_place))},
     "/sessions/{session_uuid}/": a_session,
+    "/movies/{movie_uuid}/collections/": a_movie,
 }
-BODIES: dict[str, Any] = {"PUT": {"title": "Mine", "movies": []}, "PATCH": {"title": "Mine"}, "POST": {}}
+MOVIE = movies(1)[0]
+BODIES: dict[str, Any] = {"PUT": {"title": "Mine", "movies": []}, "PATCH": {"title": "Mine"}, "POST": MOVIE}
+# these say 200 to everybody: a movie may be in none of the caller's collections
+NOT_THERE = {"/movies/{movie_uuid}/collections/": 200}
+
+
+def address(route: Any, uuids: list[str]) -> str:
+    """The path of a route with these uuids in their places."""
+    left = iter(uuids)
+    return PARAMETER.sub(lambda place: next(left), route.template)
 
 
 def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -65,11 +88,11 @@ async def test_somebody_elses_uuid_is_one_that_nobody_has(
     for method in route.handler_class.verbs:
         answers = [
             await other.call(
-                method, PARAMETER.sub(uuid, route.template), BODIES.get(method), headers={"X-Request-ID": "one"})
-            for uuid in (str(uuid4()), theirs, theirs.upper())
+                method, address(route, uuids), BODIES.get(method), headers={"X-Request-ID": "one"})
+            for uuids in ([str(uuid4()) for _ in theirs], theirs, [uuid.upper() for uuid in theirs])
         ]
         assert seen(answers[0]) == seen(answers[1]) == seen(answers[2])
-        assert answers[0].status == (204 if method == "OPTIONS" else 404)
+        assert answers[0].status == (204 if method == "OPTIONS" else NOT_THERE.get(route.template, 404))
     assert await resources.database.read("rows", ids=ids) == before
     assert await MAKERS[route.template](owner)
 
