@@ -367,16 +367,17 @@ def address(port: int, hosts: str = "127.0.0.1") -> str:
 async def test_a_server_that_falls_silent_is_answered_for_and_found_again(
     io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in {"ACQUIRE": 0.2, "CONNECT": 0.2, "STATEMENT": -0.7, "ANSWER": 1.0}.items():
-        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
     async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
         async with module.open_database(address(between.port), 3) as database:
             database._statements["one"] = "SELECT 1"
             await asyncio.gather(*[database.read("one") for _ in range(20)])
             between.black_hole = True
-            for verb in (database.read, database.write):
-                answers = await asyncio.gather(*[verb("one") for _ in range(50)], return_exceptions=True)
-                assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
+            with monkeypatch.context() as hasty:
+                for name, seconds in {"ACQUIRE": 0.2, "CONNECT": 0.2, "STATEMENT": -0.7, "ANSWER": 1.0}.items():
+                    hasty.setattr(module, f"{name}_SECONDS", seconds)
+                for verb in (database.read, database.write):
+                    answers = await asyncio.gather(*[verb("one") for _ in range(50)], return_exceptions=True)
+                    assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
             assert_whole(database)
             between.black_hole = False
             while await found_again(database) is None:
