@@ -33,6 +33,8 @@ def main() -> int:
     except load.BenchmarkError as error:
         print(f"this run is worthless: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     text = report.written(results, found)
     print(text)
     folder = given.folder or (None if given.quick or given.calls or given.connections else DOCS)

@@ -10,18 +10,18 @@ from benchmarks.services import POOL
 from benchmarks.targets import CREATE_SHARE, SHARES, TITLES
 
 CONNECTIONS = 16
-LEFT, WIDTH, RIGHT = 270, 560, 60
+LEFT, WIDTH, RIGHT = 300, 540, 60
 TOP, ROW, BAR = 64, 50, 15
 TICKS = 5
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 12px; fill: #57606a }
 .ours { fill: #0969da } .rival { fill: #bf8700 }
-.grid { stroke: #d0d7de } .target { stroke: #cf222e; stroke-width: 2; stroke-dasharray: 4 2 }
+.grid { stroke: #d0d7de } .target { stroke: #24292f; stroke-width: 2.5 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .small { fill: #9198a1 }
   .ours { fill: #4493f8 } .rival { fill: #d29922 }
-  .grid { stroke: #3d444d } .target { stroke: #f85149 }
+  .grid { stroke: #3d444d } .target { stroke: #e6edf3 }
 }"""
 
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 def drawn(results: Results) -> str:
     """The whole picture."""
-    rows = [row for row in map(lambda call: _row(results, call), TITLES) if row.bars]
+    rows = [row for row in (_row(results, call) for call in TITLES) if row.bars]
     most = max([1.0, *(share for row in rows for share in row.bars.values())])
     height = TOP + ROW * len(rows) + 30
     return "\n".join([
@@ -52,10 +52,10 @@ def _row(results: Results, call: str) -> Row:
     below = Place(call, POOL, SIMPLE) if created else Place(call, many, BARE)
     found = {name: results.ratio(Place(call, many, contender), below)
              for name, contender in (("ours", OURS), ("rival", RIVAL))}
-    target = {"create-100": CREATE_SHARE, **SHARES}.get(call)
-    yardstick = f"1 = {'pgbench, the same statement' if created else 'a bare Tornado handler'}"
-    return Row(TITLES[call].replace("`", ""), yardstick + (f", {many} connections" if many != CONNECTIONS else ""),
-               {name: spread.middle for name, spread in found.items() if spread}, target)
+    yardstick = "1 = pgbench, the same statement" if created else "1 = a bare Tornado handler"
+    few = f" ({many} connections)" if many != CONNECTIONS else ""
+    shares = {name: spread.middle for name, spread in found.items() if spread}
+    return Row(TITLES[call].replace("`", "") + few, yardstick, shares, {"create-100": CREATE_SHARE, **SHARES}.get(call))
 
 
 def _text(x: float, y: float, text: str, **given: str) -> str:

@@ -160,6 +160,10 @@ def owner(request: Request) -> str:
     return str(claims["sub"])
 
 
+async def nothing_to_reset(connection: Any) -> None:
+    """asyncpg's own way asks PostgreSQL once more after each statement; none of ours leaves anything behind."""
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """The pool, and a client of Redis."""
@@ -167,7 +171,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     redis = Redis.from_url(os.environ["REDIS_URL"])
     async with redis, asyncpg.create_pool(
         os.environ["DATABASE_URL"], min_size=size, max_size=size, command_timeout=STATEMENT_SECONDS,
-        server_settings=SESSION,
+        server_settings=SESSION, reset=nothing_to_reset,
     ) as pool:
         yield {"pool": pool, "redis": redis, "counter": Counter(redis)}
 
@@ -245,5 +249,7 @@ async def request_count(request: Request) -> Response:
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"listens on http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", access_log=False, log_level="warning", proxy_headers=False,
+        server_header=False)
     uvicorn.Server(config).run(sockets=[listening])

@@ -24,13 +24,14 @@ OPTIONS=--quick` takes less than three minutes and writes nothing; `OPTIONS=--he
   memory: no token, no log, no ETag (`benchmarks/bare.py`). What it reaches is what the framework leaves to us.
 - **FastAPI** is the same service on FastAPI, uvicorn, asyncpg and redis-py (`benchmarks/fastapi_service.py`): the same
   statements, the same token, count and log line. Its count is exact too: an answer waits for its `INCRBY`, which
-  requests that come together share. It keeps no metrics and bounds nothing, which is to its advantage.
+  requests that come together share. It keeps no metrics and bounds nothing, and gives connections back without asking
+  PostgreSQL to reset them, all of which is to its advantage.
 - **pgbench** runs the statement of the call by itself over {POOL} connections, with the same data: `simple` has the
   parameters in the text, `prepared` binds them to a plan that is kept. A body of 10,000 movies is too long for it to
   bind.
 
 Before anything is measured every contender is asked every call, and all have to give the same answer. One load process
-asks over kept connections; one answer with another status, or one connection that breaks, and the run is worthless.
+asks over kept connections; one answer that is an error, or one connection that breaks, and the run is worthless.
 In each round every contender has its turn on every call, in rising order in one round and falling in the next. A ratio
 is taken within a round; what stands here is the median of the rounds, with the least and the most behind it. What a
 create leaves behind is deleted and vacuumed before the next one. A collection of 10,000 movies is created over 4
