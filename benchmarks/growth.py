@@ -55,8 +55,8 @@ def _interleave(field: Field, plan: Plan, results: Results, requests: dict[str, 
     for _ in range(plan.rounds):
         for name, request in requests.items():
             for contender in (BARE, OURS):
-                window = look(request, field.ports[contender], CONNECTIONS, plan.seconds, wrk=plan.wrk)
-                note(results, Place(name, CONNECTIONS, contender), window)
+                place = Place(name, CONNECTIONS, contender)
+                note(results, place, field.services[contender], request, plan.seconds, plan.wrk)
 
 
 def measure_memory(ground: Ground, plan: Plan, results: Results, say: Say) -> None:

@@ -37,6 +37,10 @@ is taken within a round; what stands here is the median of the rounds, with the 
 create leaves behind is deleted and vacuumed before the next one. A collection of 10,000 movies is created over 4
 connections at the most: more such bodies of one user at once than the server holds are answered with 503.
 
+Processor time is what the serving process itself had, from `/proc`: that of PostgreSQL, Redis and the load is not in
+it, and neither is what others do on the machine. It is the number to look at when one change is compared with another
+on a busy machine. Its ratios (more is better) are what those of the rates would be if PostgreSQL cost nothing.
+
 Contenders, PostgreSQL and the load share the cores of the machine. Where there are only two, two processes cannot be
 much faster than one, and everything that PostgreSQL does is taken from Python. Rates of different runs say little
 about each other; ratios do.
@@ -51,6 +55,7 @@ def written(results: Results, facts: dict[str, str]) -> str:
         "## What is to be reached\n", _targets(results),
         "\n## Requests a second\n", _rates(results),
         "\n## Ratios\n", _ratios(results),
+        "\n## Processor time of Python a request, µs\n", _costs(results),
         "\n## The statement by itself\n", _statements(results),
         "\n## Growth, memory, time to ready\n", _growth(results), "", _numbers(results), "", METHOD,
     ])
@@ -116,6 +121,15 @@ def _ratios(results: Results) -> str:
     return table(["call", "connections", *pairs], [
         (TITLES[call], str(many),
          *(ratio(results.ratio(Place(call, many, one), Place(call, many, other))) for one, other in pairs.values()))
+        for call, many in _measured(results)])
+
+
+def _costs(results: Results) -> str:
+    names = (BARE, OURS, RIVAL)
+    return table(["call", "connections", *names, "bare / movieserver", "FastAPI / movieserver"], [
+        (TITLES[call], str(many),
+         *(rate(Spread.of(found)) if (found := results.cpu.get(Place(call, many, name))) else "–" for name in names),
+         *(ratio(results.cost(Place(call, many, name), Place(call, many, OURS))) for name in (BARE, RIVAL)))
         for call, many in _measured(results)])
 
 

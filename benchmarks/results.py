@@ -33,10 +33,12 @@ class Place(NamedTuple):
 
 @dataclass
 class Results:
-    """Rates and late latencies (99th percentile, ms) by place, one a round; and what else was measured, by name."""
+    """By place, one value a round: rates, late latencies (99th percentile, ms), microseconds of processor that the
+    serving processes took for a request. By name: what else was measured."""
 
     rates: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
     late: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def rate(self, place: Place) -> Spread | None:
@@ -46,10 +48,18 @@ class Results:
 
     def ratio(self, above: Place, below: Place) -> Spread | None:
         """The rate of one by that of another in the same round, where both were measured."""
-        pairs = [*zip(self.rates.get(above, ()), self.rates.get(below, ()))]
-        return Spread.of([one / other for one, other in pairs]) if pairs else None
+        return _ratio(self.rates.get(above, []), self.rates.get(below, []))
+
+    def cost(self, above: Place, below: Place) -> Spread | None:
+        """The processor time for a request of one by that of another in the same round."""
+        return _ratio(self.cpu.get(above, []), self.cpu.get(below, []))
 
     def number(self, name: str) -> Spread | None:
         """What else was measured."""
         found = self.numbers.get(name)
         return Spread.of(found) if found else None
+
+
+def _ratio(above: list[float], below: list[float]) -> Spread | None:
+    pairs = [*zip(above, below)]
+    return Spread.of([one / other for one, other in pairs]) if pairs else None

@@ -11,10 +11,10 @@ import redis
 
 from benchmarks import pgbench, services
 from benchmarks.calls import Call, Request, all_calls, listed
-from benchmarks.load import BenchmarkError, Window, look
+from benchmarks.load import BenchmarkError, look
 from benchmarks.results import BARE, OURS, PREPARED, RIVAL, SIMPLE, TWO, Place, Results
 from benchmarks.seed import Seed, answer, seeding
-from benchmarks.services import POOL, Ground
+from benchmarks.services import POOL, Ground, Service
 
 PAGE = 2
 Say = Callable[[str], None]
@@ -42,11 +42,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Field:
-    """What runs while it is measured: the port of each contender, the calls, the one who writes."""
+    """What runs while it is measured: the contenders by name, the calls, the one who writes."""
 
     ground: Ground
     seed: Seed
-    ports: dict[str, int]
+    services: dict[str, Service]
     calls: list[Call]
     writer: str
 
@@ -55,25 +55,25 @@ class Field:
 def field(ground: Ground, plan: Plan) -> Iterator[Field]:
     """Every contender, started, and seen to give the same answers."""
     with ExitStack() as stack:
-        ports = {}
+        running: dict[str, Service] = {}
         for name, processes in ((OURS, 1), (TWO, 2)):
             log = ground.folder / f"server-{processes}.log"
-            service = stack.enter_context(services.server(log, ground.variables, processes))
-            service.wait_ready()
-            ports[name] = service.port
-        seed = stack.enter_context(seeding(ground.database, ground.variables["JWT_SECRET"], ports[OURS]))
+            running[name] = stack.enter_context(services.server(log, ground.variables, processes))
+            running[name].wait_ready()
+        port = running[OURS].port
+        seed = stack.enter_context(seeding(ground.database, ground.variables["JWT_SECRET"], port))
         reader, writer = seed.user(*[10] * 10), seed.user()
-        calls = _calls(seed, reader, writer, ports[OURS])
-        answers = [(call.request, answer(call.request, ports[OURS]).decode()) for call in calls]
-        ports[BARE] = stack.enter_context(services.bare(ground.folder / "bare.log", answers)).port
+        calls = _calls(seed, reader, writer, port)
+        answers = [(call.request, answer(call.request, port).decode()) for call in calls]
+        running[BARE] = stack.enter_context(services.bare(ground.folder / "bare.log", answers))
         if services.RIVAL.exists():
-            _keep_page(ground.variables["REDIS_URL"], calls, ports[OURS])
-            ports[RIVAL] = stack.enter_context(services.rival(ground.folder / "rival.log", ground.variables)).port
+            _keep_page(ground.variables["REDIS_URL"], calls, port)
+            running[RIVAL] = stack.enter_context(services.rival(ground.folder / "rival.log", ground.variables))
         chosen = [call for call in calls if not plan.calls or call.name in plan.calls]
         for call in chosen:
-            _compare(call, ports)
+            _compare(call, running)
         seed.empty(writer)
-        yield Field(ground, seed, ports, chosen, writer)
+        yield Field(ground, seed, running, chosen, writer)
 
 
 def _calls(seed: Seed, reader: str, writer: str, port: int) -> list[Call]:
@@ -90,9 +90,9 @@ def _keep_page(url: str, calls: list[Call], port: int) -> None:
         client.set(f"rival:page:{PAGE}", page)
 
 
-def _compare(call: Call, ports: dict[str, int]) -> None:
+def _compare(call: Call, running: dict[str, Service]) -> None:
     """BenchmarkError where the contenders do not say the same: what differs by nature is left out."""
-    said = {name: _comparable(call.request, port) for name, port in ports.items()}
+    said = {name: _comparable(call.request, service.port) for name, service in running.items()}
     if any(answered != said[OURS] for answered in said.values()):
         raise BenchmarkError(f"{call.name}: the contenders do not say the same: {said}")
 
@@ -115,18 +115,23 @@ def measure(field: Field, plan: Plan, results: Results, say: Say) -> None:
 
 def _turn(field: Field, plan: Plan, call: Call, connections: int, results: Results, backwards: bool) -> None:
     """Each contender once, in turn; who is first changes from round to round."""
-    names = [name for name in (BARE, OURS, RIVAL, TWO) if name in field.ports and (name != TWO or connections > 1)]
+    names = [name for name in (BARE, OURS, RIVAL, TWO) if name in field.services and (name != TWO or connections > 1)]
     for name in reversed(names) if backwards else names:
-        window = look(call.request, field.ports[name], connections, _seconds(plan, call), wrk=plan.wrk)
-        note(results, Place(call.name, connections, name), window)
+        place = Place(call.name, connections, name)
+        note(results, place, field.services[name], call.request, _seconds(plan, call), plan.wrk)
         if call.writes and name != BARE:
             field.seed.empty(field.writer)
 
 
-def note(results: Results, place: Place, window: Window) -> None:
-    """Keep what a look saw."""
+def note(
+    results: Results, place: Place, service: Service, request: Request, seconds: float, wrk: bool,
+) -> None:
+    """Look at a service, and keep what was seen."""
+    before = service.processor_seconds()
+    window = look(request, service.port, place.connections, seconds, wrk=wrk)
     results.rates[place].append(window.rate)
     results.late[place].append(window.late)
+    results.cpu[place].append((service.processor_seconds() - before) / window.answers * 1e6)
 
 
 def _statements(field: Field, plan: Plan, call: Call, results: Results) -> None:

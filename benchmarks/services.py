@@ -51,10 +51,14 @@ class Service(NamedTuple):
     began: float
 
     def workers(self) -> list[int]:
-        """The processes that serve."""
+        """The processes that serve: those that the program started, or else itself."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return [int(child) for child in children if "movieserver\0--" in _command(child)]
+        return [int(child) for child in children] or [pid]
+
+    def processor_seconds(self) -> float:
+        """How long its workers have had a processor."""
+        return sum(_processor_seconds(pid) for pid in self.workers())
 
     def wait_ready(self) -> float:
         """Wait for /readyz; the seconds since the start."""
@@ -67,8 +71,10 @@ class Service(NamedTuple):
         raise BenchmarkError("the server did not get ready")
 
 
-def _command(pid: str) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+def _processor_seconds(pid: int) -> float:
+    """proc(5): fields 14 and 15 of stat, behind the name, which may have spaces."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from benchmarks import pgbench, report, services
+from benchmarks import pgbench, report, rounds, services
 from benchmarks.calls import Request, Statement, created, listed, movies
 from benchmarks.load import BenchmarkError, look, read_window, wrk_is_here
 from benchmarks.results import BARE, OURS, RIVAL, Place, Results, Spread
@@ -36,12 +36,11 @@ tps = 1149.213 (without initial connection time)
 
 
 @pytest.fixture(scope="module")
-def server(postgres: Postgres, redis: Redis, folder: Path) -> Iterator[Service]:
+def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The server as it is measured, but that nobody is asked for movies."""
-    folder.mkdir(exist_ok=True)
     variables = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:9/",
                  "JWT_SECRET": SECRET}
-    with services.server(folder / "benchmarks.log", variables) as service:
+    with services.server(tmp_path_factory.mktemp("server") / "log", variables) as service:
         service.wait_ready()
         yield service
 
@@ -94,6 +93,15 @@ def test_a_look_at_a_refusal_is_worthless(server: Service) -> None:
         look(Request("/collection/"), server.port, 1, LOOK_SECONDS, wrk=False)
 
 
+def test_the_processor_time_is_that_of_the_serving_process(server: Service) -> None:
+    assert len(server.workers()) == 1 and server.process.pid not in server.workers()
+    results, place, before = Results(), Place("count", 4, OURS), server.processor_seconds()
+    while server.processor_seconds() == before:
+        rounds.note(results, place, server, Request("/request-count/"), LOOK_SECONDS, wrk=False)
+    assert max(results.cpu[place]) > 0
+    assert len(results.cpu[place]) == len(results.rates[place])
+
+
 def test_a_created_collection_is_gone_when_its_user_is_emptied(server: Service, seed: Seed) -> None:
     user_id = seed.user()
     answer(created(user_id, seed.sign(user_id), 2).request, server.port)
@@ -140,7 +148,9 @@ def test_pgbench_cannot_bind_what_is_too_long(postgres: Postgres) -> None:
 
 def test_ratios_are_taken_within_a_round() -> None:
     results = measured(("list", 16, OURS, [10, 30, 40]), ("list", 16, BARE, [100, 60, 50]))
-    assert results.ratio(Place("list", 16, OURS), Place("list", 16, BARE)) == Spread(0.5, 0.1, 0.8)
+    places = Place("list", 16, OURS), Place("list", 16, BARE)
+    assert results.ratio(*places) == Spread(0.5, 0.1, 0.8)
+    assert results.cost(*places) is None
 
 
 @pytest.mark.parametrize(("rate", "reached"), [(50.0, False), (60.0, True)])
