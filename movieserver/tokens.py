@@ -24,6 +24,7 @@ CLAIMS = ["sub", "iat", "exp", "iss", "jti", "typ"]
 ACCESS = "access"
 LONGEST = 1024  # characters; ours have about 350
 SKEW_SECONDS = 60  # by which another machine's clock may be ahead
+MOST_KNOWN = 10_000  # tokens whose signature need not be checked again
 
 
 class Access(NamedTuple):
@@ -37,6 +38,7 @@ class Tokens:
     """Signs tokens with the first of its keys and reads those of all of them; lifetimes in seconds."""
 
     def __init__(self, keys: Sequence[str], access_seconds: float, refresh_seconds: float) -> None:
+        self._known: dict[bytes, tuple[Access, float]] = {}  # by digest: what it says, and until when
         self._keys = [key.encode() for key in keys]
         if any(len(key) < SECRET_BYTES for key in self._keys):
             raise ValueError(f"a signing key has at least {SECRET_BYTES} bytes")
@@ -53,23 +55,38 @@ class Tokens:
         return jwt.encode(claims, self._keys[0], ALGORITHM)
 
     def read(self, access_token: str) -> Access:
-        """What an access token says; Unauthenticated for everything but one of ours in force."""
+        """What an access token says; Unauthenticated for everything but one of ours in force.
+
+        A signature that was checked is not checked again; whether the token is still in force is.
+        """
         if len(access_token) > LONGEST:
             raise Unauthenticated
+        digest = hashlib.sha256(access_token.encode()).digest()
+        if digest not in self._known:
+            known = self._verified(access_token)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[digest] = known
+        access, expiry = self._known[digest]
+        if expiry <= time.time():
+            raise Unauthenticated
+        return access
+
+    def successors(self, token: RefreshToken) -> list[RefreshToken]:
+        """The one token that may follow `token`, as each key makes it; the first is the one to give out."""
+        keys = (derived_key(key, b"refresh") for key in self._keys)
+        return [token._replace(secret=hmac.digest(key, token.packed, "sha256")) for key in keys]
+
+    def _verified(self, access_token: str) -> tuple[Access, float]:
         try:
             _check_canonical(access_token.rpartition(".")[2])
             if not jwt.get_unverified_header(access_token).keys() <= HEADERS:
                 raise Unauthenticated
             claims = self._claims(access_token)
             login = str(uuid.UUID(str(claims["sid"]))) if "sid" in claims else None
-            return Access(str(uuid.UUID(claims["sub"])), login)
+            return Access(str(uuid.UUID(claims["sub"])), login), claims["exp"]
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthenticated from None
-
-    def successors(self, token: RefreshToken) -> list[RefreshToken]:
-        """The one token that may follow `token`, as each key makes it; the first is the one to give out."""
-        keys = (derived_key(key, b"refresh") for key in self._keys)
-        return [token._replace(secret=hmac.digest(key, token.packed, "sha256")) for key in keys]
 
     def _claims(self, access_token: str) -> dict[str, Any]:
         """The claims of a token that one of the keys signed."""

@@ -11,8 +11,10 @@ from typing import Any
 import jwt
 import pytest
 
+from movieserver import tokens
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.errors import Unauthenticated
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Api, assert_unauthenticated
@@ -20,7 +22,7 @@ from tests.conftest import SECRET, make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty
 
-CLAIMS = {
+CLAIMS: dict[str, Any] = {
     "iss": "movieserver", "typ": "access", "jti": "x", "iat": 1, "sub": "0b5ee8a8-95c3-4ba9-b9a5-d9c0cf3a4f04",
     "sid": "7d9c2a5e-55a8-4b39-8d9f-a0f0a3b1c2d4",
 }
@@ -172,6 +174,29 @@ async def test_a_bad_token_costs_no_database_connection(api: Api, resources: Res
     header = NOT_IN_FORCE[case]()
     resources.database._places = asyncio.Semaphore(0)
     assert_unauthenticated(await api.get("/sessions/", headers={} if header is None else {"Authorization": header}))
+
+
+async def test_a_token_that_was_seen_before_ends_with_its_time(api: Api) -> None:
+    """RFC 8725 section 3.3: what was checked once is not believed for longer than it is in force."""
+    expiry = time.time() + 1
+    signed_in = api.signed(forged(exp=expiry))
+    assert (await signed_in.get("/collection/")).status == 200
+    while time.time() < expiry:
+        await asyncio.sleep(0.05)
+    assert_unauthenticated(await signed_in.get("/collection/"))
+
+
+def test_few_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MOST_KNOWN", 3)
+    reading = tokens.Tokens([SECRET], LIFETIME, LIFETIME)
+    for number in range(20):
+        token = reading.access(CLAIMS["sub"], CLAIMS["sid"])
+        assert reading.read(token) == reading.read(token) == (CLAIMS["sub"], CLAIMS["sid"])
+        assert len(reading._known) <= 3
+    for _ in range(10):
+        with pytest.raises(Unauthenticated):
+            reading.read(forged(key=UNKNOWN_SECRET))
+    assert len(reading._known) <= 3
 
 
 class TestWithAnOlderKey:

@@ -7,7 +7,7 @@ from movieserver.data.users import User
 from movieserver.database import Database
 from movieserver.tokens import RefreshToken
 
-GRACE_SECONDS = 10.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
+GRACE_SECONDS = 5.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
 
 
 async def open(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
