@@ -40,7 +40,7 @@ class Session(Answer):
 
     uuid: Uuid
     created_at: Moment
-    refreshed_at: Moment
+    refreshed_at: Moment | None
     expires_at: Moment
     current: Annotated[bool, Field(description="Whether it is the one of this request's token")]
 

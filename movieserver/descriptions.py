@@ -14,16 +14,18 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Query:
-    """A query parameter, which may stand once at most; where `choices` are given it is one of them."""
+    """A query parameter, which may stand once at most; one of the `choices` where they are given."""
 
     name: str
     meaning: str
     choices: tuple[str, ...] = ()
+    pattern: str | None = None  # told to clients; what it is, is known to whoever reads it
 
     @property
     def schema(self) -> dict[str, Any]:
         """What it may be, in JSON schema."""
-        return {"type": "string"} | ({"enum": list(self.choices)} if self.choices else {})
+        bounds: dict[str, Any] = {"enum": list(self.choices), "pattern": self.pattern}
+        return {"type": "string"} | {name: bound for name, bound in bounds.items() if bound}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from movieserver.answers import Problem
@@ -41,9 +42,9 @@ SECURITY = {
     },
 }
 TEXT = {"type": "string"}
-TAGS_PATTERN = r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'
+TAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 ASKED = {  # headers of requests
-    "X-Request-ID": ({"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"}, "An id of yours; another is ignored."),
+    "X-Request-ID": (TEXT, f"An id of yours for this request: `{REQUEST_ID.pattern}`. Anything else is ignored."),
     "If-None-Match": (
         {"type": "string", "pattern": TAGS_PATTERN}, "Entity tags that you have; 304 where one is in force."),
     "If-Match": (
@@ -68,28 +69,13 @@ SAID = {  # headers of answers
 ALWAYS = ("X-Request-ID", "X-Content-Type-Options", "Cache-Control")
 MAY_BE_ABSENT = {"Link"}
 OF_EVERY_VERB = (BadRequest(), BodyTooLarge(BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
+EXAMPLE_ID = "5f0c8b1e9a7d4c36b2e1f0a9d8c7b6a5"  # of a request
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
 def document(routes: Iterable[Route]) -> Json:
     """The whole description."""
-    table = list(routes)
-    schemas, definitions = _schemas(table)
-    paths: Json = {}
-    first: dict[object, str] = {}
-    for route in table:
-        original = first.setdefault(route.handler_class, route.template)
-        paths[_path(route)] = _path_item(route, "" if original == route.template else original, schemas)
-    return {
-        "openapi": "3.1.0", "info": INFO, "servers": [{"url": "/"}], "tags": _tags(table), "paths": paths,
-        "components": {
-            "schemas": definitions,
-            "headers": {name: _header(name) for name in SAID},
-            "parameters": {name: _asked(name) for name in ASKED},
-            "examples": _examples(table),
-            "securitySchemes": SECURITY,
-        },
-    }
+    return _Description(list(routes)).document()
 
 
 def written(routes: Iterable[Route]) -> tuple[str, str]:
@@ -98,16 +84,153 @@ def written(routes: Iterable[Route]) -> tuple[str, str]:
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def errors_of(route: Route, operation: Operation) -> list[ApiError]:
-    """Every error that a verb may answer with."""
-    errors = [*OF_EVERY_VERB, *operation.errors]
-    if route.protected:
-        errors.append(Unauthenticated())
-    if operation.body:
-        errors += [INVALID, UnsupportedMediaType()]
-    if operation.tagged or operation.guarded:
-        errors.append(PreconditionFailed())
-    return sorted(errors, key=lambda error: error.status)
+class _Verb(NamedTuple):
+    """A verb of a route."""
+
+    route: Route
+    name: str
+    operation: Operation
+
+    @property
+    def id(self) -> str:
+        return "_".join([self.name.lower(), *re.findall(r"\w+", self.route.template)])
+
+    @property
+    def tag(self) -> str:
+        return _tag(self.route.handler_class.__module__)
+
+    @property
+    def security(self) -> list[Json]:
+        if self.operation.token:
+            return [{self.operation.token: []}, {}]
+        return [{"bearer": []}] if self.route.protected else []
+
+    @property
+    def errors(self) -> list[ApiError]:
+        """Every error that it may answer with."""
+        operation = self.operation
+        errors = [*OF_EVERY_VERB, *operation.errors]
+        if self.route.protected:
+            errors.append(Unauthenticated())
+        if operation.body:
+            errors += [INVALID, UnsupportedMediaType()]
+        if operation.tagged or operation.guarded:
+            errors.append(PreconditionFailed())
+        return sorted(errors, key=lambda error: error.status)
+
+
+class _Description:
+    """The description of a table of routes."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.routes = routes
+        self.verbs = [
+            _Verb(route, name, operation) for route in routes for name in route.handler_class.described()
+            if (operation := operation_of(route.handler_class, name))
+        ]
+        self.schemas, self.definitions = self._models()
+        self.links = {
+            verb.id: {"operationId": verb.id, "parameters": {name: f"$response.body#/{name}"}}
+            for verb in self.verbs for name in _parameters(verb.route) if len(_parameters(verb.route)) == 1
+        }
+
+    def document(self) -> Json:
+        first: dict[object, str] = {}
+        for route in self.routes:
+            first.setdefault(route.handler_class, route.template)
+        modules = dict.fromkeys(route.handler_class.__module__ for route in self.routes)
+        return {
+            "openapi": "3.1.0", "info": INFO, "servers": [{"url": "/"}],
+            "tags": [{"name": _tag(name), "description": inspect.getdoc(sys.modules[name])} for name in modules],
+            "paths": {_path(route): self._path_item(route, first[route.handler_class]) for route in self.routes},
+            "components": {
+                "schemas": self.definitions,
+                "headers": {name: _header(name) for name in SAID},
+                "parameters": {name: _asked(name) for name in ASKED},
+                "examples": {
+                    error.code: {"value": error.problem(EXAMPLE_ID)} for verb in self.verbs for error in verb.errors},
+                "links": self.links,
+                "securitySchemes": SECURITY,
+            },
+        }
+
+    def _models(self) -> tuple[dict[Any, Json], Json]:
+        """Where each model is found, by (model, mode); and all of them by name."""
+        wanted: dict[Any, None] = {(Problem, "serialization"): None}
+        for verb in self.verbs:
+            if verb.operation.body:
+                wanted[verb.operation.body, "validation"] = None
+            if not isinstance(verb.operation.answer, str):
+                wanted[verb.operation.answer, "serialization"] = None
+        found, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+        return dict(found), _without_null_defaults(definitions["$defs"])
+
+    def _path_item(self, route: Route, original: str) -> Json:
+        alias = "" if original == route.template else f"The same as `{original}`."
+        item: Json = {verb.name.lower(): self._verb(verb, alias) for verb in self.verbs if verb.route is route}
+        if names := _parameters(route):
+            item["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string", **UUID_SCHEMA}}
+                for name in names
+            ]
+        return item
+
+    def _verb(self, verb: _Verb, alias: str) -> Json:
+        operation = verb.operation
+        described = {
+            "operationId": verb.id, "tags": [verb.tag], "summary": operation.summary,
+            "description": " ".join(filter(None, (operation.detail, alias))),
+            "parameters": [*map(_query, operation.query), *_request_headers(operation)],
+            "security": verb.security,
+            "responses": self._responses(verb),
+        }
+        if operation.body:
+            described["requestBody"] = self._body(operation)
+        return described
+
+    def _body(self, operation: Operation) -> Json:
+        content: Json = {"schema": self.schemas[operation.body, "validation"]}
+        if operation.example:
+            content["example"] = json.loads(operation.example)
+        return {"required": operation.body_needed, "content": {JSON: content}}
+
+    def _responses(self, verb: _Verb) -> Json:
+        operation = verb.operation
+        tagged = ("ETag", "Vary") if operation.tagged else ()
+        responses = {str(operation.status): {
+            "description": operation.summary, "headers": _headers(*ALWAYS, *operation.headers, *tagged),
+            **self._said(operation.answer),
+        }}
+        if operation.tagged:
+            responses["304"] = {"description": "You have it already", "headers": _headers(*ALWAYS, *tagged)}
+        by_status: dict[int, list[ApiError]] = {}
+        for error in verb.errors:
+            by_status.setdefault(error.status, []).append(error)
+        return responses | {str(status): self._refusal(errors) for status, errors in by_status.items()}
+
+    def _said(self, answer: type[BaseModel] | str) -> Json:
+        """What success sends, and what can be done with it: what it names as the parameter of a path."""
+        if isinstance(answer, str):
+            return {"content": {answer: {"schema": TEXT}}}
+        links = {
+            name: {"$ref": f"#/components/links/{name}"}
+            for name, link in self.links.items() if set(link["parameters"]) & set(answer.model_fields)
+        }
+        return {"content": {JSON: {"schema": self.schemas[answer, "serialization"]}}} | (
+            {"links": links} if links else {})
+
+    def _refusal(self, errors: list[ApiError]) -> Json:
+        codes = list(dict.fromkeys(error.code for error in errors))
+        told = {"status": {"const": errors[0].status}, "code": {"enum": codes}}
+        headers = set.intersection(*(set(error.headers) for error in errors))
+        return {
+            "description": f"{HTTPStatus(errors[0].status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
+            "headers": _headers(*ALWAYS, *sorted(headers)),
+            "content": {"application/problem+json": {
+                "schema": {"allOf": [self.schemas[Problem, "serialization"], {"properties": told}]},
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
+            }},
+        }
 
 
 def _path(route: Route) -> str:
@@ -115,23 +238,12 @@ def _path(route: Route) -> str:
     return route.template.rstrip("/") if "." in route.template else route.template
 
 
-def _operations(table: list[Route]) -> list[tuple[Route, Operation]]:
-    return [
-        (route, operation) for route in table for verb in route.handler_class.described()
-        if (operation := operation_of(route.handler_class, verb))
-    ]
+def _parameters(route: Route) -> list[str]:
+    return re.findall(r"{(\w+)}", route.template)
 
 
-def _schemas(table: list[Route]) -> tuple[dict[Any, Json], Json]:
-    """Where each model is found, by (model, mode); and all of them by name."""
-    wanted: dict[Any, None] = {(Problem, "serialization"): None}
-    for _, operation in _operations(table):
-        if operation.body:
-            wanted[operation.body, "validation"] = None
-        if not isinstance(operation.answer, str):
-            wanted[operation.answer, "serialization"] = None
-    found, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
-    return dict(found), _without_null_defaults(definitions["$defs"])
+def _tag(module: str) -> str:
+    return module.rpartition(".")[2].replace("_", " ")
 
 
 def _without_null_defaults(schema: Any) -> Any:
@@ -144,109 +256,14 @@ def _without_null_defaults(schema: Any) -> Any:
     return [_without_null_defaults(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _tags(table: list[Route]) -> list[Json]:
-    modules = dict.fromkeys(route.handler_class.__module__ for route in table)
-    return [{"name": _tag(name), "description": inspect.getdoc(sys.modules[name])} for name in modules]
-
-
-def _tag(module: str) -> str:
-    return module.rpartition(".")[2].replace("_", " ")
-
-
-def _path_item(route: Route, original: str, schemas: dict[Any, Json]) -> Json:
-    item: Json = {
-        verb.lower(): _operation(route, verb, operation, original, schemas)
-        for verb in route.handler_class.described() if (operation := operation_of(route.handler_class, verb))
-    }
-    if names := re.findall(r"{(\w+)}", route.template):
-        item["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", **UUID_SCHEMA}}
-            for name in names
-        ]
-    return item
-
-
-def _operation(
-    route: Route, verb: str, operation: Operation, original: str, schemas: dict[Any, Json]
-) -> Json:
-    alias = f"The same as `{original}`." if original else ""
-    described = {
-        "operationId": "_".join([verb.lower(), *re.findall(r"\w+", route.template)]),
-        "tags": [_tag(route.handler_class.__module__)],
-        "summary": operation.summary,
-        "description": " ".join(filter(None, (operation.detail, alias))),
-        "parameters": [*map(_query, operation.query), *_request_headers(operation)],
-        "security": _security(route, operation),
-        "responses": _responses(route, operation, schemas),
-    }
-    if operation.body:
-        described["requestBody"] = _body(operation, schemas[operation.body, "validation"])
-    return described
-
-
-def _security(route: Route, operation: Operation) -> list[Json]:
-    if operation.token:
-        return [{operation.token: []}, {}]
-    return [{"bearer": []}] if route.protected else []
-
-
 def _query(query: Query) -> Json:
     return {"name": query.name, "in": "query", "description": query.meaning, "schema": query.schema}
 
 
 def _request_headers(operation: Operation) -> list[Json]:
-    conditions = operation.tagged or operation.guarded
-    names = (
-        *(("If-None-Match", "If-Match") if conditions else ()), *(("Idempotency-Key",) if operation.once else ()),
-        "X-Request-ID",
-    )
+    conditions = ("If-None-Match", "If-Match") if operation.tagged or operation.guarded else ()
+    names = (*conditions, *(("Idempotency-Key",) if operation.once else ()), "X-Request-ID")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
-
-
-def _body(operation: Operation, schema: Json) -> Json:
-    content: Json = {"schema": schema}
-    if operation.example:
-        content["example"] = json.loads(operation.example)
-    return {"required": operation.body_needed, "content": {JSON: content}}
-
-
-def _responses(route: Route, operation: Operation, schemas: dict[Any, Json]) -> Json:
-    tagged = ("ETag", "Vary") if operation.tagged else ()
-    headers = _headers(*ALWAYS, *operation.headers, *tagged)
-    is_text = isinstance(operation.answer, str)
-    schema = TEXT if is_text else schemas[operation.answer, "serialization"]
-    media = operation.answer if is_text else JSON
-    responses: Json = {str(operation.status): {
-        "description": operation.summary, "headers": headers, "content": {media: {"schema": schema}},
-    }}
-    if operation.tagged:
-        responses["304"] = {"description": "You have it already", "headers": _headers(*ALWAYS, *tagged)}
-    by_status: dict[int, list[ApiError]] = {}
-    for error in errors_of(route, operation):
-        by_status.setdefault(error.status, []).append(error)
-    problem = schemas[Problem, "serialization"]
-    return responses | {str(status): _refusal(errors, problem) for status, errors in by_status.items()}
-
-
-def _refusal(errors: list[ApiError], problem: Json) -> Json:
-    codes = list(dict.fromkeys(error.code for error in errors))
-    said = {"status": {"const": errors[0].status}, "code": {"enum": codes}}
-    return {
-        "description": f"{HTTPStatus(errors[0].status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
-        "headers": _headers(*ALWAYS, *set.intersection(*(set(error.headers) for error in errors))),
-        "content": {"application/problem+json": {
-            "schema": {"allOf": [problem, {"properties": said}]},
-            "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
-        }},
-    }
-
-
-def _examples(table: list[Route]) -> Json:
-    examples: Json = {}
-    for route, operation in _operations(table):
-        for error in errors_of(route, operation):
-            examples.setdefault(error.code, {"value": error.problem("5f0c8b1e9a7d4c36b2e1f0a9d8c7b6a5")})
-    return examples
 
 
 def _headers(*names: str) -> Json:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 PAGE = 20
 LARGEST_PAGE = 100
 LIMIT = WholeNumber("limit", "How many at most", default=PAGE, most=LARGEST_PAGE)
-CURSOR = Query("cursor", "Where the page begins, as `next` says it")
+CURSOR = Query("cursor", "Where the page begins, as `next` says it", pattern="^AA[A-Za-z0-9_-]{30}$")
 MOVIES = Query("movies", "`false` leaves the movies out", ("true", "false"))
 EXAMPLE = (Path(__file__).parents[1] / "collection.json").read_text(encoding="utf-8")
 NO_COLLECTION = NotFound("There is no such collection of yours.")
