@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: serve test chaos style audit clean
+.PHONY: serve test chaos fuzz style audit clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
@@ -14,6 +14,10 @@ test: $(READY)
 # Some minutes of kill -9 at random; CHAOS="--minutes 10 --seed 7" says how many, and repeats a run.
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# Requests made up from the description; FUZZ="--cases 5000 --seed 7" says how many, and repeats a run.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 style: $(READY)
 	$(BIN)/flake8
