@@ -31,7 +31,10 @@ OPTIONS = (
     "--no-color", "--continue-on-failure", "--no-shrink", "--generation-database", "none",
     "--warnings", "off", "--suppress-health-check", "all", *CHECKS,
 )
-DELETION = "/account/"  # ends the user that the other requests are signed by
+# what ends the user, or the logins, of the other requests
+ENDS = ("/account/", "/logout/all/")
+WITHOUT_ENDS = [option for path in ENDS for option in ("--exclude-path", path)]
+ENDS_ALONE = [option for path in ENDS for option in ("--include-path", path)]
 ALIASES = "^/collections/"
 LONG_LIVED = {"ACCESS_TOKEN_MINUTES": "1000"}
 
@@ -62,11 +65,10 @@ def round_of(server: Server, examples: int, seed: int) -> list[Outcome]:
     description = f"{server.url}/openapi.json"
     tokens = [sign_up(server, registration()) for _ in range(2)]
     return [
-        fuzz(description, "--exclude-path", DELETION, token=tokens[0], examples=examples, seed=seed),
+        fuzz(description, *WITHOUT_ENDS, token=tokens[0], examples=examples, seed=seed),
         fuzz(description, "--phases", "examples,fuzzing", examples=max(1, examples // 4), seed=seed),
         fuzz(
-            description, "--phases", "coverage,fuzzing", "--include-path", DELETION, token=tokens[1],
-            examples=examples, seed=seed),
+            description, "--phases", "coverage,fuzzing", *ENDS_ALONE, token=tokens[1], examples=examples, seed=seed),
     ]
 
 

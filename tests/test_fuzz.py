@@ -11,7 +11,7 @@ import pytest
 
 from tests.described import DOCUMENT
 from tests.factories import registration
-from tests.fuzz import ALIASES, DELETION, LONG_LIVED, fuzz
+from tests.fuzz import ALIASES, ENDS_ALONE, LONG_LIVED, WITHOUT_ENDS, fuzz
 from tests.test_run import Server, serving, sign_up
 
 
@@ -27,14 +27,14 @@ def test_everything_is_answered_as_described(server: Server, signed: bool) -> No
     token = sign_up(server, registration()) if signed else None
     outcome = fuzz(
         f"{server.url}/openapi.json", "--phases", "examples,fuzzing,stateful", "--exclude-path-regex", ALIASES,
-        "--exclude-path", DELETION, token=token, examples=6 if signed else 2)
+        *WITHOUT_ENDS, token=token, examples=6 if signed else 2)
     assert outcome.passed, outcome.report
     assert outcome.cases > (60 if signed else 20)
 
 
 def test_the_end_of_an_account_is_answered_as_described(server: Server) -> None:
     outcome = fuzz(
-        f"{server.url}/openapi.json", "--phases", "fuzzing", "--include-path", DELETION,
+        f"{server.url}/openapi.json", "--phases", "fuzzing", *ENDS_ALONE,
         token=sign_up(server, registration()), examples=2)
     assert outcome.passed, outcome.report
 
