@@ -134,19 +134,19 @@ class HoldingPage(Answer):
     next: Address | None
 
 
-class AddedMovie(Answer):
+class Addition(Answer):
     """What became of one movie."""
 
     uuid: Uuid
     result: Literal["added", "existing"]
 
 
-class AddedMovies(Answer):
+class Additions(Answer):
     """What became of each, in the order given."""
 
     added: Count
     existing: Count
-    items: list[AddedMovie]
+    items: list[Addition]
 
 
 class Genre(Answer):

@@ -157,7 +157,7 @@ class NewCollection(_Body):
 
 
 class CollectionChanges(_Body):
-    """PUT /collection/<uuid>/: what is not named is None, and stays as it is."""
+    """PUT /collection/<uuid>/: what is not named stays as it is."""
 
     title: Annotated[Title | None, BeforeValidator(_not_null, json_schema_input_type=Title)] = None
     description: Annotated[

@@ -222,10 +222,12 @@ class _Description:
     def _refusal(self, errors: list[ApiError]) -> Json:
         codes = list(dict.fromkeys(error.code for error in errors))
         told = {"status": {"const": errors[0].status}, "code": {"enum": codes}}
-        headers = set.intersection(*(set(error.headers) for error in errors))
+        headers = [set(error.headers) for error in errors]
+        always, some = set.intersection(*headers), set.union(*headers)
         return {
             "description": f"{HTTPStatus(errors[0].status).phrase}: {', '.join(f'`{code}`' for code in codes)}",
-            "headers": _headers(*ALWAYS, *sorted(headers)),
+            "headers": _headers(*ALWAYS, *sorted(always)) | {
+                name: _header(name) | {"required": False} for name in sorted(some - always)},
             "content": {"application/problem+json": {
                 "schema": {"allOf": [self.schemas[Problem, "serialization"], {"properties": told}]},
                 "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},

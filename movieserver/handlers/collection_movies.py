@@ -20,7 +20,7 @@ class AddHandler(Handler):
     """POST /collection/<uuid>/movies/"""
 
     @Operation(
-        "Add movies to a collection", answers.AddedMovies, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
+        "Add movies to a collection", answers.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
         errors=(*STORED, NO_COLLECTION, CollectionFull(MOVIES), KeyInUse(), KeyReused()),
         detail="One or many, at its end; those that it has stay as they are. Where one is at fault, none is added.")
     async def post(self, segment: str) -> None:
