@@ -14,7 +14,7 @@ from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, limits, movies, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, operations, request_count, sessions
 )
 from movieserver.handlers import openapi as description
 from movieserver.handlers.base import HEADER_BYTES, Handler, UnknownPathHandler, bearer_token
@@ -24,7 +24,7 @@ from movieserver.settings import Settings
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
-    *limits.routes, *request_count.routes, *operations.routes, *description.routes,
+    *limits.routes, *request_count.routes, *operations.routes, *description.routes, *docs.routes,
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from movieserver import database
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, limits, movies, openapi, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 
@@ -146,7 +146,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
     """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
-        "/healthz/", "/readyz/", "/metrics/", "/limits/", "/openapi.json/",
+        "/healthz/", "/readyz/", "/metrics/", "/limits/", "/openapi.json/", "/docs/", "/docs/docs.css", "/docs/docs.js",
     }
     for route in ROUTES:
         assert isinstance(route, Route)
@@ -163,7 +163,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
 def test_the_route_table_is_whole() -> None:
     modules = (
         accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
-        openapi)
+        openapi, docs)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 
