@@ -119,9 +119,14 @@ function signIn(name, tokens) {
   document.body.classList.toggle("signed", signed);
 }
 
-function signOut(said = "") {
+function say(text, wrong = false) {
+  at("said").textContent = text;
+  at("said").classList.toggle("bad", wrong);
+}
+
+function signOut(said, wrong) {
   signIn("", { access_token: "" });
-  at("said").textContent = said;
+  say(said, wrong);
 }
 
 async function post(path, body) {
@@ -138,7 +143,7 @@ async function accessToken() {
     try {
       signIn(session.name, await post("/refresh/", { refresh_token: session.refresh }));
     } catch {
-      signOut("Your login has ended. Log in again.");
+      signOut("Your login has ended. Log in again.", true);
     }
   }
   return session.access;
@@ -147,20 +152,20 @@ async function accessToken() {
 async function enter(event) {
   event.preventDefault();
   const { username, password } = Object.fromEntries(new FormData(event.target));
-  at("said").textContent = "";
+  say("");
   try {
     signIn(username, await post(event.submitter?.value ?? "/login/", { username, password }));
     event.target.reset();
     at("sign-out").focus();
   } catch (error) {
-    at("said").textContent = error.message;
+    say(error.message, true);
   }
 }
 
 async function leave() {
   const refresh = session.refresh;
   signOut("Logged out.");
-  if (refresh) await post("/logout/", { refresh_token: refresh }).catch((error) => signOut(error.message));
+  if (refresh) await post("/logout/", { refresh_token: refresh }).catch((error) => say(error.message, true));
   at("sign-in").elements.username.focus();
 }
 
