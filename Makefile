@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 RIVAL := $(VENV)/benchmarks
 
-.PHONY: serve test chaos bench style audit clean
+.PHONY: serve test chaos fuzz bench style audit clean
 
 serve: $(READY)
 	@exec $(BIN)/python run.py serve --migrate
@@ -15,6 +15,10 @@ test: $(READY)
 # Some minutes of kill -9 at random; CHAOS="--minutes 10 --seed 7" says how many, and repeats a run.
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# Requests made up from the description; FUZZ="--cases 5000 --seed 7" says how many, and repeats a run.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 style: $(READY)
 	$(BIN)/flake8

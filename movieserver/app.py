@@ -2,20 +2,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
-from movieserver import metrics
+from movieserver import metrics, openapi
 from movieserver.addresses import Proxies
 from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, limits, movies, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, operations, request_count, sessions
 )
+from movieserver.handlers import openapi as description
 from movieserver.handlers.base import HEADER_BYTES, Handler, UnknownPathHandler, bearer_token
 from movieserver.logs import log
 from movieserver.resources import Resources
@@ -23,7 +24,7 @@ from movieserver.settings import Settings
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
-    *limits.routes, *request_count.routes, *operations.routes,
+    *limits.routes, *request_count.routes, *operations.routes, *description.routes, *docs.routes,
 ]
 
 
@@ -116,6 +117,12 @@ class BoundedBody(HTTPMessageDelegate):
             return None
 
 
+@cache
+def described() -> tuple[str, str]:
+    """The description of the routes, as JSON, and its version."""
+    return openapi.written(ROUTES)
+
+
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources."""
     reset_token = settings.counter_reset_token
@@ -128,6 +135,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         answers=Answers(),
         proxies=Proxies(settings.proxies),
         cors_origins=settings.cors_origins,
+        openapi=described,
         resources=resources,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
-    AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, TypeAdapter,
-    ValidationError, model_validator
+    AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue,
+    ModelWrapValidatorHandler, PrivateAttr, TypeAdapter, ValidationError, model_validator
 )
-from pydantic_core import ErrorDetails, PydanticCustomError, from_json
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
 
 from movieserver.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
@@ -23,6 +24,10 @@ MOVIE_TITLE_CHARACTERS = 500
 DESCRIPTION_CHARACTERS = 10_000
 GENRES_CHARACTERS = 10_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+UUID_SCHEMA: dict[str, JsonValue] = {
+    "format": "uuid", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+}
+TEXT_SCHEMA: dict[str, JsonValue] = {"pattern": r"^[^\u0000]*$"}
 
 Body = TypeVar("Body", bound="_Body")
 
@@ -70,13 +75,23 @@ def joined(genres: object) -> object:
     return blank_for_none(genres)
 
 
+def _text(least: int = 0, most: int | None = None) -> Any:
+    """The bounds of a text, in characters, as they are checked and described."""
+    return Field(min_length=least or None, max_length=most, json_schema_extra=TEXT_SCHEMA)
+
+
 NO_NUL = AfterValidator(_no_nul)
-Text = Annotated[str, NO_NUL]
-Uuid = Annotated[str, AfterValidator(_uuid)]
-Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS), NO_NUL, BeforeValidator(blank_for_none)]
-Genres = Annotated[str, Field(max_length=GENRES_CHARACTERS), NO_NUL, BeforeValidator(joined)]
-Title = Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS), NO_NUL]
-NewPassword = Annotated[str, Field(min_length=PASSWORD_CHARACTERS), NO_NUL, AfterValidator(_uncommon)]
+Text = Annotated[str, _text(), NO_NUL]
+Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA), AfterValidator(_uuid)]
+DescriptionText = Annotated[str, _text(most=DESCRIPTION_CHARACTERS), NO_NUL]
+Description = Annotated[
+    DescriptionText, BeforeValidator(blank_for_none, json_schema_input_type=DescriptionText | None)]
+GenresText = Annotated[str, _text(most=GENRES_CHARACTERS), NO_NUL]
+Genres = Annotated[GenresText, BeforeValidator(joined, json_schema_input_type=GenresText | list[Text] | None)]
+Title = Annotated[str, _text(1, TITLE_CHARACTERS), NO_NUL]
+NewPassword = Annotated[
+    str, Field(description="None of the most common ones"), _text(PASSWORD_CHARACTERS), NO_NUL,
+    AfterValidator(_uncommon)]
 
 
 class _Body(BaseModel):
@@ -88,7 +103,7 @@ class _Body(BaseModel):
 class Registration(_Body):
     """POST /register/: a name of 1 to 150 characters, a password of at least 8 that is not a common one."""
 
-    username: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS), NO_NUL]
+    username: Annotated[str, _text(1, NAME_CHARACTERS), NO_NUL]
     password: NewPassword
 
 
@@ -122,7 +137,7 @@ class Movie(_Body):
     """A movie of a collection; genres are comma-separated text on the way out."""
 
     uuid: Uuid
-    title: Annotated[str, Field(min_length=1, max_length=MOVIE_TITLE_CHARACTERS), NO_NUL]
+    title: Annotated[str, _text(1, MOVIE_TITLE_CHARACTERS), NO_NUL]
     description: Description = ""
     genres: Genres = ""
 
@@ -137,16 +152,17 @@ class NewCollection(_Body):
     """POST /collection/."""
 
     title: Title
-    description: Annotated[Text, BeforeValidator(blank_for_none)] = ""
+    description: Annotated[Text, BeforeValidator(blank_for_none, json_schema_input_type=Text | None)] = ""
     movies: Movies = []
 
 
 class CollectionChanges(_Body):
-    """PUT /collection/<uuid>/: what is not named is None, and stays as it is."""
+    """PUT /collection/<uuid>/: what is not named stays as it is."""
 
-    title: Annotated[Title | None, BeforeValidator(_not_null)] = None
-    description: Annotated[Text | None, BeforeValidator(blank_for_none)] = None
-    movies: Annotated[Movies | None, BeforeValidator(_not_null)] = None
+    title: Annotated[Title | None, BeforeValidator(_not_null, json_schema_input_type=Title)] = None
+    description: Annotated[
+        Text | None, BeforeValidator(blank_for_none, json_schema_input_type=Text | None)] = None
+    movies: Annotated[Movies | None, BeforeValidator(_not_null, json_schema_input_type=Movies)] = None
 
 
 class AddedMovies(_Body):
@@ -162,6 +178,10 @@ class AddedMovies(_Body):
         if isinstance(body, dict) and "movies" not in body:
             return cls.model_construct(movies=[Movie.model_validate(body)])
         return validate(body)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), handler(_movies.core_schema), handler(Movie.__pydantic_core_schema__)]}
 
 
 class Order(_Body):
@@ -182,6 +202,10 @@ class Order(_Body):
         order = cls.model_construct(movies=_uuids.validate_python(body))
         order._pointer = ""
         return order
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), handler(_uuids.core_schema)]}
 
 
 def movies_json(movies: list[Movie]) -> str:

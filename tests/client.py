@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPHeaders
 
-from tests import record
+from tests import described, record
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -62,6 +62,7 @@ class Api:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         if answer.status >= 400:
             assert_problem(answer, method)
+        described.check(method, url, answer.status, answer.headers, answer.json)
         return answer
 
     async def get(self, path: str, **given: Any) -> Answer:

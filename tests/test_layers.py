@@ -13,7 +13,7 @@ import pytest
 from movieserver import database
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, genres, limits, movies, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 
@@ -22,13 +22,14 @@ PACKAGE = TOP / "movieserver"
 FLOORS = [
     {"movieserver", "errors", "settings", "logs", "metrics", "common_passwords"},
     {
-        "addresses", "bodies", "budgets", "compression", "conditions", "database", "idempotency", "migrations",
-        "passwords", "redis_client", "tokens", "upstream",
+        "addresses", "bodies", "budgets", "compression", "conditions", "database", "descriptions", "idempotency",
+        "migrations", "passwords", "redis_client", "tokens", "upstream",
     },
     {"attempts", "counter", "dialects", "page_cache"},
-    {"movie_api"},
+    {"movie_api", "answers"},
     {"data", "resources"},
     {"handlers"},
+    {"openapi"},
     {"app", "checks", "processes"},
     {"http_server", "embedded"},
     {"server"},
@@ -42,7 +43,10 @@ LIBRARIES = {
     "redis": {"redis_client.py"},
     "jwt": {"tokens.py"},
     "bcrypt": {"passwords.py"},
-    "pydantic": {"bodies.py", "settings.py", "dialects.py", "embedded/__init__.py"},
+    "pydantic": {
+        "answers.py", "bodies.py", "descriptions.py", "dialects.py", "embedded/__init__.py", "openapi.py",
+        "settings.py",
+    },
     "pydantic_core": {"bodies.py"},
     "pydantic_settings": {"settings.py"},
     "pycurl": {"upstream.py"},
@@ -142,7 +146,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
     """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
         "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
-        "/healthz/", "/readyz/", "/metrics/", "/limits/",
+        "/healthz/", "/readyz/", "/metrics/", "/limits/", "/openapi.json/", "/docs/", "/docs/docs.css", "/docs/docs.js",
     }
     for route in ROUTES:
         assert isinstance(route, Route)
@@ -158,7 +162,8 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 def test_the_route_table_is_whole() -> None:
     modules = (
-        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations)
+        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
+        openapi, docs)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

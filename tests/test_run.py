@@ -24,7 +24,7 @@ import pytest
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from tests import record
+from tests import described, record
 from tests.conftest import SECRET
 from tests.factories import registration
 
@@ -63,11 +63,13 @@ class Server:
             headers={"Content-Type": "application/json", **headers},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, json.loads(answer.read())
+            answer: Any = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
+            answer = error
+        with answer:
+            said = json.loads(answer.read())
+        described.check(method, path, answer.status, answer.headers, said)
+        return answer.status, said
 
     def count(self) -> int:
         status, answer = self.call("GET", "/request-count/")

@@ -4,18 +4,26 @@ from __future__ import annotations
 import math
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
-from movieserver import metrics
+from movieserver import answers, metrics
+from movieserver.attempts import TriesUnderWay
 from movieserver.bodies import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.data.users import User
-from movieserver.errors import ApiError, Conflict, Unauthenticated, Unavailable, WrongPassword
-from movieserver.handlers.base import Handler, OpenHandler, Route
+from movieserver.descriptions import Operation
+from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
+from movieserver.handlers.base import STORED, Handler, OpenHandler, Route
+from movieserver.passwords import TooManyLogins
 from movieserver.tokens import RefreshToken
 
 # how logins that fail are measured, by the code of their answer; a database that is away says nothing of logins
 MEASURED = {
     "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
 }
+WRONG_PAIR = Unauthenticated("The user name or the password is wrong.")
+SPENT = Unauthenticated("This refresh token is not in force. Log in again.")
+CHANGED = "The password was changed by another request at the same moment."
+BUSY = (*STORED, TooManyLogins(1))  # a password is hashed
+TRIES = (*BUSY, TriesUnderWay(), TooManyAttempts("10 for this account within 900 seconds", 60))
 
 
 def attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
@@ -43,6 +51,9 @@ class AccountHandler(OpenHandler):
 class RegisterHandler(AccountHandler):
     """POST /register/"""
 
+    @Operation(
+        "Register", answers.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
+        detail="A name is unique without regard to letter case.")
     async def post(self) -> None:
         body = self.body(Registration)
         refresh = await users.register(
@@ -58,6 +69,7 @@ class RegisterHandler(AccountHandler):
 class LoginHandler(AccountHandler):
     """POST /login/"""
 
+    @Operation("Log in", answers.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
     async def post(self) -> None:
         body = self.body(Credentials)
         key = users.username_key(body.username)
@@ -78,7 +90,7 @@ class LoginHandler(AccountHandler):
         refresh = user and right and await sessions.open(
             db, user=user, lifetime=self.resources.tokens.refresh_seconds)
         if not user or not refresh:
-            raise Unauthenticated("The user name or the password is wrong.")
+            raise Unauthenticated(WRONG_PAIR.detail)
         if passwords.outdated(user.password_hash):
             with suppress(Unavailable):  # the next login will do
                 await users.rehash(db, user=user, password_hash=await passwords.hash(password))
@@ -88,19 +100,25 @@ class LoginHandler(AccountHandler):
 class RefreshHandler(AccountHandler):
     """POST /refresh/"""
 
+    @Operation(
+        "Get a new pair of tokens", answers.Tokens, body=Refresh, errors=(*STORED, SPENT),
+        detail="The refresh token is spent with it.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
         successor = token and await sessions.rotate(
             self.resources.database, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
         if not successor:
-            raise Unauthenticated("This refresh token is not in force. Log in again.")
+            raise Unauthenticated(SPENT.detail)
         self.answer_tokens(successor)
 
 
 class LogoutHandler(AccountHandler):
     """POST /logout/; a token that is not in force is answered alike (RFC 7009 section 2.2)."""
 
+    @Operation(
+        "Log out", answers.Message, body=Refresh, errors=STORED,
+        detail="That login can no longer refresh; a token that is not in force is answered alike.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
@@ -125,6 +143,10 @@ class OwnAccountHandler(Handler):
 class PasswordHandler(OwnAccountHandler):
     """PUT /password/: the login that asks stays, the others end."""
 
+    @Operation(
+        "Change my password", answers.Message, body=PasswordChange,
+        errors=(*TRIES, WrongPassword(), Conflict(CHANGED)),
+        detail="The login that asks stays, the others end.")
     async def put(self) -> None:
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
@@ -132,13 +154,16 @@ class PasswordHandler(OwnAccountHandler):
             self.resources.database, user=user, login=self.login,
             password_hash=await self.resources.passwords.hash(body.new_password))
         if not changed:
-            raise Conflict("The password was changed by another request at the same moment.")
+            raise Conflict(CHANGED)
         self.answer({"message": "Password changed successfully"})
 
 
 class AccountDeletionHandler(OwnAccountHandler):
     """At DELETE, /account/ goes with everything of the user; a password that is given must be right."""
 
+    @Operation(
+        "Delete my account", answers.Message, body=Deletion, body_needed=False, errors=(*TRIES, WrongPassword()),
+        detail="With everything that is yours. A password that is given must be right.")
     async def delete(self) -> None:
         if self.request.body:
             password = self.body(Deletion).password

@@ -16,6 +16,8 @@ from tornado.web import HTTPError, RequestHandler
 from movieserver.bodies import Body, parse
 from movieserver.budgets import LARGE_BYTES
 from movieserver.conditions import Precondition, entity_tag
+from movieserver.database import DatabaseTimeout, DatabaseUnavailable, SchemaMissing
+from movieserver.descriptions import Query, WholeNumber, operation_of
 from movieserver.errors import (
     ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
     UnsupportedMediaType
@@ -35,17 +37,20 @@ JSON = "application/json"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
 PREFLIGHT_SECONDS = 7200
+STORED = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())  # how what is stored may not be had
 
 
 class Route(URLSpec):
     """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash.
 
-    It says openly whether it is protected, and its handler must be just that.
+    It says openly whether it is protected, and its handler must be just that; each verb says what it is.
     """
 
     def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
         if protected == issubclass(handler, OpenHandler):
             raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
+        if silent := [verb for verb in handler.described() if not operation_of(handler, verb)]:
+            raise TypeError(f"{handler.__name__} does not say what its {' and '.join(silent)} is: @Operation(…)")
         pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
         super().__init__(f"{pattern}/?", handler, {"route": template})
         self.template = template
@@ -80,6 +85,11 @@ class Handler(RequestHandler):
     def __init_subclass__(cls) -> None:
         known = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
         cls.verbs = (*known, *(["HEAD"] if "GET" in known else []), "OPTIONS")
+
+    @classmethod
+    def described(cls) -> list[str]:
+        """The verbs that say what they are; HEAD and OPTIONS are what they are everywhere."""
+        return [verb for verb in cls.verbs if verb in VERBS]
 
     def initialize(self, route: str) -> None:
         self.route = route
@@ -152,7 +162,10 @@ class Handler(RequestHandler):
         self.set_status(204)
 
     def body(self, kind: type[Body]) -> Body:
-        """The request's body as a record of `kind`."""
+        """The request's body as a record of `kind`, which is what the verb says that it takes."""
+        operation = operation_of(self, self.request.method or "")
+        if operation is None or operation.body is not kind:
+            raise TypeError(f"{self.request.method} {self.route} does not say that it takes {kind.__name__}")
         said = self.request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
         if not (said == JSON or said.startswith("application/") and said.endswith("+json")):
             raise UnsupportedMediaType
@@ -160,23 +173,26 @@ class Handler(RequestHandler):
             raise UnsupportedMediaType
         return parse(kind, self.request.body)
 
-    def query(self, name: str) -> str | None:
-        """A query parameter that may stand once at most."""
+    def query(self, query: Query) -> str | None:
+        """What the request says for a query parameter, None where it says nothing."""
+        name = query.name
         values = self.get_query_arguments(name, strip=False)
         if len(values) > 1:
             raise BadRequest(f"The query parameter {name} is given {len(values)} times.")
+        if values and query.choices and values[0] not in query.choices:
+            raise BadRequest(f"The query parameter {name} is {' or '.join(query.choices)}.")
         return values[0] if values else None
 
-    def whole_number(self, name: str, default: int, most: int | None = None) -> int:
-        """A query parameter that is a whole number from 1 (to `most`); what is past 10**18 is taken for that."""
-        text = self.query(name)
+    def whole_number(self, query: WholeNumber) -> int:
+        """The number that a query parameter is; what is past 10**18 is taken for that."""
+        text, most = self.query(query), query.most
         if text is None:
-            return default
+            return query.default
         digits = text.lstrip("0") if DIGITS.fullmatch(text) else ""
         number = int(digits or 0) if len(digits) <= HUGE_DIGITS else 10**HUGE_DIGITS
         if number < 1 or most and number > most:
             bound = f"from 1 to {most}" if most else "from 1"
-            raise BadRequest(f"The query parameter {name} is a whole number {bound}.")
+            raise BadRequest(f"The query parameter {query.name} is a whole number {bound}.")
         return number
 
     @property

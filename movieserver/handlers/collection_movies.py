@@ -3,16 +3,26 @@ from __future__ import annotations
 
 import json
 
-from movieserver.bodies import AddedMovies, Order, parse_uuid
+from movieserver import answers
+from movieserver.bodies import MOVIES, AddedMovies, Order, parse_uuid
 from movieserver.data import collection_movies
-from movieserver.errors import NotFound
-from movieserver.handlers.base import Handler, Route
-from movieserver.handlers.collections import LARGEST_PAGE, PAGE, CollectionListHandler, found, uuid_of
+from movieserver.descriptions import Operation
+from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
+from movieserver.handlers.base import STORED, Handler, Route
+from movieserver.handlers.collections import CURSOR, LIMIT, NO_COLLECTION, CollectionListHandler, found, uuid_of
+
+NO_MOVIE = "There is no such movie in such a collection of yours."
+NO_UUID = "What stands in this address is no uuid of a movie."
+UNKNOWN = Fault("/movies/0", "The collection has no such movie")
 
 
 class AddHandler(Handler):
     """POST /collection/<uuid>/movies/"""
 
+    @Operation(
+        "Add movies to a collection", answers.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
+        errors=(*STORED, NO_COLLECTION, CollectionFull(MOVIES), KeyInUse(), KeyReused()),
+        detail="One or many, at its end; those that it has stay as they are. Where one is at fault, none is added.")
     async def post(self, segment: str) -> None:
         given, precondition = self.body(AddedMovies), self.precondition
         once = self.once(f"/collection/{segment.lower()}/movies/")
@@ -26,13 +36,16 @@ class AddHandler(Handler):
 class RemoveHandler(Handler):
     """/collection/<uuid>/movies/<movie_uuid>/: DELETE"""
 
+    @Operation(
+        "Take a movie out of a collection", answers.Message, guarded=True, headers=("ETag",),
+        errors=(*STORED, NotFound(NO_MOVIE)))
     async def delete(self, segment: str, movie: str) -> None:
         precondition, collection_uuid, movie_uuid = self.precondition, parse_uuid(segment), parse_uuid(movie)
         version = collection_uuid and movie_uuid and await collection_movies.remove(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
             precondition=precondition)
         if not version:
-            raise NotFound("There is no such movie in such a collection of yours.")
+            raise NotFound(NO_MOVIE)
         self.say_version(version)
         self.answer({"message": "Movie removed successfully"})
 
@@ -40,6 +53,10 @@ class RemoveHandler(Handler):
 class OrderHandler(Handler):
     """PUT /collection/<uuid>/order/"""
 
+    @Operation(
+        "Reorder a collection", answers.Message, body=Order, guarded=True, headers=("ETag",),
+        errors=(*STORED, NO_COLLECTION, OrderMismatch([UNKNOWN])),
+        detail="The uuids of all its movies, each once, in the order wished for.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
         self.say_version(found(await collection_movies.reorder(
@@ -51,10 +68,13 @@ class OrderHandler(Handler):
 class HoldingHandler(CollectionListHandler):
     """GET /movies/<movie_uuid>/collections/; a movie that is in none has an empty list."""
 
+    @Operation(
+        "List my collections that hold a movie", answers.HoldingPage, query=(LIMIT, CURSOR), tagged=True,
+        headers=("Link",), errors=(*STORED, NotFound(NO_UUID)), detail="Newest first.")
     async def get(self, movie: str) -> None:
-        movie_uuid, limit = parse_uuid(movie), self.whole_number("limit", PAGE, LARGEST_PAGE)
+        movie_uuid, limit = parse_uuid(movie), self.whole_number(LIMIT)
         if movie_uuid is None:
-            raise NotFound("What stands in this address is no uuid of a movie.")
+            raise NotFound(NO_UUID)
         page = await collection_movies.holding(
             self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit, after=self.cursor())
         following = self.following(f"/movies/{movie_uuid}/collections/", page.next, limit=limit)

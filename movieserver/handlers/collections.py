@@ -2,18 +2,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from movieserver import answers
 from movieserver.bodies import CollectionChanges, NewCollection, parse_uuid
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
-from movieserver.errors import BadRequest, NotFound, Unauthenticated
-from movieserver.handlers.base import Handler, Route
+from movieserver.descriptions import Operation, Query, WholeNumber
+from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
+from movieserver.handlers.base import STORED, Handler, Route
 
 T = TypeVar("T")
 PAGE = 20
 LARGEST_PAGE = 100
+LIMIT = WholeNumber("limit", "How many at most", default=PAGE, most=LARGEST_PAGE)
+CURSOR = Query("cursor", "Where the page begins, as `next` says it", pattern="^AA[A-Za-z0-9_-]{30}$")
+MOVIES = Query("movies", "`false` leaves the movies out", ("true", "false"))
+EXAMPLE = (Path(__file__).parents[1] / "collection.json").read_text(encoding="utf-8")
+NO_COLLECTION = NotFound("There is no such collection of yours.")
 
 
 class CollectionListHandler(Handler):
@@ -21,7 +29,7 @@ class CollectionListHandler(Handler):
 
     def cursor(self) -> Cursor | None:
         """Behind which collection the page begins."""
-        text = self.query("cursor")
+        text = self.query(CURSOR)
         cursor = text and Cursor.parse(text)
         if text is not None and not cursor:
             raise BadRequest("The query parameter cursor is none that this server gave: follow `next` as it is.")
@@ -37,9 +45,12 @@ class CollectionListHandler(Handler):
 class CollectionsHandler(CollectionListHandler):
     """GET and POST /collection/"""
 
+    @Operation(
+        "List my collections", answers.CollectionPage, query=(LIMIT, CURSOR, MOVIES), tagged=True, headers=("Link",),
+        errors=STORED, detail="Newest first, and the three favourite genres of all. A page ends early where its texts "
+        "come to 16 MiB; following `next` gives every collection once.")
     async def get(self) -> None:
-        limit = self.whole_number("limit", PAGE, LARGEST_PAGE)
-        movies, after = self._with_movies(), self.cursor()
+        limit, movies, after = self.whole_number(LIMIT), self.query(MOVIES) != "false", self.cursor()
         page = await collections.list(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
         following = self.following("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
@@ -48,6 +59,10 @@ class CollectionsHandler(CollectionListHandler):
             f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(following)}}}'
         )
 
+    @Operation(
+        "Make a collection", answers.CreatedCollection, 201, body=NewCollection, once=True,
+        headers=("Location", "ETag"), errors=(*STORED, KeyInUse(), KeyReused()), example=EXAMPLE,
+        detail="Movies keep the order given; the same uuid twice is 400. Keys that are not described are ignored.")
     async def post(self) -> None:
         new, once, db = self.body(NewCollection), self.once("/collection/"), self.resources.database
         created = await (
@@ -59,21 +74,20 @@ class CollectionsHandler(CollectionListHandler):
         self.say_version(created.version)
         self.answer({"collection_uuid": created.collection_uuid}, 201)
 
-    def _with_movies(self) -> bool:
-        said = self.query("movies")
-        if said not in (None, "true", "false"):
-            raise BadRequest("The query parameter movies is true or false.")
-        return said != "false"
-
 
 class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
+    @Operation("Read a collection", answers.Collection, tagged=True, errors=(*STORED, NO_COLLECTION))
     async def get(self, segment: str) -> None:
         collection = found(await collections.read(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
         await self.represent(*collection)
 
+    @Operation(
+        "Change a collection", answers.UpdatedCollection, body=CollectionChanges, guarded=True, headers=("ETag",),
+        errors=(*STORED, NO_COLLECTION),
+        detail="Changes what the body names and keeps the rest; `movies` is the whole new list. PUT and PATCH are one.")
     async def put(self, segment: str) -> None:
         changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, uuid_of(segment)
         version = found(await collections.update(
@@ -84,6 +98,7 @@ class CollectionHandler(Handler):
 
     patch = put
 
+    @Operation("Delete a collection", answers.Message, guarded=True, errors=(*STORED, NO_COLLECTION))
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(
@@ -99,7 +114,7 @@ def uuid_of(segment: str) -> str:
 def found(value: T | None) -> T:
     """What is there; NotFound where nothing is."""
     if value is None:
-        raise NotFound("There is no such collection of yours.")
+        raise NotFound(NO_COLLECTION.detail)
     return value
 
 

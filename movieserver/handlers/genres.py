@@ -3,17 +3,24 @@ from __future__ import annotations
 
 import json
 
+from movieserver import answers
 from movieserver.data import genres
-from movieserver.handlers.base import Handler, Route
+from movieserver.descriptions import Operation, WholeNumber
+from movieserver.handlers.base import STORED, Handler, Route
 
 LARGEST_PAGE = 400  # of the longest names that is still no more than a page of collections can be
+LIMIT = WholeNumber("limit", "How many at most", default=LARGEST_PAGE, most=LARGEST_PAGE)
+PAGE = WholeNumber("page", "Which page")
 
 
 class GenresHandler(Handler):
     """GET /genres/?limit=&page="""
 
+    @Operation(
+        "List my genres with their counts", answers.GenrePage, query=(LIMIT, PAGE), tagged=True, headers=("Link",),
+        errors=STORED, detail="Over all movies of all your collections, most frequent first, ties by name.")
     async def get(self) -> None:
-        limit, number = self.whole_number("limit", LARGEST_PAGE, LARGEST_PAGE), self.whole_number("page", default=1)
+        limit, number = self.whole_number(LIMIT), self.whole_number(PAGE)
         skipped = (number - 1) * limit
         found = await genres.list(
             self.resources.database, user_id=self.owner, limit=limit, skipped=min(skipped, 2**62))

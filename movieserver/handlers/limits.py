@@ -4,8 +4,9 @@ from __future__ import annotations
 import json
 import math
 
-from movieserver import attempts, bodies, budgets, idempotency
+from movieserver import answers, attempts, bodies, budgets, idempotency
 from movieserver.data.collections import PAGE_BYTES
+from movieserver.descriptions import Operation
 from movieserver.handlers import collections, genres
 from movieserver.handlers.base import HEADER_BYTES, OpenHandler, Route
 
@@ -41,16 +42,19 @@ BOUNDS = {
         "answer_bytes": budgets.ANSWERS_BYTES_EACH, "answer_bytes_of_all": budgets.ANSWERS_BYTES,
     },
 }
+LIFETIMES = ("access_seconds", "refresh_seconds")
 
 
 class LimitsHandler(OpenHandler):
     """GET /limits/"""
 
+    @Operation(
+        "Read every bound that a request can meet",
+        answers.numbers("Limits", BOUNDS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), tagged=True,
+        detail="What is refused for one of them names it.")
     async def get(self) -> None:
         tokens = self.resources.tokens
-        lifetimes = {
-            "access_seconds": math.ceil(tokens.access_seconds), "refresh_seconds": math.ceil(tokens.refresh_seconds),
-        }
+        lifetimes = dict(zip(LIFETIMES, map(math.ceil, (tokens.access_seconds, tokens.refresh_seconds))))
         self.set_header("Cache-Control", f"public, max-age={CACHED_SECONDS}")
         await self.represent(json.dumps(BOUNDS | {"tokens": lifetimes}))
 

@@ -3,10 +3,17 @@ from __future__ import annotations
 
 import asyncio
 
-from movieserver import metrics
+from movieserver import answers, metrics
 from movieserver.data import operations
+from movieserver.descriptions import Operation
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import STORED, OpenHandler, Route
+
+
+class NotReady(Unavailable):
+    """503: with what is missing."""
+
+    code = "not_ready"
 
 
 class OperationsHandler(OpenHandler):
@@ -18,6 +25,7 @@ class OperationsHandler(OpenHandler):
 class HealthHandler(OperationsHandler):
     """GET /healthz: the process answers."""
 
+    @Operation("Ask whether the process answers", answers.Status, detail="No I/O. Not counted.")
     def get(self) -> None:
         self.answer({"status": "ok"})
 
@@ -25,6 +33,9 @@ class HealthHandler(OperationsHandler):
 class ReadyHandler(OperationsHandler):
     """GET /readyz: database, migrations and Redis are usable, and the server is not about to stop."""
 
+    @Operation(
+        "Ask whether the server is ready", answers.Status, errors=(NotReady(), *STORED),
+        detail="Database, migrations and Redis are usable, and the server is not about to stop. Not counted.")
     async def get(self) -> None:
         if self.settings["draining"]:
             raise NotReady("The server is about to stop.")
@@ -44,16 +55,11 @@ class ReadyHandler(OperationsHandler):
 class MetricsHandler(OperationsHandler):
     """GET /metrics: what Prometheus reads. The files of many processes take longer than the event loop can spare."""
 
+    @Operation("Read the metrics", "text/plain", detail="What Prometheus reads. Not counted.")
     async def get(self) -> None:
         exposition = await asyncio.to_thread(metrics.exposition)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
         self.finish(exposition)
-
-
-class NotReady(Unavailable):
-    """503: with what is missing."""
-
-    code = "not_ready"
 
 
 routes = [

@@ -3,14 +3,21 @@ from __future__ import annotations
 
 import hmac
 
+from movieserver import answers
 from movieserver.counter import CounterUnavailable
+from movieserver.descriptions import Operation
 from movieserver.errors import Unauthenticated
 from movieserver.handlers.base import OpenHandler, Route, bearer_token
+
+NEEDED = "A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>."
 
 
 class RequestCountHandler(OpenHandler):
     """GET /request-count/"""
 
+    @Operation(
+        "Read the request count", answers.RequestCount, errors=(CounterUnavailable(),),
+        detail="Every request that was answered since the last reset, this one included; the first read answers 1.")
     def get(self) -> None:
         if self.requests is None:
             raise CounterUnavailable
@@ -23,8 +30,11 @@ class ResetHandler(OpenHandler):
     def authenticate(self) -> None:
         needed = self.settings["reset_token"]
         if needed and not hmac.compare_digest(bearer_token(self.request).encode(), needed.encode()):
-            raise Unauthenticated("A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>.")
+            raise Unauthenticated(NEEDED)
 
+    @Operation(
+        "Reset the request count", answers.Message, token="resetToken",
+        errors=(Unauthenticated(NEEDED), CounterUnavailable()))
     async def post(self) -> None:
         await self.resources.counter.reset()
         self.answer({"message": "Request count reset successfully"})

@@ -1,15 +1,20 @@
 """Sessions: the caller's logins."""
 from __future__ import annotations
 
+from movieserver import answers
 from movieserver.bodies import parse_uuid
 from movieserver.data import sessions
+from movieserver.descriptions import Operation
 from movieserver.errors import NotFound
-from movieserver.handlers.base import Handler, Route
+from movieserver.handlers.base import STORED, Handler, Route
+
+NO_LOGIN = "There is no such login of yours."
 
 
 class SessionsHandler(Handler):
     """GET /sessions/"""
 
+    @Operation("List my logins", answers.Sessions, errors=STORED, detail="Those that can be refreshed, newest first.")
     async def get(self) -> None:
         listed = await sessions.list(self.resources.database, user_id=self.owner, login=self.login)
         self.answer(f'{{"data": {listed}}}')
@@ -18,16 +23,20 @@ class SessionsHandler(Handler):
 class SessionHandler(Handler):
     """At DELETE, /sessions/<uuid>/ ends that login."""
 
+    @Operation("End a login", answers.Message, errors=(*STORED, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
         login = parse_uuid(segment)
         if login is None or not await sessions.revoke(self.resources.database, user_id=self.owner, login=login):
-            raise NotFound("There is no such login of yours.")
+            raise NotFound(NO_LOGIN)
         self.answer({"message": "Logged out successfully"})
 
 
 class LogoutAllHandler(Handler):
     """POST /logout/all/: the end of every login."""
 
+    @Operation(
+        "End every login", answers.Message, errors=STORED,
+        detail="Access tokens stay in force until they expire; no login can be refreshed.")
     async def post(self) -> None:
         await sessions.revoke_all(self.resources.database, user_id=self.owner)
         self.answer({"message": "Logged out everywhere successfully"})

@@ -1,0 +1,86 @@
+"""Holds answers to the description of the API: status, type, headers and body are what /openapi.json says."""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from jsonschema_rs import Draft202012Validator
+
+from movieserver import openapi
+from movieserver.app import ROUTES
+
+Json = dict[str, Any]
+DOCUMENT: Json = openapi.document(ROUTES)
+PATTERNS = {path: re.compile(re.sub(r"{\w+}", "[^/]+", path.rstrip("/")) + "/?") for path in DOCUMENT["paths"]}
+WITHOUT_ROUTE = {"404", "400", "413", "431", "500", "503"}
+
+
+def path_of(address: str) -> str | None:
+    """The path of the description that an address belongs to."""
+    said = urlsplit(address).path
+    return next((path for path, pattern in PATTERNS.items() if pattern.fullmatch(said)), None)
+
+
+def check(method: str, address: str, status: int, headers: Mapping[str, str], body: Any) -> None:
+    """Fail where an answer is not what the description says; `body` is the JSON read, or None."""
+    path = path_of(address)
+    item = DOCUMENT["paths"][path] if path else {}
+    operation = item.get("get" if method == "HEAD" else method.lower())
+    if operation is not None:
+        _check(path, method, operation["responses"], status, headers, body)
+    elif method == "OPTIONS" and path and status == 204:
+        assert "Allow" in headers
+    else:
+        assert (status == 405 and "Allow" in headers) if path and status < 500 else str(status) in WITHOUT_ROUTE, status
+        if method != "HEAD":
+            validator("Problem").validate(body)
+
+
+def _check(
+    path: str | None, method: str, responses: Json, status: int, headers: Mapping[str, str], body: Any
+) -> None:
+    assert str(status) in responses, f"{method} {path} answered {status}, which is not described"
+    response = responses[str(status)]
+    for name, described in response["headers"].items():
+        header_is_described(name, described, headers.get(name))
+    media = headers.get("Content-Type", "").partition(";")[0]
+    if "content" in response:
+        assert media in response["content"], f"{method} {path} answered {status} as {media}"
+        if method != "HEAD" and not media.startswith("text/"):
+            response_validator(path, "get" if method == "HEAD" else method.lower(), str(status), media).validate(body)
+    else:
+        assert body is None
+
+
+def header_is_described(name: str, described: Json, value: str | None) -> None:
+    """A header is there where it must be, and looks as it should."""
+    required = (DOCUMENT["components"]["headers"][name] | described)["required"]
+    assert value is not None or not required, f"{name} is missing"
+    if value is not None:
+        header_validator(name).validate(value)
+
+
+@cache
+def header_validator(name: str) -> Draft202012Validator:
+    """Of a header's value."""
+    return compiled(DOCUMENT["components"]["headers"][name]["schema"])
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    """Of one of the models."""
+    return compiled({"$ref": f"#/components/schemas/{name}"})
+
+
+@cache
+def response_validator(path: str, verb: str, status: str, media: str) -> Draft202012Validator:
+    """Of a body of an answer."""
+    return compiled(DOCUMENT["paths"][path][verb]["responses"][status]["content"][media]["schema"])
+
+
+def compiled(schema: Json) -> Draft202012Validator:
+    """A validator of a schema of the description."""
+    return Draft202012Validator({"components": DOCUMENT["components"], **schema}, validate_formats=True)

@@ -1,0 +1,120 @@
+"""docs/api.md: every snippet is run, against a server as run.py starts it."""
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests import record
+from tests.test_run import TOP, Server, serving
+
+GUIDE = (TOP / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def snippets(language: str, mark: str) -> str:
+    """All snippets of the guide in one language, in their order; `mark` prints in it where a section begins."""
+    sections = re.split(r"^## (.*)\n", GUIDE, flags=re.MULTILINE)[1:]
+    code = []
+    for title, text in zip(sections[::2], sections[1::2], strict=True):
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        assert len(blocks) == 1, title
+        code += [mark.format(f"## {title}"), *blocks]
+    return "\n".join(code)
+
+
+def said(server: Server, *command: str) -> dict[str, list[str]]:
+    """The lines that each section of the guide prints, run by `command`."""
+    *program, script = command
+    script = script.replace("http://localhost:8000", server.url)
+    done = subprocess.run([*program, script], capture_output=True, text=True, check=False, timeout=60)
+    for token in re.findall(r'"(?:access|refresh)_token": "([^"]+)"', done.stdout):
+        record.secret(token)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    parts = re.split(r"^## (.*)\n", done.stdout, flags=re.MULTILINE)[1:]
+    return {title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_the_walk_with_curl(empty: Path) -> None:
+    record.secret("correct horse")
+    with serving(empty) as server:
+        walk = said(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
+        assert server.stop() == 0
+    assert json.loads(walk["Register, log in"][0])["token_type"] == "Bearer"
+    assert walk["Look at movies"] == ["Metropolis, Nosferatu, The General"]
+    assert walk["Create a collection, once"] == ["one collection", "idempotency_key_reused"]
+    assert walk["List them"] == [f"{title} Action,Comedy,Drama" for title in ("For the train", "Silent evenings")]
+    assert walk["Change what you have seen, and nothing else"] == [
+        "304", "Collection updated successfully", "412 precondition_failed", "Silent nights For rainy days"]
+    added, holding, *messages, order = walk["Single movies"]
+    assert json.loads(added)["items"][0]["result"] == "added"
+    assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
+    assert [json.loads(message)["message"] for message in messages] == [
+        "Movie removed successfully", "Collection reordered successfully"]
+    assert json.loads(walk["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
+    problem, kind = walk["When something is wrong"]
+    assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
+    assert kind == "400 application/problem+json"
+    *tries, refused = walk["When to come back"]
+    assert tries == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
+    assert [json.loads(line).get("status") for line in walk["Stay, and leave"][1:]] == [None, 401]
+
+
+def test_the_walk_in_python(empty: Path) -> None:
+    record.secret("battery staple")
+    script = snippets("python", "print('{}')")
+    with serving(empty) as server:
+        walk = said(server, sys.executable, "-c", script)
+        assert server.stop() == 0
+    told = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
+    title = ""
+    for section, comment in told:
+        title = section or title
+        assert section or comment in walk[title], title
+    assert "Silent evenings" in walk["List them"][1]
+    assert walk["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
+    assert walk["When something is wrong"] == [
+        "400 application/problem+json invalid_body", "/title String should have at least 1 character",
+        "/movies/0/uuid Field required"]
+    assert walk["Stay, and leave"] == ["200 200", "Logged out successfully", "401"]
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Away twice, then there."""
+
+    answers: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        status = self.answers.pop(0)
+        self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("answers", "status"), [([503, 503, 200], 200), (5 * [503], 503), ([404], 404)])
+def test_who_is_patient_asks_again(answers: list[int], status: int) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    definitions = [block.partition("\n\n\nprint")[0] for block in blocks if "\ndef " in f"\n{block}"]
+    names: dict[str, Any] = {}
+    exec("\n".join(definitions), names)
+    Busy.answers = list(answers)
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        names["API"] = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert names["patiently"]("GET", "/")[0] == status
+        finally:
+            server.shutdown()
+    assert Busy.answers == []

@@ -1,0 +1,49 @@
+"""The fuzzer in its short form, and the proof that it sees what it is there for."""
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.described import DOCUMENT
+from tests.factories import registration
+from tests.fuzz import ALIASES, ENDS_ALONE, LONG_LIVED, WITHOUT_ENDS, fuzz
+from tests.test_run import Server, serving, sign_up
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    """A server for all of them."""
+    with serving(folder, **LONG_LIVED) as running:
+        yield running
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_everything_is_answered_as_described(server: Server, signed: bool) -> None:
+    token = sign_up(server, registration()) if signed else None
+    outcome = fuzz(
+        f"{server.url}/openapi.json", "--phases", "examples,fuzzing,stateful", "--exclude-path-regex", ALIASES,
+        *WITHOUT_ENDS, token=token, examples=6 if signed else 2)
+    assert outcome.passed, outcome.report
+    assert outcome.cases > (60 if signed else 20)
+
+
+def test_the_end_of_an_account_is_answered_as_described(server: Server) -> None:
+    outcome = fuzz(
+        f"{server.url}/openapi.json", "--phases", "fuzzing", *ENDS_ALONE,
+        token=sign_up(server, registration()), examples=2)
+    assert outcome.passed, outcome.report
+
+
+def test_an_answer_that_is_not_as_described_is_found(server: Server, tmp_path: Path) -> None:
+    changed: Any = copy.deepcopy(DOCUMENT)
+    changed["components"]["schemas"]["Limits"]["required"].append("what nobody answers")
+    description = tmp_path / "openapi.json"
+    description.write_text(json.dumps(changed), encoding="utf-8")
+    outcome = fuzz(str(description), "--url", server.url, "--include-path", "/limits/", "--phases", "fuzzing")
+    assert not outcome.passed
+    assert "what nobody answers" in outcome.report
