@@ -29,7 +29,7 @@ expected-statuses = ["4xx"]
 GENERATED = re.compile(r"(\d+) generated")
 OPTIONS = (
     "--no-color", "--continue-on-failure", "--no-shrink", "--generation-database", "none",
-    "--warnings", "off", "--suppress-health-check", "all", *CHECKS,
+    "--warnings", "off", "--suppress-health-check", "all", "--request-timeout", "30", *CHECKS,
 )
 # what ends the user, or the logins, of the other requests
 ENDS = ("/account/", "/logout/all/")
