@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -69,7 +70,9 @@ SAID = {  # headers of answers
 ALWAYS = ("X-Request-ID", "X-Content-Type-Options", "Cache-Control")
 MAY_BE_ABSENT = {"Link"}
 OF_EVERY_VERB = (BadRequest(), BodyTooLarge(BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
-EXAMPLE_ID = "5f0c8b1e9a7d4c36b2e1f0a9d8c7b6a5"  # of a request
+# of parameters by name, of bodies by model, of answers by operation or model
+EXAMPLES: Json = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
+EXAMPLE_ID = EXAMPLES["parameters"]["X-Request-ID"]
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
@@ -170,7 +173,7 @@ class _Description:
         item: Json = {verb.name.lower(): self._verb(verb, alias) for verb in self.verbs if verb.route is route}
         if names := _parameters(route):
             item["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string", **UUID_SCHEMA}}
+                _parameter(name, "path", {"type": "string", **UUID_SCHEMA}) | {"required": True}
                 for name in names
             ]
         return item
@@ -189,9 +192,12 @@ class _Description:
         return described
 
     def _body(self, operation: Operation) -> Json:
-        content: Json = {"schema": self.schemas[operation.body, "validation"]}
-        if operation.example:
-            content["example"] = json.loads(operation.example)
+        assert operation.body
+        content = {
+            "schema": self.schemas[operation.body, "validation"],
+            "example": json.loads(operation.example) if operation.example else
+            EXAMPLES["bodies"][operation.body.__name__],
+        }
         return {"required": operation.body_needed, "content": {JSON: content}}
 
     def _responses(self, verb: _Verb) -> Json:
@@ -199,7 +205,7 @@ class _Description:
         tagged = ("ETag", "Vary") if operation.tagged else ()
         responses = {str(operation.status): {
             "description": operation.summary, "headers": _headers(*ALWAYS, *operation.headers, *tagged),
-            **self._said(operation.answer),
+            **self._said(verb.id, operation.answer),
         }}
         if operation.tagged:
             responses["304"] = {"description": "You have it already", "headers": _headers(*ALWAYS, *tagged)}
@@ -208,15 +214,16 @@ class _Description:
             by_status.setdefault(error.status, []).append(error)
         return responses | {str(status): self._refusal(errors) for status, errors in by_status.items()}
 
-    def _said(self, answer: type[BaseModel] | str) -> Json:
+    def _said(self, operation_id: str, answer: type[BaseModel] | str) -> Json:
         """What success sends, and what can be done with it: what it names as the parameter of a path."""
+        example = _example(operation_id, answer)
         if isinstance(answer, str):
-            return {"content": {answer: {"schema": TEXT}}}
+            return {"content": {answer: {"schema": TEXT, **example}}}
         links = {
             name: {"$ref": f"#/components/links/{name}"}
             for name, link in self.links.items() if set(link["parameters"]) & set(answer.model_fields)
         }
-        return {"content": {JSON: {"schema": self.schemas[answer, "serialization"]}}} | (
+        return {"content": {JSON: {"schema": self.schemas[answer, "serialization"], **example}}} | (
             {"links": links} if links else {})
 
     def _refusal(self, errors: list[ApiError]) -> Json:
@@ -258,8 +265,20 @@ def _without_null_defaults(schema: Any) -> Any:
     return [_without_null_defaults(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def _example(operation_id: str, answer: type[BaseModel] | str) -> Json:
+    """What such an answer looks like, but for pages, and for what describes itself."""
+    examples, model = EXAMPLES["answers"], answer if isinstance(answer, str) else answer.__name__
+    original = operation_id.replace("_collections_", "_collection_")  # of an alias
+    named = [name for name in (original, model) if name in examples]
+    return {"example": examples[named[0]]} if named else {}
+
+
+def _parameter(name: str, place: str, schema: Json) -> Json:
+    return {"name": name, "in": place, "schema": schema, "example": EXAMPLES["parameters"][name]}
+
+
 def _query(query: Query) -> Json:
-    return {"name": query.name, "in": "query", "description": query.meaning, "schema": query.schema}
+    return _parameter(query.name, "query", query.schema) | {"description": query.meaning}
 
 
 def _request_headers(operation: Operation) -> list[Json]:
@@ -279,4 +298,4 @@ def _header(name: str) -> Json:
 
 def _asked(name: str) -> Json:
     schema, meaning = ASKED[name]
-    return {"name": name, "in": "header", "description": meaning, "schema": schema}
+    return _parameter(name, "header", schema) | {"description": meaning}
