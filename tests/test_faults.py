@@ -132,7 +132,7 @@ async def test_the_count_is_exact_through_every_fault(postgres: Postgres, own_re
                 over = asyncio.ensure_future(fault(between))
                 await asyncio.gather(*[load.until(over) for _ in range(30)])
                 assert await load.settled() == load.answers, fault.__name__
-            assert load.answers > 2000
+            assert load.answers > 500
             assert load.longest < 5
             load.client.close()
 
