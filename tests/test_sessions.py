@@ -424,3 +424,12 @@ class TestThatRunOut:
             await asyncio.sleep(0.1)
         answer = await api.post("/login/", pair)
         assert await query("SELECT count(*) FROM sessions WHERE user_id = %(id)s", id=user_id(answer)) == 1
+
+
+async def test_the_list_of_logins_is_told_by_a_tag(alice: Api) -> None:
+    """RFC 9110 section 13.1.2: it is sent again only when a login has come or gone."""
+    first = await alice.get("/sessions/")
+    known = {"If-None-Match": first.headers["ETag"]}
+    assert (await alice.get("/sessions/", headers=known)).status == 304
+    assert (await alice.post("/logout/all/")).status == 200
+    assert (await alice.get("/sessions/", headers=known)).json == {"data": []}

@@ -14,10 +14,12 @@ NO_LOGIN = "There is no such login of yours."
 class SessionsHandler(Handler):
     """GET /sessions/"""
 
-    @Operation("List my logins", answers.Sessions, errors=STORED, detail="Those that can be refreshed, newest first.")
+    @Operation(
+        "List my logins", answers.Sessions, tagged=True, errors=STORED,
+        detail="Those that can be refreshed, newest first.")
     async def get(self) -> None:
         listed = await sessions.list(self.resources.database, user_id=self.owner, login=self.login)
-        self.answer(f'{{"data": {listed}}}')
+        await self.represent(f'{{"data": {listed}}}')
 
 
 class SessionHandler(Handler):
