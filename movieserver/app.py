@@ -79,9 +79,8 @@ class BoundedBody(HTTPMessageDelegate):
 
     def finish(self) -> None:
         self.complete = True
-        stream = self._request.connection.stream  # type: ignore[union-attr]
-        if stream.headers_too_large:
-            stream.headers_too_large = False
+        connection: Any = self._request.connection
+        if connection.head_bytes > HEADER_BYTES:
             self._refusal = HeadersTooLarge(HEADER_BYTES)
         self._request.refusal = self._refusal  # type: ignore[attr-defined]
         self._inner.finish()

@@ -46,23 +46,23 @@ class Bodies:
 
 
 class _Answer(NamedTuple):
-    stream: Any
+    connection: Any
     owner: str | None
     size: int
 
 
 class Answers:
-    """Large answers, each until its stream has sent it or is closed."""
+    """Large answers, each until its connection has sent it or is closed."""
 
     def __init__(self) -> None:
         self._unsent: list[_Answer] = []
 
-    def take(self, stream: Any, owner: str | None, size: int) -> None:
-        """Hold an answer of `size` bytes, which is written to the stream right after; Overloaded for want of room."""
-        self._unsent = [answer for answer in self._unsent if answer.stream.writing()]
+    def take(self, connection: Any, owner: str | None, size: int) -> None:
+        """Hold an answer of `size` bytes, which is written right after; Overloaded for want of room."""
+        self._unsent = [answer for answer in self._unsent if answer.connection.writing()]
         owned = sum(answer.size for answer in self._unsent if answer.owner == owner)
         if owned + size > ANSWERS_BYTES_EACH or sum(answer.size for answer in self._unsent) + size > ANSWERS_BYTES:
             raise Overloaded(
                 f"Large answers that are not read yet are at most {ANSWERS_BYTES_EACH} bytes of one user at once, and "
                 f"{ANSWERS_BYTES} of all. Try again shortly.")
-        self._unsent.append(_Answer(stream, owner, size))
+        self._unsent.append(_Answer(connection, owner, size))

@@ -1,93 +1,66 @@
-"""HTTP under the application: how many connections there are, how long each may take, and what is not HTTP."""
+"""The HTTP server under the application: how many connections there are, what is not HTTP, and an orderly end."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.httputil import HTTPMessageDelegate
 
 from movieserver import metrics
 from movieserver.app import MovieServer
 from movieserver.budgets import Overloaded
 from movieserver.errors import ApiError, BadRequest
-from movieserver.handlers.base import HEADER_BYTES, new_request_id
+from movieserver.handlers.base import new_request_id
 from movieserver.handlers.limits import QUERY_ARGUMENTS
+from movieserver.http_connection import Connection
 from movieserver.logs import Trouble, log
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5
 QUIET_SECONDS = 0.05
-IDLE_SECONDS = 75.0
-BODY_SECONDS = 60.0
-READ_HEADER_BYTES = 1024 * 1024  # what is longer than it may be, but no longer than this, is told so
-STALL_SECONDS = 10.0
-STALL_BYTES = 64 * 1024
-TURN_AWAY_SECONDS = 1.0
+WATCH_SECONDS = 0.5
+ACCEPT_AGAIN_SECONDS = 0.5
 MOST_CONNECTIONS = 1000
-TORNADOS_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 NO_HTTP = (
     "The message is not HTTP/1.1 as RFC 9112 has it, has no valid Host, or has more than "
     f"{QUERY_ARGUMENTS} query arguments."
 )
 
 
-class Server(HTTPServer):
+class Server:
     """The HTTP server of the application. What is not HTTP is counted and answered like any other error.
 
     It has MOST_CONNECTIONS; for one more, that is closed on which nothing whole has arrived for the longest time.
     """
 
-    def initialize(self, app: MovieServer) -> None:  # type: ignore[override]
+    def __init__(self, app: MovieServer) -> None:
+        self.connections: set[Connection] = set()
         self._app = app
-        self._since: dict[IOStream, float] = {}  # each connection: when it began to wait for its next request
+        self._turned_away: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sockets: list[socket.socket] = []
         self._trouble = Trouble("connections")
-        super().initialize(
-            app, idle_connection_timeout=IDLE_SECONDS, body_timeout=BODY_SECONDS, max_header_size=READ_HEADER_BYTES,
-            max_body_size=sys.maxsize,  # the application bounds bodies, with an answer that says so
-        )
 
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        if len(self._since) < MOST_CONNECTIONS:
-            self._trouble.end()
-        elif not self._close_oldest():
-            asyncio.ensure_future(self._turn_away(stream))
-            return
-        self._since[stream] = time.monotonic()
-        plain = stream.write
-
-        def write(data: bytes | memoryview) -> Awaitable[None]:
-            if data != TORNADOS_REFUSAL:
-                return plain(data)
-            return asyncio.ensure_future(self._refuse(plain, BadRequest(NO_HTTP)))
-
-        stream.write = write  # type: ignore[assignment, method-assign]
-        _measure_headers(stream)
-        super().handle_stream(stream, address)
-
-    def start_request(self, server_conn: Any, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        self._since[server_conn.stream] = time.monotonic()
-        return super().start_request(server_conn, request_conn)
-
-    def on_close(self, server_conn: Any) -> None:
-        self._since.pop(server_conn.stream, None)
-        super().on_close(server_conn)
-
-    def stop_listening(self, sockets: list[socket.socket]) -> None:
-        """Close the port, with a place for everybody who has come to it already."""
+    def add_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on bound sockets that listen."""
         for listening in sockets:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self._handle_connection(*listening.accept())
-        self.stop()
+            listening.setblocking(False)
+            self._sockets.append(listening)
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def stop_listening(self) -> None:
+        """Close the port, with a place for everybody who has come to it already."""
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            while self._accept(listening):
+                pass
+            listening.close()
+        self._sockets.clear()
 
     async def drain(self) -> None:
         """Wait until nothing is under way any more and everything is sent, for DRAIN_SECONDS at most.
@@ -97,52 +70,102 @@ class Server(HTTPServer):
         """
         self._app.settings["draining"] = True
         began = time.monotonic()
-        while self._since and time.monotonic() < began + DRAIN_SECONDS:
+        while self._busy and time.monotonic() < began + DRAIN_SECONDS:
             await asyncio.sleep(QUIET_SECONDS)
             if time.monotonic() > began + LAST_CALL_SECONDS:
-                for stream in self._waiting():
-                    stream.close()
+                for connection in list(self.connections):
+                    if connection.idle:
+                        connection.transport.close()
 
-    async def close_stalled(self) -> None:
-        """Close, for ever, the connections on which an answer hardly moves: STALL_BYTES in STALL_SECONDS are few."""
-        sent: dict[IOStream, int] = {}
+    @property
+    def _busy(self) -> bool:
+        """Whether anybody is here, or something is done for somebody who has gone."""
+        return bool(self.connections or self._tasks or self._app.under_way)
+
+    async def watch(self) -> None:
+        """Close, for ever, the connections whose time is over."""
         while True:
-            await asyncio.sleep(STALL_SECONDS)
-            moving = {stream: stream._total_write_done_index for stream in self._since if stream.writing()}
-            for stream, total in moving.items():
-                if total - sent.get(stream, -STALL_BYTES) < STALL_BYTES:
-                    stream.close()
-            sent = moving
+            await asyncio.sleep(WATCH_SECONDS)
+            now = time.monotonic()
+            for connection in [*self.connections, *self._turned_away]:
+                if connection.overdue(now):
+                    connection.transport.abort()
 
-    def _waiting(self) -> list[IOStream]:
-        """The connections on which no request is under way and nothing is left to send."""
-        requests: list[Any] = [request.connection for request in self._app.under_way]
-        answering = {connection.stream for connection in requests}
-        return [stream for stream in self._since if stream not in answering and not stream.writing()]
+    async def close(self) -> None:
+        """Close what is open, whatever is under way on it."""
+        while self._tasks or self.connections or self._turned_away:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for connection in [*self.connections, *self._turned_away]:
+                connection.transport.abort()
+            await asyncio.sleep(0)
+
+    def made(self, connection: Connection) -> None:
+        """Give it a place, or turn it away."""
+        if len(self.connections) < MOST_CONNECTIONS:
+            self._trouble.end()
+        elif not self._close_oldest():
+            self._turned_away.add(connection)
+            self._refuse(connection, Overloaded("The server has no free connection. Try again shortly."))
+            return
+        self.connections.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """Its place is free."""
+        self.connections.discard(connection)
+        self._turned_away.discard(connection)
+
+    def start_request(self, connection: Connection) -> HTTPMessageDelegate:
+        """Let the application find who answers."""
+        return self._app.start_request(connection, connection)
+
+    def malformed(self, connection: Connection) -> None:
+        """Tell the caller."""
+        self._refuse(connection, BadRequest(NO_HTTP))
+
+    def _accept(self, listening: socket.socket) -> bool:
+        """Take one who has come, and leave the others for the next turn, or for another process."""
+        try:
+            arrived, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return False
+        except OSError as error:  # no file is left for it
+            self._trouble.begin(error)
+            self._pause(listening)
+            return False
+        self._spawn(self._welcome(arrived))
+        return True
+
+    def _pause(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        loop.call_later(ACCEPT_AGAIN_SECONDS, lambda: listening in self._sockets and loop.add_reader(
+            listening, self._accept, listening))
+
+    async def _welcome(self, arrived: socket.socket) -> None:
+        arrived.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self), arrived)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _close_oldest(self) -> bool:
         """Close the connection that has waited longest for a whole request or for its caller to read, if one does."""
-        requests: list[Any] = [request.connection for request, body in self._app.under_way.items() if body.complete]
-        working = {connection.stream for connection in requests}
-        others = [stream for stream in self._since if stream not in working]
-        oldest = min(others, key=self._since.__getitem__, default=None)
+        others = [connection for connection in self.connections if not connection.answering]
+        oldest = min(others, key=lambda connection: connection.since, default=None)
         if oldest is not None:
-            del self._since[oldest]
-            oldest.close()
+            self.connections.discard(oldest)
+            oldest.transport.abort()
         self._trouble.begin(f"all {MOST_CONNECTIONS} are in use; the longest idle one is closed for each that comes")
         return oldest is not None
 
-    async def _turn_away(self, stream: IOStream) -> None:
-        """Answer 503, and wait a moment until the caller has read it."""
-        with contextlib.suppress(StreamClosedError, TimeoutError, OSError):
-            async with asyncio.timeout(TURN_AWAY_SECONDS):
-                await self._refuse(stream.write, Overloaded("The server has no free connection. Try again shortly."))
-                stream.socket.shutdown(socket.SHUT_WR)
-                await stream.read_until_close()
-        stream.close()
+    def _refuse(self, connection: Connection, error: ApiError) -> None:
+        """Answer a message that never reaches the application."""
+        connection.ignore()
+        self._spawn(self._count_and_refuse(connection, error))
 
-    async def _refuse(self, write: Callable[[bytes], Awaitable[None]], error: ApiError) -> None:
-        """Answer a message that never reaches the application; its connection is closed then."""
+    async def _count_and_refuse(self, connection: Connection, error: ApiError) -> None:
         request_id = new_request_id()
         await self._app.settings["resources"].counter.count()
         body = json.dumps(error.problem(request_id)).encode()
@@ -152,21 +175,8 @@ class Server(HTTPServer):
             user_id=None, bytes=len(body),
         )
         given = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
-        await write(
+        connection.refuse(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"
             "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
             f"Connection: close\r\nX-Request-ID: {request_id}\r\n{given}Content-Length: {len(body)}\r\n\r\n".encode()
             + body)
-
-
-def _measure_headers(stream: IOStream) -> None:
-    """Have `stream.headers_too_large` tell when a head is over HEADER_BYTES; Tornado would close without a word."""
-    stream.headers_too_large = False  # type: ignore[attr-defined]
-    within = stream._check_max_bytes
-
-    def check(delimiter: Any, size: int) -> None:
-        if size > HEADER_BYTES:
-            stream.headers_too_large = True  # type: ignore[attr-defined]
-        within(delimiter, size)
-
-    stream._check_max_bytes = check  # type: ignore[method-assign]

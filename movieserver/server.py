@@ -25,13 +25,13 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
         app = make_app(settings, resources)
         server = Server(app)
         server.add_sockets(sockets)
-        watching = asyncio.create_task(server.close_stalled())
+        watching = asyncio.create_task(server.watch())
         ready()
         await stop.wait()
-        server.stop_listening(sockets)
+        server.stop_listening()
         await server.drain()
         watching.cancel()
-        await server.close_all_connections()
+        await server.close()
 
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:

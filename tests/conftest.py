@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import uvloop
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
 from tornado.platform.asyncio import AsyncIOLoop
 
 import movieserver
@@ -190,17 +189,27 @@ def app(settings: Settings, resources: Resources) -> MovieServer:
 
 
 @pytest.fixture
-def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> Iterator[HTTPServer]:
+def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> Iterator[Server]:
     """The server, on a free port."""
     server = Server(app)
-    server.add_socket(_unused_port[0])
+
+    async def listen() -> None:
+        server.add_sockets([_unused_port[0]])
+
+    async def stop() -> None:
+        server.stop_listening()
+        await server.close()
+        async with asyncio.timeout(10):
+            while app.under_way:  # for somebody who has gone
+                await asyncio.sleep(0.01)
+
+    io_loop.run_sync(listen)
     yield server
-    server.stop()
-    io_loop.run_sync(server.close_all_connections)
+    io_loop.run_sync(stop)
 
 
 @pytest.fixture
-def http_client(http_server: HTTPServer) -> Iterator[AsyncHTTPClient]:
+def http_client(http_server: Server) -> Iterator[AsyncHTTPClient]:
     """A client with places for the requests of a test that asks many things at once."""
     client = AsyncHTTPClient(force_instance=True, max_clients=100)
     yield client

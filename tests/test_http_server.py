@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
-from movieserver import budgets
+from movieserver import budgets, http_connection
 from movieserver import http_server as module
 from movieserver.app import MovieServer
 from movieserver.bodies import BYTES
@@ -78,11 +78,11 @@ async def test_whoever_only_holds_a_place_gives_way(
 ) -> None:
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 5)
     async with crowd(api, 30, said) as connections:
-        await until(lambda: len(http_server._since) >= 5)
+        await until(lambda: len(http_server.connections) >= 5)
         for _ in range(10):
             connection = await connect(api, head(api, "/healthz", Connection="close"))
             assert (await answer(connection))[0] == 200
-        assert len(http_server._since) <= 5
+        assert len(http_server.connections) <= 5
         for reader, _ in connections[:20]:
             assert await reader.read() == b""  # the first that came, and the first that go
 
@@ -110,34 +110,35 @@ async def test_who_is_being_answered_keeps_the_place(
         go.set()
         for connection in connections:
             assert (await answer(connection))[0] == 200
-    await until(lambda: not http_server._since)
+    await until(lambda: not http_server.connections)
     assert (await alice.get("/collection/")).status == 200
 
 
 @pytest.fixture
-def stalled_are_closed(
+def overdue_are_closed(
     io_loop: AsyncIOLoop, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """The server looks for stalled answers, more often than in earnest."""
-    monkeypatch.setattr(module, "STALL_SECONDS", 0.2)
-    watching = io_loop.asyncio_loop.create_task(http_server.close_stalled())
+    """The server looks for connections whose time is over, more often than in earnest."""
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(http_connection, "STALL_SECONDS", 0.2)
+    watching = io_loop.asyncio_loop.create_task(http_server.watch())
     yield
     watching.cancel()
     io_loop.run_sync(lambda: asyncio.wait([watching]))
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(
-    alice: Api, http_server: Server, app: MovieServer, stalled_are_closed: None
+    alice: Api, http_server: Server, app: MovieServer, overdue_are_closed: None
 ) -> None:
     large = collection(movies=movies(1000, description="d" * 8000))
     assert (await alice.post("/collection/", large)).status == 201
-    before = set(http_server._since)
+    before = set(http_server.connections)
     reader, writer = await connect(alice, head(alice, "/collection/"))
-    await until(lambda: bool(set(http_server._since) - before))
-    (stream,) = set(http_server._since) - before
-    await until(stream.writing)
-    await until(stream.closed)
-    assert app.settings["answers"]._unsent[0].stream.writing() is False
+    await until(lambda: bool(set(http_server.connections) - before))
+    (connection,) = set(http_server.connections) - before
+    await until(connection.writing)
+    await until(lambda: connection not in http_server.connections)
+    assert app.settings["answers"]._unsent[0].connection.writing() is False
     slow_reader, slow_writer = await connect(alice, head(alice, "/collection/", Connection="close"))
     whole = b""
     while part := await slow_reader.read(200_000):
@@ -236,15 +237,17 @@ async def test_all_users_together_are_bounded(
     assert (await bob.post("/collection/", raw=body)).status == 201
 
 
-async def test_a_body_that_does_not_come_ends(alice: Api, http_server: Server) -> None:
-    http_server.conn_params.body_timeout = http_server.conn_params.header_timeout = 0.1
+async def test_what_does_not_come_in_time_is_given_up(
+    alice: Api, overdue_are_closed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("IDLE_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(http_connection, limit, 0.1)
     for said in (b"", b"GET / HTTP/1.1\r\nHo", head(alice, "/collection/", "POST", Content_Length=10)):
         reader, writer = await connect(alice, said)
         assert await reader.read() == b""
         writer.close()
-    assert http_server.conn_params.body_timeout
 
 
 def test_limits_of_a_connection() -> None:
-    assert 0 < module.BODY_SECONDS <= 60 and 0 < module.IDLE_SECONDS <= 120
+    assert 0 < http_connection.BODY_SECONDS <= 60 and 0 < http_connection.IDLE_SECONDS <= 120
     assert budgets.LARGE_BYTES * module.MOST_CONNECTIONS <= 64 * budgets.MIB

@@ -30,7 +30,7 @@ FLOORS = [
     {"data", "resources"},
     {"handlers"},
     {"openapi"},
-    {"app", "checks", "processes"},
+    {"app", "checks", "http_connection", "processes"},
     {"http_server", "embedded"},
     {"server"},
     {"__main__"},

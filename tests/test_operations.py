@@ -48,7 +48,7 @@ async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
     assert (await api.get("/healthz")).status == 200
     await http_server.drain()
     assert not reader.at_eof()
-    await http_server.close_all_connections()
+    await http_server.close()
     assert await reader.read() == b""
     writer.close()
 

@@ -227,8 +227,7 @@ class Handler(RequestHandler):
 
     def _send(self, body: bytes) -> None:
         if len(body) > LARGE_BYTES:
-            connection: Any = self.request.connection
-            self.settings["answers"].take(connection.stream, self.user_id, len(body))
+            self.settings["answers"].take(self.request.connection, self.user_id, len(body))
         self.finish(body)
 
     @property
