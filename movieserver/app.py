@@ -8,7 +8,7 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
-from movieserver import metrics, openapi
+from movieserver import logs, metrics, openapi
 from movieserver.addresses import Proxies
 from movieserver.bodies import BYTES
 from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
@@ -18,7 +18,6 @@ from movieserver.handlers import (
 )
 from movieserver.handlers import openapi as description
 from movieserver.handlers.base import HEADER_BYTES, Handler, UnknownPathHandler, bearer_token
-from movieserver.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
@@ -143,13 +142,5 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
 def _log_request(handler: Handler) -> None:
     method, status, seconds = handler.request.method, handler.get_status(), handler.request.request_time()
     metrics.answered(handler.route, method, status, seconds)
-    log.info(
-        "request",
-        request_id=handler.request_id,
-        method=method,
-        route=handler.route,
-        status=status,
-        ms=round(1000 * seconds, 1),
-        user_id=handler.user_id,
-        bytes=handler.sent,
-    )
+    logs.request(
+        handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent)

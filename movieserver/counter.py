@@ -68,6 +68,7 @@ class _Batch:
         self.moments: list[tuple[float, int]] = []
         self.total: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._resolution = 0.001
+        self._overdue: asyncio.TimerHandle | None = None
 
     def add(self) -> None:
         """Count one, at this moment; many moments become fewer, coarser ones, of which the first counts."""
@@ -82,10 +83,27 @@ class _Batch:
             self.moments = [(pair[0][0], sum(size for _, size in pair)) for pair in pairs]
             self._resolution *= 2
 
+    def wait(self) -> asyncio.Future[int | None]:
+        """The total with what was added, or None where it takes more than WAIT_SECONDS from here on."""
+        if self._overdue is None:
+            self._watch()
+        return asyncio.shield(self.total)
+
     def answer(self, total: int | None) -> None:
         """Tell those who wait."""
         if not self.total.done():
             self.total.set_result(total)
+        if self._overdue:
+            self._overdue.cancel()
+
+    def _watch(self) -> None:
+        self._overdue = self.total.get_loop().call_later(WAIT_SECONDS, self._give_up, time.monotonic())
+
+    def _give_up(self, began: float) -> None:
+        if _held_up(began):
+            self._watch()
+        else:
+            self.answer(None)
 
 
 class RequestCounter:
@@ -111,15 +129,7 @@ class RequestCounter:
         batch = self._open
         batch.add()
         self._wanted.set()
-        if self._away:
-            return None
-        began = time.monotonic()
-        while not batch.total.done():
-            await asyncio.wait([batch.total], timeout=WAIT_SECONDS)
-            if not _held_up(began):
-                break
-            began = time.monotonic()
-        return batch.total.result() if batch.total.done() else None
+        return None if self._away else await batch.wait()
 
     async def reset(self) -> None:
         """Set the count to zero, for good: nothing counted before is added after."""
@@ -143,6 +153,7 @@ class RequestCounter:
             await self._command(0, 0)  # counts nothing, and reads the clock
         while not self._closing or self._open.size:
             await self._wanted.wait()
+            await asyncio.sleep(0)  # whoever has come in the meantime shares the command
             self._wanted.clear()
             batch, self._open = self._open, _Batch(next(self._numbers))
             if batch.size:

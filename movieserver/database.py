@@ -2,17 +2,20 @@
 
 The pool is our own because aiopg's wakes no waiter when a broken connection is released, and holds every caller
 while it connects. A statement is atomic by itself: connections commit on their own, and the statements of one
-name travel in one message, which PostgreSQL runs as one transaction. docs/design.md has the time limits in a table.
+name travel in one message, which PostgreSQL runs as one transaction. A name of a single statement is planned once in
+each connection. docs/design.md has the time limits in a table.
 """
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import aiopg
@@ -45,7 +48,11 @@ NETWORK = {
 }
 UNCONFIRMED = "synchronous replication"  # from the warning that a standby may lack what was just committed
 
+PARAMETER = re.compile(r"%\((\w+)\)s|%%")
+PLANNABLE = re.compile(r"(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b[^;]*;?\Z")
+
 Row = tuple[Any, ...]
+_Asked = tuple[Mapping[str, object], "asyncio.Future[Row | None]"]  # parameters, and who waits
 
 
 class DatabaseUnavailable(Unavailable):
@@ -96,6 +103,32 @@ def load_statements(folder: Path = STATEMENTS) -> dict[str, str]:
     }
 
 
+class Plan(NamedTuple):
+    """A statement that a connection plans once: how to say what it is, and how to call it with parameters."""
+
+    made: str
+    called: str
+
+
+@cache
+def plan_of(statement: str) -> Plan | None:
+    """The plan of a single statement, None for what cannot be planned or is several."""
+    if not PLANNABLE.match(statement):
+        return None
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        if name and name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}" if name else "%"
+
+    plan = f"movieserver_{hashlib.blake2b(statement.encode(), digest_size=8).hexdigest()}"
+    text = PARAMETER.sub(number, statement)
+    arguments = ", ".join(f"%({name})s" for name in names)
+    return Plan(f"PREPARE {plan} AS {text}", f"EXECUTE {plan}" + (f" ({arguments})" if names else ""))
+
+
 def place(url: str) -> str:
     """Where the database of a libpq URI is and who asks for it, without the password."""
     named = parse_dsn(url)
@@ -117,6 +150,31 @@ class _Connection(aiopg.Connection):
     address: dict[str, str]
     era = 0
     pid = 0
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._planned: set[Plan] = set()
+
+    async def rows(self, statement: str, parameters: dict[str, object], seconds: float) -> list[Row]:
+        """All rows of a statement; its plan is made when it is first asked for."""
+        if plan := plan_of(statement):
+            if plan not in self._planned:
+                await self._rows(plan.made, None, seconds)
+                self._planned.add(plan)
+            statement = plan.called
+        return await self._rows(statement, parameters, seconds)
+
+    async def _rows(self, statement: str, parameters: dict[str, object] | None, seconds: float) -> list[Row]:
+        cursor, waiter = self._conn.cursor(), self._create_waiter("rows")
+        try:
+            cursor.execute(statement, parameters)
+        except BaseException:
+            self._waiter = None
+            raise
+        await self._poll(waiter, seconds)
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        cursor.close()
+        return rows
 
     async def _connect(self) -> _Connection:
         try:
@@ -178,7 +236,8 @@ class Database:
         self._waiting = 0
         self._idle: list[_Connection] = []
         self._connections: WeakSet[_Connection] = WeakSet()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gathering: dict[str, list[_Asked]] = {}  # who asks for a statement in this turn of the event loop
         self._era = 0  # a connection from before the last loss of one is not used again
         self._away: Exception | None = None  # why the last connect failed
         self._probing = False
@@ -188,11 +247,45 @@ class Database:
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; tried once more when its connection had died."""
-        return await self._run(name, parameters, 2)
+        return _first(await self._run(name, parameters, 2))
 
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row that a changing statement returns; never repeated."""
-        return await self._run(name, parameters, 1)
+        return _first(await self._run(name, parameters, 1))
+
+    async def read_shared(self, name: str, **parameters: object) -> Row | None:
+        """As read, but together with all who ask for it in the same turn of the event loop.
+
+        The statement takes an array of each parameter and gives, for each of its places that has an answer, a row that
+        begins with the place (from 1). What fails for a reason of its own fails for nobody else.
+        """
+        if name not in self._gathering:
+            self._gathering[name] = []
+            asyncio.get_running_loop().call_soon(self._send, name)
+        answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        self._gathering[name].append((parameters, answer))
+        return await answer
+
+    def _send(self, name: str) -> None:
+        self._spawn(self._share(name, self._gathering.pop(name)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _share(self, name: str, asked: list[_Asked]) -> None:
+        try:
+            rows = await self._run(name, _arrays([parameters for parameters, _ in asked]), 2)
+        except InternalError as error:
+            if len(asked) == 1:
+                _answer(asked, error)
+            for each in asked if len(asked) > 1 else ():
+                await self._share(name, [each])
+        except ApiError as error:
+            _answer(asked, error)
+        else:
+            _answer(asked, {place: row for place, *row in rows})
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -204,16 +297,16 @@ class Database:
         self.close_idle()
         for connection in list(self._connections):
             connection.close()
-        for task in self._ending:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, name: str, parameters: dict[str, object], tries: int) -> Row | None:
+    async def _run(self, name: str, parameters: dict[str, object], tries: int) -> list[Row]:
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         try:
             await self._acquire()
             try:
-                row = await self._try(self._statements[name], parameters, deadline, tries)
+                rows = await self._try(self._statements[name], parameters, deadline, tries)
             finally:
                 self._release()
         except (DatabaseUnavailable, InternalError) as error:
@@ -221,7 +314,7 @@ class Database:
             raise
         self._trouble.end()
         self._full.end()
-        return row
+        return rows
 
     def _report(self, name: str, error: ApiError) -> None:
         cause = error.__cause__
@@ -265,7 +358,7 @@ class Database:
             metrics.pool_waiting.dec()
             self._waiting -= 1
 
-    async def _try(self, statement: str, parameters: dict[str, object], deadline: float, tries: int) -> Row | None:
+    async def _try(self, statement: str, parameters: dict[str, object], deadline: float, tries: int) -> list[Row]:
         while True:
             connection = await self._open(deadline)
             try:
@@ -283,9 +376,7 @@ class Database:
         self._era += 1
         self.close_idle()  # most likely they are dead too
         if isinstance(error.__cause__, TimeoutError):
-            task = asyncio.create_task(_end_session(connection))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._spawn(_end_session(connection))
 
     async def _open(self, deadline: float) -> _Connection:
         while self._idle:
@@ -393,6 +484,30 @@ async def _end_session(lost: _Connection) -> None:
             connection.close()
 
 
+def _first(rows: list[Row]) -> Row | None:
+    return rows[0] if rows else None
+
+
+def _arrays(asked: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """The values of each parameter as the text of an array (PostgreSQL manual, section 8.15.2)."""
+    return {name: "{" + ",".join(_element(each[name]) for each in asked) + "}" for name in asked[0]}
+
+
+def _element(value: object) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return "NULL" if value is None else f'"{text}"'
+
+
+def _answer(asked: Sequence[_Asked], said: Mapping[int, Sequence[Any]] | Exception) -> None:
+    for place, (_, answer) in enumerate(asked, 1):
+        if answer.done():
+            continue
+        if isinstance(said, Exception):
+            answer.set_exception(said)
+        else:
+            answer.set_result(tuple(said[place]) if place in said else None)
+
+
 def _fail(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_exception(TimeoutError())
@@ -404,16 +519,13 @@ def _words(error: Exception) -> str:
 
 async def _execute(
     connection: _Connection, statement: str, parameters: dict[str, object], deadline: float
-) -> Row | None:
-    """The first row; errors of the driver become ours."""
+) -> list[Row]:
+    """All rows; errors of the driver become ours."""
     seconds = min(STATEMENT_SECONDS + 1, deadline - asyncio.get_running_loop().time())
     if seconds <= 0:
         raise DatabaseTimeout
     try:
-        cursor = await connection.cursor()
-        await cursor.execute(statement, parameters, timeout=seconds)
-        row: Row | None = await cursor.fetchone()
-        cursor.close()
+        rows = await connection.rows(statement, parameters, seconds)
     except TimeoutError as error:
         raise ConnectionLost from error  # the server itself would have cut it off
     except psycopg2.Error as error:
@@ -421,7 +533,7 @@ async def _execute(
         raise ours from (None if isinstance(ours, SchemaMissing) else error)
     if connection.raw.notices and UNCONFIRMED in connection.raw.notices.pop():
         raise NotReplicated
-    return row
+    return rows
 
 
 def _error_for(error: psycopg2.Error) -> ApiError:
@@ -431,7 +543,8 @@ def _error_for(error: psycopg2.Error) -> ApiError:
         return SchemaMissing()
     if state == "57014":  # cancelled
         return DatabaseTimeout()
-    if state == "25006" or state.startswith(("08", "57P")):  # a standby, a broken or ended session
+    # a standby, a broken or ended session, one that lost its plans or whose plans the tables outgrew
+    if state in ("25006", "26000", "0A000") or state.startswith(("08", "57P")):
         return ConnectionLost()
     if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # libpq's own words
         return ConnectionLost()

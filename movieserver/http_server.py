@@ -11,14 +11,14 @@ from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate
 
-from movieserver import metrics
+from movieserver import logs, metrics
 from movieserver.app import MovieServer
 from movieserver.budgets import Overloaded
 from movieserver.errors import ApiError, BadRequest
 from movieserver.handlers.base import new_request_id
 from movieserver.handlers.limits import QUERY_ARGUMENTS
 from movieserver.http_connection import Connection
-from movieserver.logs import Trouble, log
+from movieserver.logs import Trouble
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5
@@ -170,10 +170,7 @@ class Server:
         await self._app.settings["resources"].counter.count()
         body = json.dumps(error.problem(request_id)).encode()
         metrics.answered("malformed", None, error.status)
-        log.info(
-            "request", request_id=request_id, method=None, route="malformed", status=error.status, ms=None,
-            user_id=None, bytes=len(body),
-        )
+        logs.request(request_id, None, "malformed", error.status, None, None, len(body))
         given = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         connection.refuse(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"

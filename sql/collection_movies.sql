@@ -129,9 +129,9 @@ WITH holding AS MATERIALIZED (
     WHERE user_id = %(user_id)s AND movie_uuid = %(movie_uuid)s
 ), page AS MATERIALIZED (
     SELECT * FROM holding
-    WHERE %(after_uuid)s IS NULL
-        OR (created_at, collection_uuid)
-            < (timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', %(after_uuid)s::uuid)
+    WHERE (created_at, collection_uuid) < (
+        coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
+        coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
     ORDER BY created_at DESC, collection_uuid DESC
     LIMIT %(limit)s + 1
 ), shown AS (

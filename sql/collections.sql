@@ -85,10 +85,9 @@ WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s;
 -- One row (collections json, favourite genres json, count, microseconds and uuid of the last one where more follow).
 WITH page AS MATERIALIZED (
     SELECT * FROM collections
-    WHERE user_id = %(user_id)s AND (
-        %(after_uuid)s IS NULL
-        OR (created_at, collection_uuid)
-            < (timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', %(after_uuid)s::uuid))
+    WHERE user_id = %(user_id)s AND (created_at, collection_uuid) < (
+        coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
+        coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
     ORDER BY created_at DESC, collection_uuid DESC
     LIMIT %(limit)s + 1
 ), filled AS (

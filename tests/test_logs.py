@@ -131,7 +131,7 @@ PROGRAM = """
 import logging
 from movieserver import logs
 logs.configure("DEBUG")
-logs.log.info("request", request_id="abc", method="GET", route="/movies/", status=200, ms=1.5, user_id=None, bytes=12)
+logs.request("abc", "GET", "/movies/", 200, 1.5, None, 12)
 logging.getLogger("library").warning("of a library")
 for name in ("tornado.curl_httpclient", "asyncio", "library"):
     logging.getLogger(name).info("not to be seen")
