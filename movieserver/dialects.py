@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import cached_property, lru_cache
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -20,6 +22,7 @@ from movieserver.upstream import Call, nonsense
 
 TMDB_PAGES = 500  # TMDB answers no page beyond
 GENRES_SECONDS = 86400
+MOST_PARSED, SHORT_CHARACTERS = 64, 32 * 1024
 
 Get = Callable[[Call], Awaitable[bytes]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,6 +47,11 @@ class MoviePage(BaseModel):
     next: str | None = None
     previous: str | None = None
     data: list[CatalogueMovie]
+
+    @cached_property
+    def movies(self) -> str:
+        """Its movies as the text of a JSON array, made once."""
+        return json.dumps([movie.model_dump() for movie in self.data], ensure_ascii=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -208,7 +216,15 @@ def read(kind: type[Model], body: bytes) -> Model:
 
 
 def remembered(text: str) -> MoviePage | None:
-    """A page from the text that `model_dump_json` made of it; None where another version made it."""
+    """A page from the text that `model_dump_json` made of it; None where another version made it.
+
+    The same text, where it is not long, gives the same object for as long as it is asked for often.
+    """
+    return _parsed(text) if len(text) <= SHORT_CHARACTERS else _parsed.__wrapped__(text)
+
+
+@lru_cache(maxsize=MOST_PARSED)
+def _parsed(text: str) -> MoviePage | None:
     try:
         return MoviePage.model_validate_json(text)
     except ValidationError:

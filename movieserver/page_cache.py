@@ -1,6 +1,7 @@
 """Pages of the third party in Redis: fresh for a while, kept for a day. Without Redis nothing is kept."""
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ class PageCache:
         self._get = Script(redis, GET)
         self._unlock = Script(redis, UNLOCK)
         self._calls = Calls("page cache")
+        self._looks: dict[str, asyncio.Task[Kept | None]] = {}  # that have not begun yet
 
     @property
     def away(self) -> bool:
@@ -37,7 +39,13 @@ class PageCache:
         return self._calls.away
 
     async def get(self, key: str) -> Kept | None:
-        """What was put under `key`, if it is still kept."""
+        """What was put under `key`, if it is still kept; who asks in the same turn of the event loop shares a look."""
+        if key not in self._looks:
+            self._looks[key] = asyncio.create_task(self._look(key))
+        return await asyncio.shield(self._looks[key])
+
+    async def _look(self, key: str) -> Kept | None:
+        del self._looks[key]
         said = await self._calls.ask(lambda: self._get([_page(key)]))
         return Kept(said[0], KEPT_SECONDS - said[1] / 1000) if said and said[0] else None
 

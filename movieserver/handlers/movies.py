@@ -31,12 +31,9 @@ class MoviesHandler(Handler):
         following = self._address(number + 1, query) if page.next else None
         previous = self._address(number - 1, query) if page.previous and number > 1 else None
         self.link(next=following, prev=previous)
-        await self.represent(json.dumps({
-            "count": page.count,
-            "next": following,
-            "previous": previous,
-            "data": [movie.model_dump() for movie in page.data],
-        }, ensure_ascii=False))
+        await self.represent(
+            f'{{"count": {page.count}, "next": {json.dumps(following)}, "previous": {json.dumps(previous)}, '
+            f'"data": {page.movies}}}')
 
     def _say_age(self, listed: Listed) -> None:
         """How old the page is, and up to which age it is fresh (RFC 9111 sections 5.1 and 5.2)."""
