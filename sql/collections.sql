@@ -80,8 +80,8 @@ FROM collections
 WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s;
 
 -- name: list
--- One page of the user's collections, newest first, with the total and the favourite genres. A page ends early
--- behind the collection with which its texts come to %(bytes)s bytes.
+-- One page of the user's collections, newest first, with the total and the favourite genres, as they are kept. A page
+-- ends early behind the collection with which its texts come to %(bytes)s bytes.
 -- One row (collections json, favourite genres json, count, microseconds and uuid of the last one where more follow).
 WITH page AS MATERIALIZED (
     SELECT * FROM collections
@@ -94,12 +94,16 @@ WITH page AS MATERIALIZED (
     SELECT page.*, held.*, sum(octet_length(page.description) + coalesce(octet_length(held.movies::text), 0))
         OVER (ORDER BY created_at DESC, collection_uuid DESC ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS bytes
     FROM page, LATERAL (
-        SELECT count(*) AS movie_count,
-            CASE WHEN %(movies)s THEN coalesce(json_agg(
+        SELECT coalesce((
+            SELECT movies FROM collection_tallies
+            WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
+        ), 0) AS movie_count, CASE WHEN %(movies)s THEN (
+            SELECT coalesce(json_agg(
                 json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
-                ORDER BY position), '[]') END AS movies
-        FROM collection_movies
-        WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
+                ORDER BY position), '[]')
+            FROM collection_movies
+            WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
+        ) END AS movies
     ) AS held
     ORDER BY created_at DESC, collection_uuid DESC
     LIMIT %(limit)s
@@ -109,10 +113,6 @@ WITH page AS MATERIALIZED (
     SELECT created_at, collection_uuid FROM shown
     WHERE (SELECT count(*) FROM page) > (SELECT count(*) FROM shown)
     ORDER BY created_at, collection_uuid LIMIT 1
-), favourite AS (
-    SELECT name, times, genre FROM user_genres WHERE user_id = %(user_id)s
-    ORDER BY times DESC, genre COLLATE "C"
-    LIMIT 3
 )
 SELECT
     (
@@ -126,8 +126,8 @@ SELECT
             END ORDER BY created_at DESC, collection_uuid DESC), '[]')::text
         FROM shown
     ),
-    (SELECT to_json(coalesce(string_agg(name, ',' ORDER BY times DESC, genre COLLATE "C"), ''))::text FROM favourite),
-    (SELECT count(*) FROM collections WHERE user_id = %(user_id)s),
+    to_json(coalesce((SELECT favourite_genres FROM user_tallies WHERE user_id = %(user_id)s), ''))::text,
+    coalesce((SELECT collections FROM user_tallies WHERE user_id = %(user_id)s), 0),
     (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
     (SELECT collection_uuid::text FROM last);
 

@@ -1,5 +1,6 @@
 -- name: list
--- One page of the user's genres, most frequent first, ties by name. One row (genres json, how many there are in all).
+-- One page of the user's genres as they are kept, most frequent first, ties by name. One row (genres json, how many
+-- there are in all).
 WITH counted AS MATERIALIZED (
     SELECT genre, name, times FROM user_genres WHERE user_id = %(user_id)s
 ), page AS (

@@ -348,6 +348,8 @@ class Checker:
         with session, session.cursor() as cursor:
             cursor.execute(ORPHANS)
             found += [f"{count} rows of {table} without an owner" for table, count in cursor.fetchall() if count]
+            cursor.execute(MISCOUNTED)
+            found += [f"what is kept of user {user_id} is not what counting gives" for user_id, in cursor.fetchall()]
             cursor.execute(COLLECTIONS)
             stored = {key: State(title, tuple(map(tuple, movies))) for key, title, movies in cursor.fetchall()}
         session.close()
@@ -405,6 +407,7 @@ SELECT 'collection_movies', count(*) FROM collection_movies AS movie WHERE NOT E
     SELECT FROM collections AS one
     WHERE (one.user_id, one.collection_uuid) = (movie.user_id, movie.collection_uuid))
 """
+MISCOUNTED = "SELECT user_id::text FROM miscounted_users"
 COLLECTIONS = """
 SELECT collection_uuid::text, title, (
     SELECT coalesce(json_agg(json_build_array(movie_uuid, movie.title, genres) ORDER BY position), '[]')

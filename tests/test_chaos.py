@@ -19,6 +19,11 @@ SABOTAGE = {
     "there is what nobody sent": (
         "INSERT INTO collections (user_id, title, description)"
         " SELECT user_id, 'none', '' FROM collections WHERE collection_uuid = %(one)s"),
+    "a number of movies is wrong": (
+        "UPDATE collection_tallies SET movies = movies + 1 WHERE collection_uuid = %(one)s"),
+    "a genre is counted once too often": (
+        "UPDATE user_tallies SET spellings = spellings || jsonb '{\"Drama\": 0}' FROM collections AS one"
+        " WHERE one.user_id = user_tallies.user_id AND collection_uuid = %(one)s"),
     "a movie has no collection": (
         "SET session_replication_role = replica;"
         "DELETE FROM collections WHERE collection_uuid = %(one)s"),

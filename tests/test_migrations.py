@@ -77,7 +77,9 @@ def test_user_id_leads_every_key(postgres: Postgres) -> None:
     row = run(postgres.url, """
         SELECT string_agg(indexrelid::regclass::text, ',')
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
-        WHERE indrelid::regclass::text IN ('users', 'sessions', 'collections', 'collection_movies', 'idempotency_keys')
+        WHERE indrelid::regclass::text IN (
+            'users', 'sessions', 'collections', 'collection_movies', 'idempotency_keys', 'user_tallies',
+            'collection_tallies')
             AND attname <> 'user_id'
     """)
     assert row == ("users_username_key_key",)
