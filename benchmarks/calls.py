@@ -67,16 +67,21 @@ def listed(name: str, title: str, user_id: str, sign: dict[str, str], with_movie
     """The list of a user's collections."""
     return Call(
         name, title, Request("/collection/" if with_movies else "/collection/?movies=false", headers=sign),
-        Statement("collections.list", {
-            "user_id": user_id, "limit": 20, "movies": with_movies, "bytes": PAGE_BYTES,
-            "after_microseconds": None, "after_uuid": None}))
+        Statement("collections.list", alone(
+            user_id=user_id, limit=20, movies=with_movies, after_microseconds="NULL", after_uuid="NULL",
+            bytes=PAGE_BYTES, apart=False)))
 
 
 def one(user_id: str, sign: dict[str, str], collection_uuid: str) -> Call:
     """One collection."""
     return Call(
         "one", "one collection, 10 movies", Request(f"/collection/{collection_uuid}/", headers=sign),
-        Statement("collections.read", {"user_id": user_id, "collection_uuid": collection_uuid}))
+        Statement("collections.read", alone(user_id=user_id, collection_uuid=collection_uuid, apart=False)))
+
+
+def alone(**values: object) -> dict[str, str]:
+    """The parameters of a statement that many can share, for one who asks: arrays of one."""
+    return {name: f"{{{value}}}" for name, value in values.items()}
 
 
 def created(user_id: str, sign: dict[str, str], count: int) -> Call:

@@ -36,7 +36,6 @@ JSON = "application/json"
 CLAIMS = {"require": ["sub", "iat", "exp", "iss", "jti", "typ"], "verify_iat": False}
 SECRET = os.environ.get("JWT_SECRET", "").encode()
 PAGE_KEY = "rival:page:"
-CASTS = {"after_uuid": "::uuid", "after_microseconds": "::bigint"}  # which PostgreSQL cannot tell from `IS NULL`
 STATEMENT_SECONDS = 10
 
 
@@ -137,7 +136,7 @@ class Statement:
     def _number(self, found: re.Match[str]) -> str:
         if found[1] not in self.names:
             self.names.append(found[1])
-        return f"${self.names.index(found[1]) + 1}{CASTS.get(found[1], '')}"
+        return f"${self.names.index(found[1]) + 1}"
 
     async def row(self, pool: Any, **parameters: Any) -> Any:
         """The first row."""
@@ -187,9 +186,9 @@ async def list_collections(
     """GET /collection/"""
     user_id = owner(request)
     row = await LIST.row(
-        request.state.pool, user_id=user_id, limit=limit, movies=movies, bytes=PAGE_BYTES,
-        after_microseconds=None, after_uuid=None)
-    collections, favourite, count, microseconds, last = row
+        request.state.pool, user_id=[user_id], limit=[limit], movies=[movies], bytes=[PAGE_BYTES],
+        after_microseconds=[None], after_uuid=[None], apart=[True])
+    _, collections, favourite, count, microseconds, last = row
     link = f"http://{request.headers['host']}/collection/?cursor={microseconds}-{last}" if last else None
     return Response(
         f'{{"is_success": true, "data": {{"collections": {collections}, "favourite_genres": {favourite}}}, '
@@ -199,10 +198,10 @@ async def list_collections(
 @app.get("/collection/{collection_uuid}/")
 async def read_collection(request: Request, collection_uuid: uuid.UUID) -> Response:
     """GET /collection/<uuid>/"""
-    row = await READ.row(request.state.pool, user_id=owner(request), collection_uuid=collection_uuid)
+    row = await READ.row(request.state.pool, user_id=[owner(request)], collection_uuid=[collection_uuid], apart=[True])
     if row is None:
         raise HTTPException(404)
-    return Response(row[0] + "\n", media_type=JSON)
+    return Response(row[1] + "\n", media_type=JSON)
 
 
 @app.post("/collection/")

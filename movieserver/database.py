@@ -32,6 +32,7 @@ ACQUIRE_SECONDS = 5.0  # for a place in the pool
 CONNECT_SECONDS = 2.0  # for one address of the server
 STATEMENT_SECONDS = 10.0  # on the server; a second more for its word to arrive
 ANSWER_SECONDS = 15.0  # for all of it together, a second try included
+MOST_TOGETHER = 32  # that share a statement
 WAITING = 200  # callers that may wait, for each place
 SESSION = {
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
@@ -40,6 +41,7 @@ SESSION = {
     "client_min_messages": "warning",
     "timezone": "UTC",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 # Where the URL does not say otherwise. A host that vanished is found out in seconds, not in the quarter of an hour that
 # TCP takes by itself.
@@ -52,7 +54,7 @@ PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 PLANNABLE = re.compile(r"(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b[^;]*;?\Z")
 
 Row = tuple[Any, ...]
-_Asked = tuple[Mapping[str, object], "asyncio.Future[Row | None]"]  # parameters, and who waits
+_Asked = tuple[tuple[str, object], ...]  # the parameters of one who asks
 
 
 class DatabaseUnavailable(Unavailable):
@@ -237,7 +239,8 @@ class Database:
         self._idle: list[_Connection] = []
         self._connections: WeakSet[_Connection] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gathering: dict[str, list[_Asked]] = {}  # who asks for a statement in this turn of the event loop
+        # what is asked for in this turn of the event loop, by statement and parameters
+        self._gathering: dict[str, dict[_Asked, asyncio.Future[Row | None]]] = {}
         self._era = 0  # a connection from before the last loss of one is not used again
         self._away: Exception | None = None  # why the last connect failed
         self._probing = False
@@ -254,38 +257,17 @@ class Database:
         return _first(await self._run(name, parameters, 1))
 
     async def read_shared(self, name: str, **parameters: object) -> Row | None:
-        """As read, but together with all who ask for it in the same turn of the event loop.
+        """As read, but in one statement with all who ask for it in the same turn of the event loop.
 
-        The statement takes an array of each parameter and gives, for each of its places that has an answer, a row that
-        begins with the place (from 1). What fails for a reason of its own fails for nobody else.
+        The statement takes an array of each parameter, and one of whether it is asked apart. For each place of them
+        that has an answer it gives a row that begins with the place (from 1), and then with null where the answer is
+        large: that is asked for again, apart. What fails for a reason of its own fails for nobody else.
         """
-        if name not in self._gathering:
-            self._gathering[name] = []
-            asyncio.get_running_loop().call_soon(self._send, name)
-        answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
-        self._gathering[name].append((parameters, answer))
-        return await answer
-
-    def _send(self, name: str) -> None:
-        self._spawn(self._share(name, self._gathering.pop(name)))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _share(self, name: str, asked: list[_Asked]) -> None:
-        try:
-            rows = await self._run(name, _arrays([parameters for parameters, _ in asked]), 2)
-        except InternalError as error:
-            if len(asked) == 1:
-                _answer(asked, error)
-            for each in asked if len(asked) > 1 else ():
-                await self._share(name, [each])
-        except ApiError as error:
-            _answer(asked, error)
-        else:
-            _answer(asked, {place: row for place, *row in rows})
+        row = await self._with_others(name, (*parameters.items(), ("apart", False)))
+        if row and row[0] is None:
+            asked = (*parameters.items(), ("apart", True))
+            row = _first([row[1:] for row in await self._run(name, _arrays([asked]), 2)])
+        return row
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -300,6 +282,38 @@ class Database:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _with_others(self, name: str, asked: _Asked) -> Row | None:
+        if name not in self._gathering:
+            self._gathering[name] = {}
+            asyncio.get_running_loop().call_soon(self._share, name)
+        gathering = self._gathering[name]
+        if asked not in gathering:
+            gathering[asked] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(gathering[asked])
+
+    def _share(self, name: str) -> None:
+        gathered = list(self._gathering.pop(name).items())
+        for place in range(0, len(gathered), MOST_TOGETHER):
+            self._spawn(self._answer(name, dict(gathered[place:place + MOST_TOGETHER])))
+
+    async def _answer(self, name: str, gathered: dict[_Asked, asyncio.Future[Row | None]]) -> None:
+        try:
+            rows = await self._run(name, _arrays(list(gathered)), 2)
+        except InternalError as error:
+            if len(gathered) == 1:
+                _tell(gathered, error)
+            else:
+                await asyncio.gather(*[self._answer(name, {asked: answer}) for asked, answer in gathered.items()])
+        except BaseException as error:
+            _tell(gathered, error)
+        else:
+            _tell(gathered, {place: tuple(row) for place, *row in rows})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, name: str, parameters: dict[str, object], tries: int) -> list[Row]:
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
@@ -488,24 +502,30 @@ def _first(rows: list[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
-def _arrays(asked: Sequence[Mapping[str, object]]) -> dict[str, object]:
+def _arrays(asked: Sequence[_Asked]) -> dict[str, object]:
     """The values of each parameter as the text of an array (PostgreSQL manual, section 8.15.2)."""
-    return {name: "{" + ",".join(_element(each[name]) for each in asked) + "}" for name in asked[0]}
+    names = [name for name, _ in asked[0]]
+    columns = zip(*[[value for _, value in each] for each in asked])
+    return {name: "{" + ",".join(map(_element, values)) + "}" for name, values in zip(names, columns)}
 
 
 def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return "NULL" if value is None else f'"{text}"'
+    return f'"{text}"'
 
 
-def _answer(asked: Sequence[_Asked], said: Mapping[int, Sequence[Any]] | Exception) -> None:
-    for place, (_, answer) in enumerate(asked, 1):
+def _tell(gathered: Mapping[_Asked, asyncio.Future[Row | None]], said: Mapping[int, Row] | BaseException) -> None:
+    """Give everybody the row of their place, or the same error."""
+    for place, answer in enumerate(gathered.values(), 1):
         if answer.done():
             continue
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             answer.set_exception(said)
+            answer.exception()  # nobody may be left who waits for it
         else:
-            answer.set_result(tuple(said[place]) if place in said else None)
+            answer.set_result(said.get(place))
 
 
 def _fail(waiter: asyncio.Future[None]) -> None:

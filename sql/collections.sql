@@ -65,71 +65,95 @@ SELECT coalesce(created.collection_uuid, kept.collection_uuid)::text, coalesce(c
 FROM new LEFT JOIN created ON true LEFT JOIN kept ON true;
 
 -- name: read
--- One collection, movies in their order. One row (collection json, version), or none when it is not the user's.
-SELECT json_build_object(
-    'uuid', collection_uuid, 'title', title, 'description', description,
-    'created_at', created_at, 'updated_at', updated_at,
-    'movies', (
-        SELECT coalesce(json_agg(
-            json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
-            ORDER BY position), '[]')
-        FROM collection_movies
-        WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-    ))::text, version::text
-FROM collections
-WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s;
-
--- name: list
--- One page of the user's collections, newest first, with the total and the favourite genres, as they are kept. A page
--- ends early behind the collection with which its texts come to %(bytes)s bytes.
--- One row (collections json, favourite genres json, count, microseconds and uuid of the last one where more follow).
-WITH page AS MATERIALIZED (
-    SELECT * FROM collections
-    WHERE user_id = %(user_id)s AND (created_at, collection_uuid) < (
-        coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
-        coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-    ORDER BY created_at DESC, collection_uuid DESC
-    LIMIT %(limit)s + 1
-), filled AS (
-    SELECT page.*, held.*, sum(octet_length(page.description) + coalesce(octet_length(held.movies::text), 0))
-        OVER (ORDER BY created_at DESC, collection_uuid DESC ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS bytes
-    FROM page, LATERAL (
-        SELECT coalesce((
-            SELECT movies FROM collection_tallies
-            WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
-        ), 0) AS movie_count, CASE WHEN %(movies)s THEN (
+-- Collections, movies in their order, each for the one who asks. For each place that is asked for and there, a row
+-- (place, collection json, version); the json is null where it is large and was not asked for apart.
+WITH asked AS (
+    SELECT *
+    FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[], %(apart)s::boolean[])
+        WITH ORDINALITY AS asked (user_id, collection_uuid, apart, place)
+)
+SELECT place, CASE WHEN apart OR octet_length(description) <= 65536 AND coalesce(held.movies, 0) <= 200
+    THEN json_build_object(
+        'uuid', collections.collection_uuid, 'title', title, 'description', description,
+        'created_at', created_at, 'updated_at', updated_at,
+        'movies', (
             SELECT coalesce(json_agg(
                 json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
                 ORDER BY position), '[]')
             FROM collection_movies
-            WHERE user_id = %(user_id)s AND collection_uuid = page.collection_uuid
-        ) END AS movies
-    ) AS held
-    ORDER BY created_at DESC, collection_uuid DESC
-    LIMIT %(limit)s
-), shown AS (
-    SELECT * FROM filled WHERE bytes IS NULL OR bytes < %(bytes)s
-), last AS (
-    SELECT created_at, collection_uuid FROM shown
-    WHERE (SELECT count(*) FROM page) > (SELECT count(*) FROM shown)
-    ORDER BY created_at, collection_uuid LIMIT 1
+            WHERE user_id = asked.user_id AND collection_uuid = asked.collection_uuid
+        ))::text END, version::text
+FROM asked
+JOIN collections ON collections.user_id = asked.user_id AND collections.collection_uuid = asked.collection_uuid
+LEFT JOIN collection_tallies AS held
+    ON held.user_id = asked.user_id AND held.collection_uuid = asked.collection_uuid;
+
+-- name: list
+-- Pages of collections, newest first, each for the one who asks, with the total and the favourite genres. A page ends
+-- early behind the collection with which its texts come to so many bytes. For each place that is asked for, a row
+-- (place, collections json, favourite genres json, count, microseconds and uuid of the last one where more follow); the
+-- collections are null where they are large and were not asked for apart.
+WITH asked AS (
+    SELECT user_id, most, movies, bytes, apart, place,
+        coalesce(timestamptz 'epoch' + microseconds * interval '1 microsecond', 'infinity') AS before,
+        coalesce(last, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS before_uuid
+    FROM unnest(
+        %(user_id)s::uuid[], %(limit)s::integer[], %(movies)s::boolean[], %(after_microseconds)s::bigint[],
+        %(after_uuid)s::uuid[], %(bytes)s::bigint[], %(apart)s::boolean[]
+    ) WITH ORDINALITY AS asked (user_id, most, movies, microseconds, last, bytes, apart, place)
 )
-SELECT
-    (
-        SELECT coalesce(json_agg(
+SELECT place, answer.collections, to_json(coalesce(tally.favourite_genres, ''))::text, coalesce(tally.collections, 0),
+    answer.microseconds, answer.last
+FROM asked LEFT JOIN user_tallies AS tally ON tally.user_id = asked.user_id, LATERAL (
+    WITH page AS MATERIALIZED (
+        SELECT found.*, coalesce(held.movies, 0) AS movie_count, row_number() OVER newest AS number
+        FROM (
+            SELECT * FROM collections
+            WHERE user_id = asked.user_id AND (created_at, collection_uuid) < (asked.before, asked.before_uuid)
+            ORDER BY created_at DESC, collection_uuid DESC
+            LIMIT asked.most + 1
+        ) AS found LEFT JOIN collection_tallies AS held
+            ON held.user_id = asked.user_id AND held.collection_uuid = found.collection_uuid
+        WINDOW newest AS (ORDER BY created_at DESC, found.collection_uuid DESC)
+    ), size AS (
+        SELECT count(*) AS collections, asked.apart OR (
+            sum(octet_length(description)) <= 65536 AND (NOT asked.movies OR sum(movie_count) <= 200)) AS light
+        FROM page
+    ), filled AS MATERIALIZED (
+        SELECT page.*, CASE WHEN asked.movies THEN (
+            SELECT coalesce(json_agg(
+                json_build_object('uuid', movie_uuid, 'title', title, 'description', description, 'genres', genres)
+                ORDER BY position), '[]')
+            FROM collection_movies
+            WHERE user_id = asked.user_id AND collection_uuid = page.collection_uuid
+        ) END AS movies
+        FROM page, size
+        WHERE number <= asked.most AND light
+    ), shown AS (
+        SELECT *
+        FROM (
+            SELECT filled.*, sum(size) OVER (ORDER BY number) - size AS bytes_before
+            FROM filled, LATERAL (
+                SELECT octet_length(description) + coalesce(octet_length(movies::text), 0) AS size
+            ) AS measured
+        ) AS summed
+        WHERE bytes_before < asked.bytes
+    )
+    SELECT CASE WHEN (SELECT light IS NOT false FROM size) THEN coalesce(json_agg(
             CASE WHEN movies IS NULL THEN json_build_object(
                 'uuid', collection_uuid, 'title', title, 'description', description,
                 'created_at', created_at, 'updated_at', updated_at, 'movie_count', movie_count)
             ELSE json_build_object(
                 'uuid', collection_uuid, 'title', title, 'description', description,
                 'created_at', created_at, 'updated_at', updated_at, 'movie_count', movie_count, 'movies', movies)
-            END ORDER BY created_at DESC, collection_uuid DESC), '[]')::text
-        FROM shown
-    ),
-    to_json(coalesce((SELECT favourite_genres FROM user_tallies WHERE user_id = %(user_id)s), ''))::text,
-    coalesce((SELECT collections FROM user_tallies WHERE user_id = %(user_id)s), 0),
-    (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
-    (SELECT collection_uuid::text FROM last);
+            END ORDER BY number), '[]') END::text AS collections,
+        CASE WHEN count(*) < (SELECT collections FROM size)
+            THEN (extract(epoch FROM min(created_at)) * 1000000)::bigint END AS microseconds,
+        CASE WHEN count(*) < (SELECT collections FROM size)
+            THEN (array_agg(collection_uuid ORDER BY number DESC))[1]::text END AS last
+    FROM shown
+) AS answer
+ORDER BY place;
 
 -- name: update
 -- Change what is not null and keep the rest; movies, where given, are the whole new list. The row is locked first, so

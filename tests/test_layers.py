@@ -132,7 +132,8 @@ def test_every_statement_is_asked_for_by_the_function_of_its_name() -> None:
 def test_statements_of_users_name_their_owner() -> None:
     for name, statement in database.load_statements().items():
         if name not in ("users.find", "operations.migrations", "operations.server"):
-            assert "user_id = %(user_id)s" in statement or "VALUES (%(user_id)s" in statement, name
+            owned = ("user_id = %(user_id)s", "VALUES (%(user_id)s", "user_id = asked.user_id")
+            assert any(words in statement for words in owned), name
 
 
 def test_a_resource_has_one_name_on_every_floor() -> None:

@@ -205,15 +205,15 @@ class TestTrouble:
         self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
-        resources.database._statements["collections.list"] = "SELECT '[]', '\"\"', 0, NULL, pg_sleep(0.6)"
-        answers = await asyncio.gather(*[alice.get("/collection/") for _ in range(6)])
+        resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(0.6)"
+        answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
         pool = "the pool of connections to PostgreSQL"
         await until(lambda: len(self.told(lines, pool)) == 2)
         assert troubles(lines) == [(pool, "began"), (pool, "ended")]
         began, ended = self.told(lines, pool)
         assert began["reason"] == (
-            "no place for collections.list in 0.1 s: all 1 connections of this process are in use; "
+            "no place for genres.list in 0.1 s: all 1 connections of this process are in use; "
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 

@@ -159,8 +159,8 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     assert before.of("pool_size") == 2
     idle = before.of("pool_in_use")
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 1)
-    resources.database._statements["collections.list"] = "SELECT '[]', '\"\"', 0, NULL, pg_sleep(1.5)"
-    asked = asyncio.gather(*[alice.get("/collection/") for _ in range(5)])
+    resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(1.5)"
+    asked = asyncio.gather(*[alice.get("/genres/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
     await seen(alice, 3, "pool_waiting")
     assert sorted(answer.status for answer in await asked) == [200, 200, 503, 503, 503]
@@ -168,7 +168,7 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     assert after.of("pool_timeouts_total", kind="place") == before.of("pool_timeouts_total", kind="place") + 3
     assert (after.of("pool_in_use"), after.of("pool_waiting")) == (idle, 0)
     monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
-    assert (await alice.get("/collection/")).status == 503
+    assert (await alice.get("/genres/")).status == 503
     monkeypatch.undo()
     cut = before.of("pool_timeouts_total", kind="statement")
     await seen(alice, cut + 1, "pool_timeouts_total", kind="statement")

@@ -33,6 +33,8 @@ NAME = "under-fire"
 POOL = 2
 OVER_TIME = "canceling statement due to statement timeout"
 
+HOLDING = "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"  # a read that nobody shares
+
 
 class Operator:
     """A session beside the server's: holds locks, looks at what the server does, ends it."""
@@ -146,11 +148,11 @@ async def test_a_full_pool_says_so_and_recovers_at_once(
     holding = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
     await operator.until_waiting(POOL)
     monkeypatch.setattr(module, "ACQUIRE_SECONDS", 0.2)
-    for answer in await asyncio.gather(*[alice.get(path) for _ in range(10)]):
+    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
         assert_unavailable(answer)
     assert not any(task.done() for task in holding)
     monkeypatch.undo()
-    waiting = [asyncio.create_task(alice.get(path)) for _ in range(10)]
+    waiting = [asyncio.create_task(alice.get(HOLDING)) for _ in range(10)]
     while resources.database._waiting < len(waiting):
         await asyncio.sleep(0.01)
     operator.let_go()
@@ -163,10 +165,10 @@ async def test_the_line_before_a_full_pool_has_an_end(
 ) -> None:
     monkeypatch.setattr(module, "WAITING", 3)
     operator.hold()
-    served = [asyncio.create_task(alice.get("/collection/")) for _ in range(POOL + POOL * 3)]
+    served = [asyncio.create_task(alice.get(HOLDING)) for _ in range(POOL + POOL * 3)]
     while resources.database._waiting < POOL * 3:
         await asyncio.sleep(0.01)
-    for answer in await asyncio.gather(*[alice.get("/collection/") for _ in range(10)]):
+    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
         assert_unavailable(answer)
     assert not any(task.done() for task in served)
     operator.let_go()

@@ -85,13 +85,13 @@ async def create_once(db: Database, *, user_id: str, new: NewCollection, once: O
 
 async def read(db: Database, *, user_id: str, collection_uuid: str) -> Read | None:
     """One collection."""
-    row = await db.read("collections.read", user_id=user_id, collection_uuid=collection_uuid)
+    row = await db.read_shared("collections.read", user_id=user_id, collection_uuid=collection_uuid)
     return Read(*row) if row else None
 
 
 async def list(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
     """The newest `limit` collections behind `after` (fewer where they are large), with their movies or without."""
-    row = await db.read(
+    row = await db.read_shared(
         "collections.list", user_id=user_id, limit=limit, movies=movies, bytes=PAGE_BYTES,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
