@@ -12,18 +12,13 @@ FROM (
 GROUP BY user_id, genre;
 
 
-DROP TRIGGER tally_inserted ON users;
 DROP TRIGGER tally_deleted ON users;
-DROP TRIGGER tally_inserted ON collections;
-DROP TRIGGER tally_deleted ON collections;
-DROP TRIGGER tally_given ON collections;
-DROP TRIGGER tally_truncated ON collections;
 DROP TRIGGER tally_inserted ON collection_movies;
 DROP TRIGGER tally_deleted ON collection_movies;
 DROP TRIGGER tally_updated ON collection_movies;
 DROP TRIGGER tally_truncated ON collection_movies;
-DROP FUNCTION tally_users, tally_collections, tally_given_collection, tally_movies, tally_changed_movies, tally_anew,
+DROP FUNCTION tally_users, tally, tally_movies, tally_changed_movies, tally_anew,
     mend_tallies;
-DROP VIEW miscounted_users, counted_tallies;
+DROP VIEW miscounted_users, kept_tallies, counted_tallies;
 DROP TABLE user_tallies, collection_tallies;
-DROP FUNCTION spellings_after, favourites_of, genres_of, genre_name;
+DROP FUNCTION spellings_of, spellings_after, favourites_of, genres_of, genre_name;

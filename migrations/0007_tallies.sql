@@ -44,17 +44,28 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION spellings_of(parts jsonb[]) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(jsonb_object_agg(name, times), '{}')
+    FROM (
+        SELECT name, sum(written::bigint) AS times
+        FROM unnest(parts) AS part, jsonb_each(part) AS each (name, written)
+        GROUP BY name
+        HAVING sum(written::bigint) <> 0
+    ) AS summed
+$$;
+
 CREATE TABLE user_tallies (
     user_id uuid NOT NULL,
-    collections bigint NOT NULL DEFAULT 0,
-    spellings jsonb NOT NULL DEFAULT '{}',
+    part uuid NOT NULL DEFAULT gen_random_uuid(),
+    spellings jsonb NOT NULL,
     favourite_genres text NOT NULL GENERATED ALWAYS AS (favourites_of(spellings)) STORED,
-    PRIMARY KEY (user_id)
+    PRIMARY KEY (user_id, part)
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE user_tallies IS
-    'what a user holds, kept by triggers. No foreign key: its cascade could take the row before the collections, while a
-writer who has a collection waits for the row';
+    'the genres of a user, kept by triggers, as the sum of parts: two who write at once do not wait for each other, and
+the next one who writes makes one part of all. No foreign key: its cascade could take a part before the collections,
+while a writer who has a collection waits for it';
 COMMENT ON COLUMN user_tallies.spellings IS 'each genre as it is written, and how often over all movies of the user';
 
 CREATE TABLE collection_tallies (
@@ -71,7 +82,6 @@ second update of a row in one transaction checks its foreign key anew, and would
 
 CREATE VIEW counted_tallies AS
 SELECT user_id,
-    (SELECT count(*) FROM collections WHERE collections.user_id = users.user_id) AS collections,
     (
         SELECT coalesce(jsonb_object_agg(name, times), '{}')
         FROM (
@@ -83,10 +93,16 @@ SELECT user_id,
     ) AS spellings
 FROM users;
 
+CREATE VIEW kept_tallies AS
+SELECT user_id, CASE count(*) WHEN 1 THEN (array_agg(spellings))[1] ELSE spellings_of(array_agg(spellings)) END
+    AS spellings
+FROM user_tallies
+GROUP BY user_id;
+
 CREATE VIEW miscounted_users AS
 SELECT user_id
-FROM counted_tallies AS counted FULL JOIN user_tallies AS kept USING (user_id)
-WHERE (counted.collections, counted.spellings) IS DISTINCT FROM (kept.collections, kept.spellings)
+FROM counted_tallies AS counted FULL JOIN kept_tallies AS kept USING (user_id)
+WHERE coalesce(counted.spellings, '{}') <> coalesce(kept.spellings, '{}')
 UNION
 SELECT user_id
 FROM collection_tallies AS kept FULL JOIN (
@@ -102,46 +118,40 @@ BEGIN
     DELETE FROM collection_tallies;
     INSERT INTO collection_tallies (user_id, collection_uuid, movies)
     SELECT user_id, collection_uuid, count(*) FROM collection_movies GROUP BY user_id, collection_uuid;
-    DELETE FROM user_tallies WHERE user_id NOT IN (SELECT user_id FROM users);
-    INSERT INTO user_tallies AS kept (user_id, collections, spellings)
-    SELECT user_id, collections, spellings FROM counted_tallies
-    ON CONFLICT (user_id) DO UPDATE SET collections = excluded.collections, spellings = excluded.spellings
-    WHERE (kept.collections, kept.spellings) <> (excluded.collections, excluded.spellings);
+    DELETE FROM user_tallies;
+    INSERT INTO user_tallies (user_id, spellings)
+    SELECT user_id, spellings FROM counted_tallies WHERE spellings <> '{}';
 END
 $$;
 
 CREATE FUNCTION tally_users() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO user_tallies (user_id) SELECT user_id FROM changed;
-    ELSE
-        DELETE FROM user_tallies USING changed WHERE user_tallies.user_id = changed.user_id;
-    END IF;
+    DELETE FROM user_tallies USING changed WHERE user_tallies.user_id = changed.user_id;
     RETURN NULL;
 END
 $$;
 
 -- Plans are made once in a connection, for tables of any size: not anew for the numbers at hand, nor for a table that was
 -- small then.
-CREATE FUNCTION tally_collections() RETURNS trigger LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+CREATE FUNCTION tally(owner uuid, texts text[], times bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    change record;
+    free CONSTANT uuid[] := ARRAY(
+        SELECT part FROM user_tallies WHERE user_id = owner ORDER BY part FOR UPDATE SKIP LOCKED);
 BEGIN
-    FOR change IN
-        SELECT user_id, count(*) * TG_ARGV[0]::integer AS collections FROM changed GROUP BY user_id ORDER BY user_id
-    LOOP
-        UPDATE user_tallies SET collections = collections + change.collections WHERE user_id = change.user_id;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
-
-CREATE FUNCTION tally_given_collection() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE user_tallies SET collections = collections + CASE user_id WHEN NEW.user_id THEN 1 ELSE -1 END
-    WHERE user_id IN (OLD.user_id, NEW.user_id);
-    RETURN NULL;
+    IF free = '{}' THEN
+        INSERT INTO user_tallies (user_id, spellings) VALUES (owner, spellings_after('{}', texts, times));
+    ELSIF cardinality(free) = 1 THEN
+        UPDATE user_tallies SET spellings = spellings_after(spellings, texts, times)
+        WHERE user_id = owner AND part = free[1];
+    ELSE
+        WITH others AS (
+            DELETE FROM user_tallies WHERE user_id = owner AND part = ANY(free[2:]) RETURNING spellings
+        )
+        UPDATE user_tallies
+        SET spellings = spellings_after(
+            spellings_of(spellings || ARRAY(SELECT others.spellings FROM others)), texts, times)
+        WHERE user_id = owner AND part = free[1];
+    END IF;
 END
 $$;
 
@@ -166,17 +176,12 @@ BEGIN
         WHERE user_id = change.user_id AND collection_uuid = change.collection_uuid
         ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
     END LOOP;
-    FOR change IN
-        SELECT user_id, array_agg(genres) AS texts, array_agg(times) AS times
-        FROM (
-            SELECT user_id, genres, count(*) * TG_ARGV[0]::integer AS times FROM changed GROUP BY user_id, genres
-        ) AS written
-        GROUP BY user_id
+    PERFORM tally(user_id, array_agg(genres), array_agg(times))
+    FROM (
+        SELECT user_id, genres, count(*) * TG_ARGV[0]::integer AS times FROM changed GROUP BY user_id, genres
         ORDER BY user_id
-    LOOP
-        UPDATE user_tallies SET spellings = spellings_after(spellings, change.texts, change.times)
-        WHERE user_id = change.user_id;
-    END LOOP;
+    ) AS written
+    GROUP BY user_id;
     RETURN NULL;
 END
 $$;
@@ -202,23 +207,18 @@ BEGIN
         WHERE user_id = change.user_id AND collection_uuid = change.collection_uuid
         ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
     END LOOP;
-    FOR change IN
-        SELECT user_id, array_agg(genres) AS texts, array_agg(times) AS times
+    PERFORM tally(user_id, array_agg(genres), array_agg(times))
+    FROM (
+        SELECT user_id, genres, sum(times)::bigint AS times
         FROM (
-            SELECT user_id, genres, sum(times) AS times
-            FROM (
-                SELECT user_id, genres, 1 AS times FROM after_it
-                UNION ALL SELECT user_id, genres, -1 FROM before_it
-            ) AS rewritten
-            GROUP BY user_id, genres
-            HAVING sum(times) <> 0
-        ) AS written
-        GROUP BY user_id
+            SELECT user_id, genres, 1 AS times FROM after_it
+            UNION ALL SELECT user_id, genres, -1 FROM before_it
+        ) AS rewritten
+        GROUP BY user_id, genres
+        HAVING sum(times) <> 0
         ORDER BY user_id
-    LOOP
-        UPDATE user_tallies SET spellings = spellings_after(spellings, change.texts, change.times)
-        WHERE user_id = change.user_id;
-    END LOOP;
+    ) AS written
+    GROUP BY user_id;
     RETURN NULL;
 END
 $$;
@@ -232,19 +232,8 @@ $$;
 
 DO 'BEGIN PERFORM mend_tallies(); END';
 
-CREATE TRIGGER tally_inserted AFTER INSERT ON users
-REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tally_users();
 CREATE TRIGGER tally_deleted AFTER DELETE ON users
 REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tally_users();
-
-CREATE TRIGGER tally_inserted AFTER INSERT ON collections
-REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tally_collections('1');
-CREATE TRIGGER tally_deleted AFTER DELETE ON collections
-REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tally_collections('-1');
-CREATE TRIGGER tally_given AFTER UPDATE OF user_id ON collections
-FOR EACH ROW WHEN (OLD.user_id <> NEW.user_id) EXECUTE FUNCTION tally_given_collection();
-CREATE TRIGGER tally_truncated AFTER TRUNCATE ON collections
-FOR EACH STATEMENT EXECUTE FUNCTION tally_anew();
 
 CREATE TRIGGER tally_inserted AFTER INSERT ON collection_movies
 REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION tally_movies('1');
@@ -257,4 +246,4 @@ CREATE TRIGGER tally_truncated AFTER TRUNCATE ON collection_movies
 FOR EACH STATEMENT EXECUTE FUNCTION tally_anew();
 
 CREATE OR REPLACE VIEW user_genres AS
-SELECT user_id, genre, times, name FROM user_tallies, LATERAL genres_of(spellings);
+SELECT user_id, genre, times, name FROM kept_tallies, LATERAL genres_of(spellings);

@@ -102,9 +102,14 @@ WITH asked AS (
         %(after_uuid)s::uuid[], %(bytes)s::bigint[], %(apart)s::boolean[]
     ) WITH ORDINALITY AS asked (user_id, most, movies, microseconds, last, bytes, apart, place)
 )
-SELECT place, answer.collections, to_json(coalesce(tally.favourite_genres, ''))::text, coalesce(tally.collections, 0),
-    answer.microseconds, answer.last
-FROM asked LEFT JOIN user_tallies AS tally ON tally.user_id = asked.user_id, LATERAL (
+SELECT place, answer.collections, to_json(coalesce(favourite_genres, ''))::text,
+    (SELECT count(*) FROM collections WHERE user_id = asked.user_id), answer.microseconds, answer.last
+FROM asked, LATERAL (
+    SELECT CASE WHEN count(*) < 2 THEN min(favourite_genres) ELSE (
+        SELECT favourites_of(spellings) FROM kept_tallies WHERE user_id = asked.user_id) END AS favourite_genres
+    FROM user_tallies
+    WHERE user_id = asked.user_id
+) AS tally, LATERAL (
     WITH page AS MATERIALIZED (
         SELECT found.*, coalesce(held.movies, 0) AS movie_count, row_number() OVER newest AS number
         FROM (
