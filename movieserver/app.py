@@ -1,11 +1,16 @@
 """The application: the whole route table, the limit on bodies, the log line of a request."""
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Sequence
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
+from tornado.escape import url_unescape
+from tornado.httputil import (
+    HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
+)
+from tornado.routing import URLSpec
 from tornado.web import Application, RequestHandler
 
 from movieserver import logs, metrics, openapi
@@ -17,7 +22,7 @@ from movieserver.handlers import (
     accounts, collection_movies, collections, docs, genres, limits, movies, operations, request_count, sessions
 )
 from movieserver.handlers import openapi as description
-from movieserver.handlers.base import HEADER_BYTES, Handler, UnknownPathHandler, bearer_token
+from movieserver.handlers.base import HEADER_BYTES, Handler, Route, UnknownPathHandler, bearer_token
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 
@@ -26,22 +31,32 @@ ROUTES = [
     *limits.routes, *request_count.routes, *operations.routes, *description.routes, *docs.routes,
 ]
 
+UNKNOWN = URLSpec(".*", UnknownPathHandler, {"route": "unknown"})
+
 
 class MovieServer(Application):
     """The application, with the requests under way; its setting `draining` says that it is about to stop."""
 
-    def __init__(self, *routes: Any, **settings: Any) -> None:
-        super().__init__(*routes, **settings)
-        self.under_way: dict[HTTPServerRequest, BoundedBody] = {}
+    def __init__(self, routes: Sequence[Route], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.under_way: dict[Request, Incoming] = {}
         self.bodies = Bodies()
+        self._patterns = [route for route in routes if route.regex.groups]
+        self._paths = {
+            path: route for route in reversed(routes) if not route.regex.groups
+            for path in (route.template, route.template.rstrip("/"))}
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
-        # No form is spoken here. Tornado would parse one before prepare() and refuse a broken one by itself.
-        request._parse_body = lambda: None  # type: ignore[method-assign]
-        if not request.path.startswith("/"):  # the absolute form of RFC 9112 section 3.2.2
-            request.path = "/" + request.path.partition("://")[2].partition("/")[2]
-        body = self.under_way[request] = BoundedBody(super().find_handler(request, **kwargs), request, self)
-        return body
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        return Incoming(self, request_conn)
+
+    def find(self, path: str) -> tuple[URLSpec, list[bytes]]:
+        """The route of a path, and what stands for its parameters."""
+        if route := self._paths.get(path):
+            return route, []
+        for route in self._patterns:
+            if found := route.regex.match(path):
+                return route, [url_unescape(part, None, plus=False) for part in found.groups()]
+        return UNKNOWN, []
 
     def log_request(self, handler: RequestHandler) -> None:
         self.end(handler.request)
@@ -49,18 +64,30 @@ class MovieServer(Application):
 
     def end(self, request: HTTPServerRequest) -> None:
         """A request is answered, or its caller is gone."""
-        if body := self.under_way.pop(request, None):
-            body.release()
+        if incoming := self.under_way.pop(cast(Request, request), None):
+            incoming.release()
 
 
-class BoundedBody(HTTPMessageDelegate):
-    """Passes a message on, but no more of its body than there may be and there is room for; the handler is told why."""
+class Request(HTTPServerRequest):
+    """A request. No form is spoken here: Tornado would parse one, and refuse a broken one by itself."""
 
-    def __init__(self, inner: HTTPMessageDelegate, request: HTTPServerRequest, app: MovieServer) -> None:
+    refusal: ApiError | None = None
+
+    def _parse_body(self) -> None:
+        pass
+
+
+class Incoming(HTTPMessageDelegate):
+    """A request on its way to its handler, with no more of its body than there may be and there is room for.
+
+    The handler is told why where the body is not whole.
+    """
+
+    def __init__(self, app: MovieServer, connection: HTTPConnection) -> None:
         self.complete = False
-        self._inner = inner
-        self._request = request
         self._app = app
+        self._connection = connection
+        self._chunks = bytearray()
         self._received = 0
         self._held = 0
         self._refusal: ApiError | None = None
@@ -68,25 +95,34 @@ class BoundedBody(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        return self._inner.headers_received(start_line, headers)
+        request = self._request = Request(
+            connection=self._connection, start_line=cast(RequestStartLine, start_line), headers=headers)
+        if not request.path.startswith("/"):  # the absolute form of RFC 9112 section 3.2.2
+            request.path = "/" + request.path.partition("://")[2].partition("/")[2]
+        self._app.under_way[request] = self
+        return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._received += len(chunk)
         if self._received > max(LARGE_BYTES, self._held) and not self._refusal:
             self._hold()
-        return None if self._refusal else self._inner.data_received(chunk)
+        if not self._refusal:
+            self._chunks += chunk
+        return None
 
     def finish(self) -> None:
         self.complete = True
-        connection: Any = self._request.connection
+        request, connection = self._request, cast(Any, self._connection)
         if connection.head_bytes > HEADER_BYTES:
             self._refusal = HeadersTooLarge(HEADER_BYTES)
-        self._request.refusal = self._refusal  # type: ignore[attr-defined]
-        self._inner.finish()
+        request.refusal = self._refusal
+        request.body = bytes(self._chunks)
+        route, arguments = self._app.find(request.path)
+        handler = route.handler_class(self._app, request, **(route.kwargs or {}))
+        self._task = asyncio.get_running_loop().create_task(handler._execute([], *arguments))
 
     def on_connection_close(self) -> None:
         self._app.end(self._request)
-        self._inner.on_connection_close()
 
     def release(self) -> None:
         """Give back the room that the body took."""
@@ -126,8 +162,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     reset_token = settings.counter_reset_token
     return MovieServer(
         ROUTES,
-        default_handler_class=UnknownPathHandler,
-        default_handler_args={"route": "unknown"},
         log_function=_log_request,
         draining=False,
         answers=Answers(),

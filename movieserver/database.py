@@ -41,7 +41,9 @@ SESSION = {
     "client_min_messages": "warning",
     "timezone": "UTC",
     "jit": "off",
+    # A plan is kept: it is made for any parameters, and not for a table that was small when it was made.
     "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
 }
 # Where the URL does not say otherwise. A host that vanished is found out in seconds, not in the quarter of an hour that
 # TCP takes by itself.

@@ -93,14 +93,14 @@ async def test_who_is_being_answered_keeps_the_place(
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
     hold, go = asyncio.Event(), asyncio.Event()
     database = app.settings["resources"].database
-    read = database.read
+    read = database.read_shared
 
     async def slow(*given: object, **parameters: object) -> object:
         hold.set()
         await go.wait()
         return await read(*given, **parameters)
 
-    monkeypatch.setattr(database, "read", slow)
+    monkeypatch.setattr(database, "read_shared", slow)
     async with crowd(alice, 3, head(alice, "/collection/", Connection="close")) as connections:
         await until(lambda: sum(body.complete for body in app.under_way.values()) == 3)
         status, body = await answer(await connect(alice, head(alice, "/healthz")))

@@ -286,8 +286,11 @@ class Handler(RequestHandler):
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")
 
-    def compute_etag(self) -> str | None:
-        return None
+    def set_etag_header(self) -> None:
+        """An answer has the tag that `represent` gives it, or none."""
+
+    def check_etag_header(self) -> bool:
+        return False
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         # Tornado refuses some requests before prepare() runs; they are counted too.
