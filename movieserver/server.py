@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -26,6 +27,8 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
         server = Server(app)
         server.add_sockets(sockets)
         watching = asyncio.create_task(server.watch())
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it again and again
         ready()
         await stop.wait()
         server.stop_listening()

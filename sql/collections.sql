@@ -111,15 +111,15 @@ FROM asked, LATERAL (
     WHERE user_id = asked.user_id
 ) AS tally, LATERAL (
     WITH page AS MATERIALIZED (
-        SELECT found.*, coalesce(held.movies, 0) AS movie_count, row_number() OVER newest AS number
+        SELECT found.*, row_number() OVER (ORDER BY created_at DESC, collection_uuid DESC) AS number, coalesce((
+            SELECT movies FROM collection_tallies
+            WHERE user_id = asked.user_id AND collection_uuid = found.collection_uuid), 0) AS movie_count
         FROM (
             SELECT * FROM collections
             WHERE user_id = asked.user_id AND (created_at, collection_uuid) < (asked.before, asked.before_uuid)
             ORDER BY created_at DESC, collection_uuid DESC
             LIMIT asked.most + 1
-        ) AS found LEFT JOIN collection_tallies AS held
-            ON held.user_id = asked.user_id AND held.collection_uuid = found.collection_uuid
-        WINDOW newest AS (ORDER BY created_at DESC, found.collection_uuid DESC)
+        ) AS found
     ), size AS (
         SELECT count(*) AS collections, asked.apart OR (
             sum(octet_length(description)) <= 65536 AND (NOT asked.movies OR sum(movie_count) <= 200)) AS light
