@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import sys
 
-from movieserver import logs, processes, server
-from movieserver.settings import SettingsError, load
+UNUSED = ("cryptography", "rich")  # the tests' packages, which PyJWT and structlog import where they are: 15 MB
 
 
 def main() -> None:
     """Serve until SIGTERM."""
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]
+    from movieserver import logs, processes, server
+    from movieserver.settings import SettingsError, load
+
     sockets, say_ready = processes.inherit()
     try:
         settings = load()

@@ -2,18 +2,30 @@
 from __future__ import annotations
 
 import unicodedata
-
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 
 
 def _plain(password: str) -> str:
     return unicodedata.normalize("NFKC", password).casefold()
 
 
+def _passwords() -> list[str]:
+    """The passwords that zxcvbn knows, most common first; to import all of it would take 14 MB for good."""
+    package = find_spec("zxcvbn")
+    assert package and package.origin
+    lists = spec_from_file_location("frequency_lists", Path(package.origin).with_name("frequency_lists.py"))
+    assert lists and lists.loader
+    module = module_from_spec(lists)
+    lists.loader.exec_module(module)
+    found: list[str] = module.FREQUENCY_LISTS["passwords"]
+    return found
+
+
 MOST = 5000
 SHORTEST = 8  # shorter ones are refused anyway
 
-COMMON = frozenset([_plain(each) for each in FREQUENCY_LISTS["passwords"] if len(each) >= SHORTEST][:MOST])
+COMMON = frozenset([_plain(each) for each in _passwords() if len(each) >= SHORTEST][:MOST])
 LONGEST = max(map(len, COMMON))
 
 

@@ -55,7 +55,6 @@ LIBRARIES = {
     "structlog": {"logs.py"},
     "prometheus_client": {"metrics.py"},
     "uvloop": {"server.py"},
-    "zxcvbn": {"common_passwords.py"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
