@@ -16,11 +16,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     GROUP BY lower(spelling)
 $$;
 
+-- Written out again, since a generated column may be made while no schema but PostgreSQL's own is looked at.
 CREATE FUNCTION favourites_of(spellings jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     RETURN array_to_string(ARRAY(
-        SELECT name FROM genres_of(spellings) ORDER BY times DESC, genre COLLATE "C" LIMIT 3), ',');
+        SELECT (array_agg(spelling ORDER BY written::bigint DESC, spelling COLLATE "C"))[1]
+        FROM jsonb_each(spellings) AS each (spelling, written)
+        GROUP BY lower(spelling)
+        ORDER BY sum(written::bigint) DESC, lower(spelling) COLLATE "C"
+        LIMIT 3), ',');
 END
 $$;
 
@@ -131,8 +136,6 @@ BEGIN
 END
 $$;
 
--- Plans are made once in a connection, for tables of any size: not anew for the numbers at hand, nor for a table that was
--- small then.
 CREATE FUNCTION tally(owner uuid, texts text[], times bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     free CONSTANT uuid[] := ARRAY(
@@ -155,43 +158,32 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION tally_movies() RETURNS trigger LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-DECLARE
-    change record;
+-- Of a collection or a user that is being deleted nothing is kept: the cascade comes here with one collection at a time.
+CREATE FUNCTION tally_movies() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- nothing is changed, or the user is being deleted: that cascades to one collection at a time
-    IF NOT EXISTS (SELECT FROM users WHERE user_id = (SELECT user_id FROM changed LIMIT 1)) THEN
-        RETURN NULL;
-    END IF;
-    FOR change IN
+    INSERT INTO collection_tallies AS kept (user_id, collection_uuid, movies)
+    SELECT user_id, collection_uuid, movies
+    FROM (
         SELECT user_id, collection_uuid, count(*) * TG_ARGV[0]::integer AS movies
         FROM changed
         GROUP BY user_id, collection_uuid
-        ORDER BY user_id, collection_uuid
-    LOOP
-        INSERT INTO collection_tallies AS kept (user_id, collection_uuid, movies)
-        SELECT user_id, collection_uuid, change.movies
-        FROM collections
-        WHERE user_id = change.user_id AND collection_uuid = change.collection_uuid
-        ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
-    END LOOP;
+    ) AS written JOIN collections USING (user_id, collection_uuid)
+    ORDER BY user_id, collection_uuid
+    ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
     PERFORM tally(user_id, array_agg(genres), array_agg(times))
     FROM (
         SELECT user_id, genres, count(*) * TG_ARGV[0]::integer AS times FROM changed GROUP BY user_id, genres
-        ORDER BY user_id
-    ) AS written
+    ) AS written JOIN users USING (user_id)
     GROUP BY user_id;
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION tally_changed_movies() RETURNS trigger LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-DECLARE
-    change record;
+CREATE FUNCTION tally_changed_movies() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    FOR change IN
+    INSERT INTO collection_tallies AS kept (user_id, collection_uuid, movies)
+    SELECT user_id, collection_uuid, movies
+    FROM (
         SELECT user_id, collection_uuid, sum(times) AS movies
         FROM (
             SELECT user_id, collection_uuid, 1 AS times FROM after_it
@@ -199,14 +191,9 @@ BEGIN
         ) AS moved
         GROUP BY user_id, collection_uuid
         HAVING sum(times) <> 0
-        ORDER BY user_id, collection_uuid
-    LOOP
-        INSERT INTO collection_tallies AS kept (user_id, collection_uuid, movies)
-        SELECT user_id, collection_uuid, change.movies
-        FROM collections
-        WHERE user_id = change.user_id AND collection_uuid = change.collection_uuid
-        ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
-    END LOOP;
+    ) AS written JOIN collections USING (user_id, collection_uuid)
+    ORDER BY user_id, collection_uuid
+    ON CONFLICT (user_id, collection_uuid) DO UPDATE SET movies = kept.movies + excluded.movies;
     PERFORM tally(user_id, array_agg(genres), array_agg(times))
     FROM (
         SELECT user_id, genres, sum(times)::bigint AS times
@@ -216,7 +203,6 @@ BEGIN
         ) AS rewritten
         GROUP BY user_id, genres
         HAVING sum(times) <> 0
-        ORDER BY user_id
     ) AS written
     GROUP BY user_id;
     RETURN NULL;
