@@ -115,8 +115,8 @@ class Connection(asyncio.Protocol, HTTPConnection):
     def refuse(self, answer: bytes) -> None:
         """Send a last answer, and close when the caller has had time to read it."""
         self._deadline = time.monotonic() + LINGER_SECONDS
+        self._write(answer)
         if not self._lost:
-            self._write(answer)
             self.transport.write_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -170,13 +170,12 @@ class Connection(asyncio.Protocol, HTTPConnection):
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
         head = "\r\n".join([*lines, "", ""]).encode("latin1")
-        return self.write(head, chunk)
+        self._write(head, *([chunk] if chunk else []))
+        return self._done
 
-    def write(self, *parts: bytes | None) -> Future[None]:
+    def write(self, chunk: bytes) -> Future[None]:
         """Implements HTTPConnection.write."""
-        for part in parts:
-            if part and not self._lost:
-                self._write(part)
+        self._write(chunk)
         return self._done
 
     def finish(self) -> None:
@@ -192,9 +191,10 @@ class Connection(asyncio.Protocol, HTTPConnection):
         else:
             self._await_request()
 
-    def _write(self, data: bytes) -> None:
-        self._written += len(data)
-        self.transport.write(data)
+    def _write(self, *parts: bytes) -> None:
+        if not self._lost:
+            self._written += sum(map(len, parts))
+            self.transport.writelines(parts)  # in one system call
 
     def _await_request(self) -> None:
         self._step = Connection._read_head
