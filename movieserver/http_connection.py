@@ -234,8 +234,8 @@ class Connection(asyncio.Protocol, HTTPConnection):
 
     def _read_head(self) -> bool:
         buffer = self._buffer
-        while buffer and buffer[0] in BLANK:  # RFC 9112 section 2.2
-            del buffer[:1]
+        if buffer[:1] in (b"\r", b"\n"):  # RFC 9112 section 2.2
+            buffer[:] = buffer.lstrip(BLANK)
         found = HEAD_END.search(buffer, max(0, self._searched - 3))
         if not found:
             if len(buffer) > READ_HEAD_BYTES:

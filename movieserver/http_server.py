@@ -143,7 +143,10 @@ class Server:
 
     async def _welcome(self, arrived: socket.socket) -> None:
         arrived.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self), arrived)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self), arrived)
+        except OSError:  # gone already
+            arrived.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
