@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol, HTTPConnection):
 
     def _read_head(self) -> bool:
         buffer = self._buffer
-        if buffer[:1] in (b"\r", b"\n"):  # RFC 9112 section 2.2
+        if buffer.startswith((b"\r", b"\n")):  # RFC 9112 section 2.2
             buffer[:] = buffer.lstrip(BLANK)
         found = HEAD_END.search(buffer, max(0, self._searched - 3))
         if not found:
