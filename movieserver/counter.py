@@ -84,7 +84,13 @@ class _Batch:
             self._resolution *= 2
 
     def wait(self) -> asyncio.Future[int | None]:
-        """The total with what was added, or None where it takes more than WAIT_SECONDS from here on."""
+        """The total with what was added, or None where it takes more than WAIT_SECONDS; for one who was added just now.
+
+        Those who wait at once share a clock, which began with the first of them.
+        """
+        if self.total.done():  # those before have been sent away
+            self.total = asyncio.get_running_loop().create_future()
+            self._overdue = None
         if self._overdue is None:
             self._watch()
         return asyncio.shield(self.total)

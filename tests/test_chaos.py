@@ -22,7 +22,7 @@ SABOTAGE = {
     "a number of movies is wrong": (
         "UPDATE collection_tallies SET movies = movies + 1 WHERE collection_uuid = %(one)s"),
     "a genre is counted once too often": (
-        "UPDATE user_tallies SET spellings = spellings || jsonb '{\"Drama\": 0}' FROM collections AS one"
+        "UPDATE user_tallies SET spellings = spellings || jsonb '{\"None\": 1000000}' FROM collections AS one"
         " WHERE one.user_id = user_tallies.user_id AND collection_uuid = %(one)s"),
     "a movie has no collection": (
         "SET session_replication_role = replica;"
