@@ -18,7 +18,9 @@ from typing import Any
 from pydantic import SecretStr
 from tornado.netutil import bind_sockets
 
-from movieserver import logs, metrics, migrations, processes
+from movieserver.observability import logs, metrics
+from movieserver.postgres import migrations
+from movieserver.serving.supervisor import Child, Supervisor, Worker
 from movieserver.settings import Settings, SettingsError, load
 
 BACKLOG = 1024  # connections that wait to be accepted
@@ -39,13 +41,13 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
         if options.migrate or not given.database_url:
             _migrate(settings)
         os.environ[metrics.FOLDER] = stack.enter_context(TemporaryDirectory(prefix="movieserver-"))
-        supervisor = processes.Supervisor(children)
+        supervisor = Supervisor(children)
         stack.callback(supervisor.stop)
         sockets = _bind(settings)
         for listening in sockets:
             stack.callback(listening.close)
         for number in range(settings.processes):
-            supervisor.add(processes.Worker(
+            supervisor.add(Worker(
                 f"server process {number + 1}", "movieserver", sockets, _completions(given, settings), metrics.forget))
         _wait_ready(supervisor.workers)
         stack.callback(_ignore_signals)
@@ -54,7 +56,7 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
         supervisor.watch()
 
 
-def _wait_ready(workers: list[processes.Worker]) -> None:
+def _wait_ready(workers: list[Worker]) -> None:
     for worker in workers:
         if not worker.wait_ready():
             raise CannotStart(f"{worker.name} did not start; the log above says why")
@@ -86,10 +88,10 @@ def check(given: Settings, options: argparse.Namespace) -> None:
 
 def _report(settings: Settings) -> bool:
     """Say what is found of each service; whether all of them can be used."""
-    from movieserver import checks
+    from movieserver.observability import check
 
     logs.configure("ERROR")  # the same troubles, for programs
-    found = asyncio.run(checks.check(settings))
+    found = asyncio.run(check.check(settings))
     for name, (where, trouble, advice, warnings) in found.items():
         print(f"{name}: {trouble or 'ok'}", f"  where: {where}", sep="\n")
         if trouble:
@@ -106,7 +108,7 @@ def _migrate(settings: Settings) -> None:
 
 
 @contextmanager
-def _complete(given: Settings) -> Iterator[tuple[Settings, list[processes.Child]]]:
+def _complete(given: Settings) -> Iterator[tuple[Settings, list[Child]]]:
     """The settings with every address in them: what is missing is started here."""
     if given.database_url and given.redis_url and given.movie_api_url:
         yield given, []
@@ -156,7 +158,7 @@ def _completions(given: Settings, settings: Settings) -> dict[str, str]:
             for name, value in found.items()}
 
 
-def _restart_on_hangup(supervisor: processes.Supervisor) -> None:
+def _restart_on_hangup(supervisor: Supervisor) -> None:
     """SIGHUP is a rolling restart; but the end of the terminal that this was started on is the end."""
     attached = os.isatty(sys.stderr.fileno()) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 

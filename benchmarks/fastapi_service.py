@@ -28,7 +28,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 from redis.asyncio import Redis
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from movieserver.database import SESSION, load_statements
+from movieserver.postgres.database import SESSION, load_statements
 from movieserver.data.collections import PAGE_BYTES
 
 PARAMETER = re.compile(r"%\((\w+)\)s")

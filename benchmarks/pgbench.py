@@ -14,7 +14,7 @@ from psycopg2.extensions import QuotedString
 
 from benchmarks.calls import Statement
 from benchmarks.load import BenchmarkError
-from movieserver.database import SESSION, load_statements
+from movieserver.postgres.database import SESSION, load_statements
 from movieserver.embedded.programs import package_folder
 
 PROGRAM = Path("pginstall18", "bin", "pgbench")

@@ -13,8 +13,8 @@ import psycopg2
 
 from benchmarks.calls import JSON, Request, collection
 from benchmarks.load import BenchmarkError
-from movieserver.database import load_statements
-from movieserver.tokens import Tokens
+from movieserver.postgres.database import load_statements
+from movieserver.accounts.tokens import Tokens
 
 STATEMENTS = load_statements(Path(__file__).parent / "sql")
 ANSWER_SECONDS = 30

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from benchmarks.calls import Request
 from benchmarks.load import BenchmarkError
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 

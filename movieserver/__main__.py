@@ -10,10 +10,12 @@ def main() -> None:
     """Serve until SIGTERM."""
     for name in UNUSED:
         sys.modules[name] = None  # type: ignore[assignment]
-    from movieserver import logs, processes, server
+    from movieserver import server
+    from movieserver.observability import logs
+    from movieserver.serving import supervisor
     from movieserver.settings import SettingsError, load
 
-    sockets, say_ready = processes.inherit()
+    sockets, say_ready = supervisor.inherit()
     try:
         settings = load()
     except SettingsError as error:

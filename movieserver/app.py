@@ -13,10 +13,11 @@ from tornado.httputil import (
 from tornado.routing import URLSpec
 from tornado.web import Application, RequestHandler
 
-from movieserver import logs, metrics, openapi
-from movieserver.addresses import Proxies
-from movieserver.bodies import BYTES
-from movieserver.budgets import LARGE_BYTES, Answers, Bodies, Overloaded
+from movieserver.observability import logs, metrics
+from movieserver.openapi import document
+from movieserver.http.proxies import Proxies
+from movieserver.schemas.requests import BYTES
+from movieserver.serving.memory_limits import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge
 from movieserver.handlers import (
     accounts, collection_movies, collections, docs, genres, limits, movies, operations, request_count, sessions
@@ -154,7 +155,7 @@ class Incoming(HTTPMessageDelegate):
 @cache
 def described() -> tuple[str, str]:
     """The description of the routes, as JSON, and its version."""
-    return openapi.written(ROUTES)
+    return document.written(ROUTES)
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:

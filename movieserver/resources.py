@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
-from movieserver.attempts import Attempts, open_attempts
-from movieserver.compression import Compressor
-from movieserver.counter import RequestCounter, open_counter
-from movieserver.database import Database, open_database
-from movieserver.dialects import Dialect, dialect
-from movieserver.movie_api import MovieApi, open_movie_api
-from movieserver.page_cache import open_page_cache
-from movieserver.passwords import Passwords
+from movieserver.accounts.login_attempts import Attempts, open_attempts
+from movieserver.http.compression import Compressor
+from movieserver.redis.request_counter import RequestCounter, open_counter
+from movieserver.postgres.database import Database, open_database
+from movieserver.third_party.providers import Dialect, dialect
+from movieserver.third_party.movies import MovieApi, open_movie_api
+from movieserver.third_party.page_cache import open_page_cache
+from movieserver.accounts.passwords import Passwords
 from movieserver.settings import Settings
-from movieserver.tokens import Tokens, derived_key
-from movieserver.upstream import open_upstream
+from movieserver.accounts.tokens import Tokens, derived_key
+from movieserver.third_party.client import open_upstream
 
 
 @dataclass

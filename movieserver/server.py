@@ -11,7 +11,7 @@ from collections.abc import Callable
 import uvloop
 
 from movieserver.app import make_app
-from movieserver.http_server import Server
+from movieserver.serving.http_server import Server
 from movieserver.resources import open_resources
 from movieserver.settings import Settings
 

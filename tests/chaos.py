@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis

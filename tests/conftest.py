@@ -19,11 +19,13 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.platform.asyncio import AsyncIOLoop
 
 import movieserver
-from movieserver import attempts, migrations, upstream
+from movieserver.accounts import login_attempts
+from movieserver.postgres import migrations
+from movieserver.third_party import client
 from movieserver.app import MovieServer, make_app
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.http_server import Server
+from movieserver.serving.http_server import Server
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
 from tests import record
@@ -140,13 +142,13 @@ def _ours(task: asyncio.Task[Any]) -> bool:
 @pytest.fixture(autouse=True)
 def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test is held up by the wrong passwords of another."""
-    monkeypatch.setattr(attempts, "PREFIX", attempts.PREFIX + uuid.uuid4().hex)
+    monkeypatch.setattr(login_attempts, "PREFIX", login_attempts.PREFIX + uuid.uuid4().hex)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries of the third party follow each other at once."""
-    monkeypatch.setattr(upstream, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from jsonschema_rs import Draft202012Validator
 
-from movieserver import openapi
+from movieserver.openapi import document
 from movieserver.app import ROUTES
 
 Json = dict[str, Any]
-DOCUMENT: Json = openapi.document(ROUTES)
+DOCUMENT: Json = document.document(ROUTES)
 PATTERNS = {path: re.compile(re.sub(r"{\w+}", "[^/]+", path.rstrip("/")) + "/?") for path in DOCUMENT["paths"]}
 WITHOUT_ROUTE = {"404", "400", "413", "431", "500", "503"}
 

@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from movieserver import common_passwords, logs
+from movieserver.accounts import common_passwords
+from movieserver.observability import logs
 
 SHORTEST = 8  # what is shorter stands in a log by chance
 NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token")

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import psycopg2
 from tornado.testing import bind_unused_port
 
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.embedded.postgres import DATABASE, SUPERUSER, Postgres
 from movieserver.embedded.programs import UNPRIVILEGED
 from tests.conftest import temporary_folder

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from movieserver import passwords
+from movieserver.accounts import passwords
 from tests.client import Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
 from tests.factories import registration
 

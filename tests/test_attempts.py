@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
-from movieserver import attempts, redis_client
-from movieserver.attempts import ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS
+from movieserver.accounts import login_attempts
+from movieserver.redis import client
+from movieserver.accounts.login_attempts import (
+    ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS
+)
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -35,7 +38,7 @@ def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Setti
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
     """A minute in little."""
-    monkeypatch.setattr(attempts, "WINDOW_SECONDS", 4.0)
+    monkeypatch.setattr(login_attempts, "WINDOW_SECONDS", 4.0)
     return 4.0
 
 
@@ -72,7 +75,7 @@ def assert_slowed(answer: Answer) -> int:
     """429, and in how many seconds a try is real."""
     assert answer.status == 429
     assert answer.json["code"] == "too_many_attempts"
-    assert f"{attempts.PAIR_FAILURES} in " in answer.json["detail"]
+    assert f"{login_attempts.PAIR_FAILURES} in " in answer.json["detail"]
     seconds = int(answer.headers["Retry-After"])
     assert 1 <= seconds <= WINDOW_SECONDS
     return seconds
@@ -163,7 +166,7 @@ async def test_an_address_that_tries_many_accounts_is_slowed_down(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASVS 5.0 6.3.1: credential stuffing has one try an account."""
-    monkeypatch.setattr(attempts, "ADDRESS_FAILURES", 12)
+    monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 12)
     for _ in range(12):
         assert_unauthenticated(await login(api, registration()))
     assert_slowed(await login(api, registration()))
@@ -188,7 +191,7 @@ async def test_successes_slow_nobody_down(api: Api) -> None:
 
 async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """ASVS 5.0 6.1.1: what was no failure is given back."""
-    monkeypatch.setattr(attempts, "ADDRESS_FAILURES", 3)
+    monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 3)
     pairs = [await somebody(api) for _ in range(10)]
     assert {answer.status for answer in await asyncio.gather(*[login(api, pair) for pair in pairs])} == {200}
     for _ in range(3):
@@ -199,8 +202,8 @@ async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: 
 async def test_who_waits_too_long_for_a_place_is_told_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 9110 section 15.6.4: a server that is too busy to try says so; it is nobody's failure."""
     pair = await somebody(api)
-    monkeypatch.setattr(attempts, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(attempts, "PAIR_FAILURES", 1)
+    monkeypatch.setattr(login_attempts, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
     answers = await asyncio.gather(*[login(api, pair) for _ in range(20)])
     assert {answer.status for answer in answers} == {200, 503}
     assert all(answer.headers["Retry-After"] for answer in answers if answer.status == 503)
@@ -250,7 +253,7 @@ async def test_redis_learns_no_names_and_no_addresses(api: Api, resources: Resou
     pair = await somebody(api)
     await fail(api, pair)
     redis = resources.counter._redis
-    keys = await redis.keys(f"{attempts.PREFIX}*")
+    keys = await redis.keys(f"{login_attempts.PREFIX}*")
     assert len(keys) == 3
     for key in keys:
         assert HOME not in key and pair["username"] not in key
@@ -289,8 +292,8 @@ async def test_a_place_is_given_back_also_when_redis_did_not_hear_of_it_at_first
     api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASVS 5.0 6.1.1: what was lost for a moment holds up nobody for longer than that moment."""
-    monkeypatch.setattr(attempts, "PAIR_FAILURES", 1)
-    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.1)
     pair = await somebody(api)
     check = resources.passwords._check
 
@@ -304,7 +307,7 @@ async def test_a_place_is_given_back_also_when_redis_did_not_hear_of_it_at_first
     assert (await login(api, pair)).status == 200
     while resources.attempts._ending:
         await asyncio.sleep(0.05)
-    assert await resources.counter._redis.keys(f"{attempts.PREFIX}*") == []
+    assert await resources.counter._redis.keys(f"{login_attempts.PREFIX}*") == []
 
 
 class TestWithRedisThatSwallowsEverything:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
 from tests.conftest import SECRET, started, temporary_folder
 from tests.test_redis_kinds import ask, free_port, server

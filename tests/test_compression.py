@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from movieserver.compression import Compressor, accepts_gzip
+from movieserver.http.compression import Compressor, accepts_gzip
 from movieserver.resources import Resources
 from tests.client import Api
 from tests.conftest import SignUp

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from movieserver.conditions import Precondition
+from movieserver.http.preconditions import Precondition
 from movieserver.errors import BadRequest
 from tests.client import Api
 from tests.conftest import SignUp

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from tornado.testing import bind_unused_port
 
-from movieserver import database as module
-from movieserver.database import (
+from movieserver.postgres import database as module
+from movieserver.postgres.database import (
     ConnectionLost, Database, DatabaseTimeout, DatabaseUnavailable, SchemaMissing, load_statements, open_database,
     parse_statements
 )

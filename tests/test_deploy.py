@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from tornado.httputil import HTTPHeaders
 
-from movieserver.bodies import BYTES
+from movieserver.schemas.requests import BYTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.settings import Settings

@@ -13,9 +13,9 @@ import pytest
 import trustme
 from tornado.httpclient import AsyncHTTPClient
 
-from movieserver import upstream
-from movieserver.counter import open_counter
-from movieserver.dialects import Plain
+from movieserver.third_party import client
+from movieserver.redis.request_counter import open_counter
+from movieserver.third_party.providers import Plain
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -191,7 +191,7 @@ class TestBehindAProxy:
                 assert (await alice.get(path)).status == 200
             setattr(between, name, 0.0 if name == "delay" else False)
             between.cut()
-            resources.movie_api.upstream.breaker = upstream.Breaker()
+            resources.movie_api.upstream.breaker = client.Breaker()
             assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
     async def test_a_line_that_is_cut_again_and_again(

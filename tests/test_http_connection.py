@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from movieserver import http_connection
+from movieserver.serving import connection
 from movieserver.app import MovieServer
-from movieserver.http_server import Server
+from movieserver.serving.http_server import Server
 from movieserver.resources import Resources
 from tests.client import Api
 from tests.factories import collection, movies
@@ -187,7 +187,7 @@ async def test_an_upgrade_is_not_taken(api: Api) -> None:
 
 
 async def test_many_small_chunks_leave_others_their_turn(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "MOST_STEPS", 10)
+    monkeypatch.setattr(connection, "MOST_STEPS", 10)
     text = json.dumps(collection(movies=movies(5))).encode()
     asked = head(alice, "/collection/", "POST", Transfer_Encoding="chunked") + chunked(text, 1) + LAST
     assert await statuses(alice, asked) == [201, 200]

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
-from movieserver import budgets, http_connection
-from movieserver import http_server as module
+from movieserver.serving import connection, memory_limits
+from movieserver.serving import http_server as module
 from movieserver.app import MovieServer
-from movieserver.bodies import BYTES
+from movieserver.schemas.requests import BYTES
 from movieserver.data.collections import PAGE_BYTES
-from movieserver.http_server import Server
+from movieserver.serving.http_server import Server
 from tests.client import Api
 from tests.conftest import SignUp
 from tests.factories import collection, movies
@@ -108,8 +108,8 @@ async def test_who_is_being_answered_keeps_the_place(
         assert (status, problem["code"]) == (503, "overloaded")
         assert "connection" in problem["detail"]
         go.set()
-        for connection in connections:
-            assert (await answer(connection))[0] == 200
+        for each in connections:
+            assert (await answer(each))[0] == 200
     await until(lambda: not http_server.connections)
     assert (await alice.get("/collection/")).status == 200
 
@@ -120,7 +120,7 @@ def overdue_are_closed(
 ) -> Iterator[None]:
     """The server looks for connections whose time is over, more often than in earnest."""
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(http_connection, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.2)
     watching = io_loop.asyncio_loop.create_task(http_server.watch())
     yield
     watching.cancel()
@@ -152,8 +152,8 @@ async def test_an_answer_that_nobody_reads_is_given_up(
 async def test_answers_that_nobody_reads_are_bounded(
     alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgets, "ANSWERS_BYTES_EACH", 20_000_000)
-    monkeypatch.setattr(budgets, "ANSWERS_BYTES", 40_000_000)
+    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES_EACH", 20_000_000)
+    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES", 40_000_000)
     bob = await sign_up()
     large = collection(movies=movies(900, description="d" * 8000))
     for somebody in (alice, bob):
@@ -177,14 +177,14 @@ async def whole_list(api: Api) -> tuple[int, bytes]:
 
 
 def test_a_page_always_fits() -> None:
-    assert PAGE_BYTES + 2 * BYTES <= budgets.ANSWERS_BYTES_EACH <= budgets.ANSWERS_BYTES
-    assert BYTES <= budgets.BODIES_BYTES_EACH <= budgets.BODIES_BYTES
+    assert PAGE_BYTES + 2 * BYTES <= memory_limits.ANSWERS_BYTES_EACH <= memory_limits.ANSWERS_BYTES
+    assert BYTES <= memory_limits.BODIES_BYTES_EACH <= memory_limits.BODIES_BYTES
 
 
 async def test_bodies_on_their_way_are_bounded_for_each_owner(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgets, "BODIES_BYTES_EACH", 3_000_000)
+    monkeypatch.setattr(memory_limits, "BODIES_BYTES_EACH", 3_000_000)
     bob, body = await sign_up(), json.dumps(collection(movies=movies(1000, description="d" * 1500))).encode()
     half = [head(alice, "/collection/", "POST", Content_Length=2_000_000), b"x" * 100_000]
     async with crowd(alice, 5, *half):
@@ -213,7 +213,7 @@ async def test_of_bodies_that_come_at_once_as_many_as_have_room_arrive(alice: Ap
 
 
 async def test_strangers_take_no_room_from_users(alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budgets, "BODIES_BYTES_EACH", 1_000_000)
+    monkeypatch.setattr(memory_limits, "BODIES_BYTES_EACH", 1_000_000)
     stranger = alice.signed("no.such.token")
     half = [head(stranger, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
     async with crowd(stranger, 20, *half):
@@ -227,7 +227,7 @@ async def test_strangers_take_no_room_from_users(alice: Api, app: MovieServer, m
 async def test_all_users_together_are_bounded(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgets, "BODIES_BYTES", 1_000_000)
+    monkeypatch.setattr(memory_limits, "BODIES_BYTES", 1_000_000)
     bob, half = await sign_up(), [head(alice, "/collection/", "POST", Content_Length=990_000), b"x" * 980_000]
     async with crowd(alice, 1, *half):
         await until(lambda: app.bodies._total >= 900_000)
@@ -241,7 +241,7 @@ async def test_what_does_not_come_in_time_is_given_up(
     alice: Api, overdue_are_closed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("IDLE_SECONDS", "BODY_SECONDS"):
-        monkeypatch.setattr(http_connection, limit, 0.1)
+        monkeypatch.setattr(connection, limit, 0.1)
     for said in (b"", b"GET / HTTP/1.1\r\nHo", head(alice, "/collection/", "POST", Content_Length=10)):
         reader, writer = await connect(alice, said)
         assert await reader.read() == b""
@@ -249,5 +249,5 @@ async def test_what_does_not_come_in_time_is_given_up(
 
 
 def test_limits_of_a_connection() -> None:
-    assert 0 < http_connection.BODY_SECONDS <= 60 and 0 < http_connection.IDLE_SECONDS <= 120
-    assert budgets.LARGE_BYTES * module.MOST_CONNECTIONS <= 64 * budgets.MIB
+    assert 0 < connection.BODY_SECONDS <= 60 and 0 < connection.IDLE_SECONDS <= 120
+    assert memory_limits.LARGE_BYTES * module.MOST_CONNECTIONS <= 64 * memory_limits.MIB

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from movieserver import database, logs, passwords
+from movieserver.accounts import passwords
+from movieserver.observability import logs
+from movieserver.postgres import database
 from movieserver.app import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -129,7 +131,7 @@ async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> N
 
 PROGRAM = """
 import logging
-from movieserver import logs
+from movieserver.observability import logs
 logs.configure("DEBUG")
 logs.request("abc", "GET", "/movies/", 200, 1.5, None, 12)
 logging.getLogger("library").warning("of a library")

@@ -17,7 +17,9 @@ import promql_parser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from movieserver import database, passwords, upstream
+from movieserver.accounts import passwords
+from movieserver.postgres import database
+from movieserver.third_party import client
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -183,13 +185,13 @@ class TestTheThirdParty:
     async def test_tries_and_failures(
         self, alice: Api, resources: Resources, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(upstream, "TRY_SECONDS", 0.2)
+        monkeypatch.setattr(client, "TRY_SECONDS", 0.2)
         for behaviour, reason, tries in (
             (page(listing()), None, 1), (page({}, 500), "status", 3), (page({}, 429), "status", 3),
             (page({}, 401), "nonsense", 1), (page({"x": 1}), "nonsense", 1), (hang, "timeout", 3),
         ):
             third_party.behaviour = behaviour
-            resources.movie_api.upstream.breaker = upstream.Breaker()
+            resources.movie_api.upstream.breaker = client.Breaker()
             before = await measured(alice)
             await alice.get("/movies/")
             after = await measured(alice)
@@ -210,9 +212,9 @@ class TestTheThirdParty:
     async def test_the_breaker(
         self, alice: Api, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch, impatient: None
     ) -> None:
-        monkeypatch.setattr(upstream, "OPEN_SECONDS", 0.3)
+        monkeypatch.setattr(client, "OPEN_SECONDS", 0.3)
         third_party.behaviour = page({}, 500)
-        for _ in range(upstream.BREAKING_FAILURES):
+        for _ in range(client.BREAKING_FAILURES):
             await alice.get("/movies/")
         said = await measured(alice)
         assert (said.of("upstream_breaker", state="open"), said.of("upstream_breaker", state="half_open")) == (1, 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from movieserver import upstream
+from movieserver.third_party import client
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.errors import UpstreamFault
-from movieserver.movie_api import MovieApi
-from movieserver.page_cache import PageCache
+from movieserver.third_party.movies import MovieApi
+from movieserver.third_party.page_cache import PageCache
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api
@@ -214,7 +214,7 @@ async def broken(alice: Api, third_party: ThirdParty, movies: MovieApi) -> None:
     """Let the third party fail until the breaker opens."""
     movies.upstream.seconds = 0.3
     third_party.behaviour = page(b"", status=500)
-    for number in range(upstream.BREAKING_FAILURES):
+    for number in range(client.BREAKING_FAILURES):
         assert (await alice.get(f"/movies/?page={number + 1}")).status in (503, 504)
     third_party.calls.clear()
 
@@ -222,7 +222,7 @@ async def broken(alice: Api, third_party: ThirdParty, movies: MovieApi) -> None:
 async def test_the_breaker_stops_calls_and_one_probe_closes_it(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "OPEN_SECONDS", 0.6)
+    monkeypatch.setattr(client, "OPEN_SECONDS", 0.6)
     await broken(alice, third_party, movies)
     for answer in await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 30)]):
         assert answer.status == 503
@@ -255,7 +255,7 @@ async def test_the_breaker_stops_calls_and_one_probe_closes_it(
 async def test_a_probe_that_fails_opens_it_again(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(client, "OPEN_SECONDS", 0.2)
     await broken(alice, third_party, movies)
     while not third_party.calls:
         assert (await alice.get("/movies/")).status in (503, 504)
@@ -280,7 +280,7 @@ async def test_an_open_breaker_answers_from_the_cache(
 async def test_callers_who_wait_are_bounded(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "MOST_WAITING", 5)
+    monkeypatch.setattr(client, "MOST_WAITING", 5)
     movies.upstream.seconds = 1
     third_party.behaviour = hang
     began = time.monotonic()

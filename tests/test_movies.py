@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from movieserver import upstream
+from movieserver.third_party import client
 from movieserver.resources import Resources
 from tests.client import Answer, Api
 from tests.third_party import (
@@ -134,7 +134,7 @@ NONSENSE: dict[str, Behaviour] = {
     "a count that is none": page(listing(count="many")),
     "cut JSON": page(b'{"count": 1, "results": ['),
     "a lone surrogate": page(b'{"count": 1, "results": [{"uuid": "x", "title": "\\ud800"}]}'),
-    "too much": page(b" " * (upstream.ANSWER_BYTES + 1)),
+    "too much": page(b" " * (client.ANSWER_BYTES + 1)),
     "refused credentials": page({"detail": "theirs"}, status=401, WWW_Authenticate="Basic"),
     "forbidden": page({"detail": "theirs"}, status=403),
     "a redirect": page(b"", status=302, Location="http://third-party.example/"),
@@ -188,7 +188,7 @@ async def test_tries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
     answer = await alice.get("/movies/")
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) >= 1
-    assert len(third_party.calls) == upstream.TRIES
+    assert len(third_party.calls) == client.TRIES
     assert_keeps_its_secrets(answer, third_party)
 
 
@@ -217,7 +217,7 @@ async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
 async def test_a_third_party_that_hangs(
     alice: Api, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(client, "TRY_SECONDS", 0.3)
     third_party.behaviour = in_turn(hang, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = hang
@@ -242,10 +242,10 @@ async def test_calls_that_are_given_up_are_not_made_later(
     third_party.behaviour = hang
     answers = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
     assert {answer.status for answer in answers} == {504}
-    assert upstream.CONNECTIONS <= len(third_party.calls) < 60
+    assert client.CONNECTIONS <= len(third_party.calls) < 60
     third_party.behaviour = page(listing())
     third_party.calls.clear()
-    resources.movie_api.upstream.breaker = upstream.Breaker()
+    resources.movie_api.upstream.breaker = client.Breaker()
     assert (await alice.get("/movies/")).status == 200
     assert len(third_party.calls) == 1
 
@@ -271,7 +271,7 @@ async def test_a_pause_of_nothing_is_none(alice: Api, third_party: ThirdParty) -
     third_party.behaviour = page(b"", status=503, Retry_After="0")
     began = time.monotonic()
     assert (await alice.get("/movies/")).status == 503
-    assert time.monotonic() - began >= upstream.PAUSE_SECONDS
+    assert time.monotonic() - began >= client.PAUSE_SECONDS
 
 
 async def test_a_hanging_third_party_holds_nobody_else(alice: Api, third_party: ThirdParty) -> None:

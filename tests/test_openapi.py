@@ -11,8 +11,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from movieserver.app import ROUTES
-from movieserver.bodies import Order, Registration
-from movieserver.descriptions import Operation
+from movieserver.schemas.requests import Order, Registration
+from movieserver.openapi.operation import Operation
 from movieserver.handlers.base import Handler, Route
 from tests import described
 from tests.client import Api

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from movieserver import http_server as module
-from movieserver import migrations
+from movieserver.serving import http_server as module
+from movieserver.postgres import migrations
 from movieserver.app import MovieServer
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
-from movieserver.http_server import Server
+from movieserver.serving.http_server import Server
 from movieserver.settings import Settings
 from tests.client import Api
 from tests.conftest import make_settings, started

@@ -10,10 +10,10 @@ from typing import Any
 import bcrypt
 import pytest
 
-from movieserver import attempts, common_passwords, passwords
+from movieserver.accounts import common_passwords, login_attempts, passwords
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.passwords import Passwords
+from movieserver.accounts.passwords import Passwords
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Api, assert_unauthenticated, but_request_id, pointers
@@ -87,7 +87,7 @@ class TestAtAHigherCost:
     ) -> None:
         """ASVS 5.0 6.3.8: one status, one body, one distribution of times, also for a hash of another cost."""
         for most in ("PAIR_FAILURES", "ACCOUNT_FAILURES", "ADDRESS_FAILURES"):
-            monkeypatch.setattr(attempts, most, 1000)
+            monkeypatch.setattr(login_attempts, most, 1000)
         somebody, older = registration(), registration()
         for pair in (somebody, older):
             await api.post("/register/", pair)

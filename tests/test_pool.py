@@ -14,9 +14,9 @@ import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 from tornado.testing import bind_unused_port
 
-from movieserver import database as module
-from movieserver import migrations
-from movieserver.database import Database
+from movieserver.postgres import database as module
+from movieserver.postgres import migrations
+from movieserver.postgres.database import Database
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis

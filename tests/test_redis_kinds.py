@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
-from movieserver import attempts, counter
-from movieserver.attempts import open_attempts
-from movieserver.counter import CounterUnavailable, open_counter
+from movieserver.accounts import login_attempts
+from movieserver.redis import request_counter
+from movieserver.accounts.login_attempts import open_attempts
+from movieserver.redis.request_counter import CounterUnavailable, open_counter
 from movieserver.embedded.programs import package_folder
 from movieserver.errors import TooManyAttempts, Unauthenticated
-from movieserver.page_cache import open_page_cache
-from movieserver.redis_client import _parts, facts, open_redis
+from movieserver.third_party.page_cache import open_page_cache
+from movieserver.redis.client import _parts, facts, open_redis
 from tests.conftest import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("io_loop")
@@ -118,7 +119,7 @@ async def test_pages_on_a_cluster(cluster_url: str) -> None:
 
 
 async def test_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "PAIR_FAILURES", 1)
+    monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
     async with open_attempts(cluster_url, b"key") as one, open_attempts(cluster_url, b"key") as other:
         async with one.attempt(b"account", "address"):
             pass
@@ -142,7 +143,7 @@ async def test_a_cluster_of_which_one_node_is_named_wrong(cluster: list[int]) ->
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter that does not wait at its end for what never comes."""
-    monkeypatch.setattr(counter, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(request_counter, "CLOSE_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")

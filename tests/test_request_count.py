@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
-from movieserver import counter
-from movieserver.counter import RequestCounter, open_counter
+from movieserver.redis import request_counter
+from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.embedded.redis import Redis
 from movieserver.settings import Settings
 from tests.client import Api
@@ -151,7 +151,7 @@ async def test_without_redis_nobody_waits_twice(api: Api, own_redis: Redis) -> N
     began = loop.time()
     for _ in range(100):
         await api.get("/nowhere")
-    assert loop.time() - began < 100 * counter.WAIT_SECONDS
+    assert loop.time() - began < 100 * request_counter.WAIT_SECONDS
     own_redis.launch()
     own_redis.wait_ready()
     assert await until_count(api) > 100
@@ -245,7 +245,7 @@ async def test_a_late_copy_of_an_old_batch_is_not_counted(own_redis: Redis) -> N
     async with open_counter(own_redis.url) as one:
         assert [await one.count() for _ in range(3)] == [1, 2, 3]
         for old in (1, 2, 3):
-            await one._add(keys=[counter.COUNT, one._batch_key], args=[old, 60, 9e15, 9e15, 1])
+            await one._add(keys=[request_counter.COUNT, one._batch_key], args=[old, 60, 9e15, 9e15, 1])
         assert await one.count() == 4
 
 
@@ -257,7 +257,7 @@ async def test_a_long_outage_takes_little_memory_and_loses_nothing(own_redis: Re
         one._open._resolution = 0
         for _ in range(20_000):
             assert await one.count() is None
-        assert len(one._open.moments) <= counter.MOST_MOMENTS
+        assert len(one._open.moments) <= request_counter.MOST_MOMENTS
         await delivered(one)
         assert await one.count() == 20_003
 
@@ -268,7 +268,7 @@ async def test_a_process_that_was_busy_does_not_take_redis_for_away(own_redis: R
         for expected in (2, 3):
             counting = asyncio.create_task(one.count())
             await asyncio.sleep(0)
-            time.sleep(2 * counter.WAIT_SECONDS)
+            time.sleep(2 * request_counter.WAIT_SECONDS)
             assert await counting == expected
 
 

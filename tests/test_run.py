@@ -309,7 +309,7 @@ def test_a_database_that_is_away_is_said_in_words(folder: Path, arguments: tuple
 
 def test_tracebacks_in_the_log_show_no_values() -> None:
     program = """
-from movieserver import logs
+from movieserver.observability import logs
 def log_in(password):
     raise RuntimeError("unexpected")
 logs.configure("INFO")

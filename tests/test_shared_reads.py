@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from movieserver import database as module
-from movieserver.database import Database, DatabaseUnavailable, open_database
+from movieserver.postgres import database as module
+from movieserver.postgres.database import Database, DatabaseUnavailable, open_database
 from movieserver.embedded.postgres import Postgres
 from movieserver.errors import InternalError
 from movieserver.resources import Resources

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from movieserver import migrations
+from movieserver.postgres import migrations
 from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.embedded.programs import package_folder
 from movieserver.resources import Resources

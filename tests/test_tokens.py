@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from movieserver import tokens
+from movieserver.accounts import tokens
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.errors import Unauthenticated

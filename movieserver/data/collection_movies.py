@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from movieserver.bodies import MOVIES, Movie, movies_json
-from movieserver.conditions import Precondition
+from movieserver.schemas.requests import MOVIES, Movie, movies_json
+from movieserver.http.preconditions import Precondition
 from movieserver.data.collections import Cursor, version_of
-from movieserver.database import Database
+from movieserver.postgres.database import Database
 from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
-from movieserver.idempotency import Once
+from movieserver.http.idempotency import Once
 
 
 class Added(NamedTuple):

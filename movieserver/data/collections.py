@@ -7,11 +7,11 @@ import struct
 import uuid
 from typing import NamedTuple
 
-from movieserver.bodies import CollectionChanges, NewCollection, movies_json
-from movieserver.conditions import Precondition
-from movieserver.database import Database, Row
+from movieserver.schemas.requests import CollectionChanges, NewCollection, movies_json
+from movieserver.http.preconditions import Precondition
+from movieserver.postgres.database import Database, Row
 from movieserver.errors import PreconditionFailed
-from movieserver.idempotency import Once
+from movieserver.http.idempotency import Once
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from movieserver.database import Database
+from movieserver.postgres.database import Database
 
 
 class Genres(NamedTuple):

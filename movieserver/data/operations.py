@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from movieserver.database import Database
+from movieserver.postgres.database import Database
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 

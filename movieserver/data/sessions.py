@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from movieserver.data.users import User
-from movieserver.database import Database
-from movieserver.tokens import RefreshToken
+from movieserver.postgres.database import Database
+from movieserver.accounts.tokens import RefreshToken
 
 GRACE_SECONDS = 5.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
 

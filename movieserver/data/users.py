@@ -6,9 +6,9 @@ import unicodedata
 import uuid
 from typing import NamedTuple
 
-from movieserver.bodies import NAME_CHARACTERS
-from movieserver.database import Database, Row
-from movieserver.tokens import RefreshToken
+from movieserver.schemas.requests import NAME_CHARACTERS
+from movieserver.postgres.database import Database, Row
+from movieserver.accounts.tokens import RefreshToken
 
 
 class User(NamedTuple):

@@ -20,7 +20,7 @@ from movieserver.embedded import catalogue
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
-from movieserver.processes import Child, Worker, stop
+from movieserver.serving.supervisor import Child, Worker, stop
 from movieserver.settings import Settings
 
 LEFTOVER_SECONDS = 20.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from movieserver.embedded.catalogue import serve
-from movieserver.processes import inherit
+from movieserver.serving.supervisor import inherit
 
 
 def main() -> None:

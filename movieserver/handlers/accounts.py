@@ -4,16 +4,17 @@ from __future__ import annotations
 import math
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
-from movieserver import answers, metrics
-from movieserver.attempts import TriesUnderWay
-from movieserver.bodies import Credentials, Deletion, PasswordChange, Refresh, Registration
+from movieserver.observability import metrics
+from movieserver.schemas import responses
+from movieserver.accounts.login_attempts import TriesUnderWay
+from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.data.users import User
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
 from movieserver.handlers.base import STORED, Handler, OpenHandler, Route
-from movieserver.passwords import TooManyLogins
-from movieserver.tokens import RefreshToken
+from movieserver.accounts.passwords import TooManyLogins
+from movieserver.accounts.tokens import RefreshToken
 
 # how logins that fail are measured, by the code of their answer; a database that is away says nothing of logins
 MEASURED = {
@@ -52,7 +53,7 @@ class RegisterHandler(AccountHandler):
     """POST /register/"""
 
     @Operation(
-        "Register", answers.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
+        "Register", responses.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
         detail="A name is unique without regard to letter case.")
     async def post(self) -> None:
         body = self.body(Registration)
@@ -69,7 +70,7 @@ class RegisterHandler(AccountHandler):
 class LoginHandler(AccountHandler):
     """POST /login/"""
 
-    @Operation("Log in", answers.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
+    @Operation("Log in", responses.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
     async def post(self) -> None:
         body = self.body(Credentials)
         key = users.username_key(body.username)
@@ -101,7 +102,7 @@ class RefreshHandler(AccountHandler):
     """POST /refresh/"""
 
     @Operation(
-        "Get a new pair of tokens", answers.Tokens, body=Refresh, errors=(*STORED, SPENT),
+        "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*STORED, SPENT),
         detail="The refresh token is spent with it.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
@@ -117,7 +118,7 @@ class LogoutHandler(AccountHandler):
     """POST /logout/; a token that is not in force is answered alike (RFC 7009 section 2.2)."""
 
     @Operation(
-        "Log out", answers.Message, body=Refresh, errors=STORED,
+        "Log out", responses.Message, body=Refresh, errors=STORED,
         detail="That login can no longer refresh; a token that is not in force is answered alike.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
@@ -144,7 +145,7 @@ class PasswordHandler(OwnAccountHandler):
     """PUT /password/: the login that asks stays, the others end."""
 
     @Operation(
-        "Change my password", answers.Message, body=PasswordChange,
+        "Change my password", responses.Message, body=PasswordChange,
         errors=(*TRIES, WrongPassword(), Conflict(CHANGED)),
         detail="The login that asks stays, the others end.")
     async def put(self) -> None:
@@ -162,7 +163,7 @@ class AccountDeletionHandler(OwnAccountHandler):
     """At DELETE, /account/ goes with everything of the user; a password that is given must be right."""
 
     @Operation(
-        "Delete my account", answers.Message, body=Deletion, body_needed=False, errors=(*TRIES, WrongPassword()),
+        "Delete my account", responses.Message, body=Deletion, body_needed=False, errors=(*TRIES, WrongPassword()),
         detail="With everything that is yours. A password that is given must be right.")
     async def delete(self) -> None:
         if self.request.body:

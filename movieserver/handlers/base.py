@@ -14,17 +14,17 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
-from movieserver.bodies import Body, parse
-from movieserver.budgets import LARGE_BYTES
-from movieserver.conditions import Precondition, entity_tag
-from movieserver.database import DatabaseTimeout, DatabaseUnavailable, SchemaMissing
-from movieserver.descriptions import Query, WholeNumber, operation_of
+from movieserver.schemas.requests import Body, parse
+from movieserver.serving.memory_limits import LARGE_BYTES
+from movieserver.http.preconditions import Precondition, entity_tag
+from movieserver.postgres.database import DatabaseTimeout, DatabaseUnavailable, SchemaMissing
+from movieserver.openapi.operation import Query, WholeNumber, operation_of
 from movieserver.errors import (
     ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
     UnsupportedMediaType
 )
-from movieserver.idempotency import Once
-from movieserver.logs import log
+from movieserver.http.idempotency import Once
+from movieserver.observability.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import BEARER_TOKEN
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import json
 
-from movieserver import answers
-from movieserver.bodies import MOVIES, AddedMovies, Order, parse_uuid
+from movieserver.schemas import responses
+from movieserver.schemas.requests import MOVIES, AddedMovies, Order, parse_uuid
 from movieserver.data import collection_movies
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
 from movieserver.handlers.base import STORED, Handler, Route
 from movieserver.handlers.collections import CURSOR, LIMIT, NO_COLLECTION, CollectionListHandler, found, uuid_of
@@ -20,7 +20,7 @@ class AddHandler(Handler):
     """POST /collection/<uuid>/movies/"""
 
     @Operation(
-        "Add movies to a collection", answers.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
+        "Add movies to a collection", responses.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
         errors=(*STORED, NO_COLLECTION, CollectionFull(MOVIES), KeyInUse(), KeyReused()),
         detail="One or many, at its end; those that it has stay as they are. Where one is at fault, none is added.")
     async def post(self, segment: str) -> None:
@@ -37,7 +37,7 @@ class RemoveHandler(Handler):
     """/collection/<uuid>/movies/<movie_uuid>/: DELETE"""
 
     @Operation(
-        "Take a movie out of a collection", answers.Message, guarded=True, headers=("ETag",),
+        "Take a movie out of a collection", responses.Message, guarded=True, headers=("ETag",),
         errors=(*STORED, NotFound(NO_MOVIE)))
     async def delete(self, segment: str, movie: str) -> None:
         precondition, collection_uuid, movie_uuid = self.precondition, parse_uuid(segment), parse_uuid(movie)
@@ -54,7 +54,7 @@ class OrderHandler(Handler):
     """PUT /collection/<uuid>/order/"""
 
     @Operation(
-        "Reorder a collection", answers.Message, body=Order, guarded=True, headers=("ETag",),
+        "Reorder a collection", responses.Message, body=Order, guarded=True, headers=("ETag",),
         errors=(*STORED, NO_COLLECTION, OrderMismatch([UNKNOWN])),
         detail="The uuids of all its movies, each once, in the order wished for.")
     async def put(self, segment: str) -> None:
@@ -69,7 +69,7 @@ class HoldingHandler(CollectionListHandler):
     """GET /movies/<movie_uuid>/collections/; a movie that is in none has an empty list."""
 
     @Operation(
-        "List my collections that hold a movie", answers.HoldingPage, query=(LIMIT, CURSOR), tagged=True,
+        "List my collections that hold a movie", responses.HoldingPage, query=(LIMIT, CURSOR), tagged=True,
         headers=("Link",), errors=(*STORED, NotFound(NO_UUID)), detail="Newest first.")
     async def get(self, movie: str) -> None:
         movie_uuid, limit = parse_uuid(movie), self.whole_number(LIMIT)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from movieserver import answers
-from movieserver.bodies import CollectionChanges, NewCollection, parse_uuid
+from movieserver.schemas import responses
+from movieserver.schemas.requests import CollectionChanges, NewCollection, parse_uuid
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
-from movieserver.descriptions import Operation, Query, WholeNumber
+from movieserver.openapi.operation import Operation, Query, WholeNumber
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
 from movieserver.handlers.base import STORED, Handler, Route
 
@@ -20,7 +20,7 @@ LARGEST_PAGE = 100
 LIMIT = WholeNumber("limit", "How many at most", default=PAGE, most=LARGEST_PAGE)
 CURSOR = Query("cursor", "Where the page begins, as `next` says it", pattern="^AA[A-Za-z0-9_-]{30}$")
 MOVIES = Query("movies", "`false` leaves the movies out", ("true", "false"))
-EXAMPLE = (Path(__file__).parents[1] / "collection.json").read_text(encoding="utf-8")
+EXAMPLE = (Path(__file__).parents[1] / "openapi" / "collection.json").read_text(encoding="utf-8")
 NO_COLLECTION = NotFound("There is no such collection of yours.")
 
 
@@ -46,7 +46,7 @@ class CollectionsHandler(CollectionListHandler):
     """GET and POST /collection/"""
 
     @Operation(
-        "List my collections", answers.CollectionPage, query=(LIMIT, CURSOR, MOVIES), tagged=True, headers=("Link",),
+        "List my collections", responses.CollectionPage, query=(LIMIT, CURSOR, MOVIES), tagged=True, headers=("Link",),
         errors=STORED, detail="Newest first, and the three favourite genres of all. A page ends early where its texts "
         "come to 16 MiB; following `next` gives every collection once.")
     async def get(self) -> None:
@@ -60,7 +60,7 @@ class CollectionsHandler(CollectionListHandler):
         )
 
     @Operation(
-        "Make a collection", answers.CreatedCollection, 201, body=NewCollection, once=True,
+        "Make a collection", responses.CreatedCollection, 201, body=NewCollection, once=True,
         headers=("Location", "ETag"), errors=(*STORED, KeyInUse(), KeyReused()), example=EXAMPLE,
         detail="Movies keep the order given; the same uuid twice is 400. Keys that are not described are ignored.")
     async def post(self) -> None:
@@ -78,14 +78,14 @@ class CollectionsHandler(CollectionListHandler):
 class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
-    @Operation("Read a collection", answers.Collection, tagged=True, errors=(*STORED, NO_COLLECTION))
+    @Operation("Read a collection", responses.Collection, tagged=True, errors=(*STORED, NO_COLLECTION))
     async def get(self, segment: str) -> None:
         collection = found(await collections.read(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
         await self.represent(*collection)
 
     @Operation(
-        "Change a collection", answers.UpdatedCollection, body=CollectionChanges, guarded=True, headers=("ETag",),
+        "Change a collection", responses.UpdatedCollection, body=CollectionChanges, guarded=True, headers=("ETag",),
         errors=(*STORED, NO_COLLECTION),
         detail="Changes what the body names and keeps the rest; `movies` is the whole new list. PUT and PATCH are one.")
     async def put(self, segment: str) -> None:
@@ -98,7 +98,7 @@ class CollectionHandler(Handler):
 
     patch = put
 
-    @Operation("Delete a collection", answers.Message, guarded=True, errors=(*STORED, NO_COLLECTION))
+    @Operation("Delete a collection", responses.Message, guarded=True, errors=(*STORED, NO_COLLECTION))
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(

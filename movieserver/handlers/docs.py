@@ -4,7 +4,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.handlers.base import OpenHandler, Route
 
 FOLDER = Path(__file__).parents[1] / "pages"

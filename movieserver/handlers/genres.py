@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import json
 
-from movieserver import answers
+from movieserver.schemas import responses
 from movieserver.data import genres
-from movieserver.descriptions import Operation, WholeNumber
+from movieserver.openapi.operation import Operation, WholeNumber
 from movieserver.handlers.base import STORED, Handler, Route
 
 LARGEST_PAGE = 400  # of the longest names that is still no more than a page of collections can be
@@ -17,7 +17,7 @@ class GenresHandler(Handler):
     """GET /genres/?limit=&page="""
 
     @Operation(
-        "List my genres with their counts", answers.GenrePage, query=(LIMIT, PAGE), tagged=True, headers=("Link",),
+        "List my genres with their counts", responses.GenrePage, query=(LIMIT, PAGE), tagged=True, headers=("Link",),
         errors=STORED, detail="Over all movies of all your collections, most frequent first, ties by name.")
     async def get(self) -> None:
         limit, number = self.whole_number(LIMIT), self.whole_number(PAGE)

@@ -4,9 +4,12 @@ from __future__ import annotations
 import json
 import math
 
-from movieserver import answers, attempts, bodies, budgets, idempotency
+from movieserver.accounts import login_attempts
+from movieserver.http import idempotency
+from movieserver.schemas import requests, responses
+from movieserver.serving import memory_limits
 from movieserver.data.collections import PAGE_BYTES
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.handlers import collections, genres
 from movieserver.handlers.base import HEADER_BYTES, OpenHandler, Route
 
@@ -14,16 +17,16 @@ QUERY_ARGUMENTS = 1000  # Tornado's own
 CACHED_SECONDS = 3600
 
 BOUNDS = {
-    "body": {"bytes": bodies.BYTES, "nesting": bodies.NESTING},
+    "body": {"bytes": requests.BYTES, "nesting": requests.NESTING},
     "headers": {"bytes": HEADER_BYTES},
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
-        "username_characters": bodies.NAME_CHARACTERS, "password_characters_at_least": bodies.PASSWORD_CHARACTERS,
+        "username_characters": requests.NAME_CHARACTERS, "password_characters_at_least": requests.PASSWORD_CHARACTERS,
     },
-    "collection": {"title_characters": bodies.TITLE_CHARACTERS, "movies": bodies.MOVIES},
+    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": requests.MOVIES},
     "movie": {
-        "title_characters": bodies.MOVIE_TITLE_CHARACTERS, "description_characters": bodies.DESCRIPTION_CHARACTERS,
-        "genres_characters": bodies.GENRES_CHARACTERS,
+        "title_characters": requests.MOVIE_TITLE_CHARACTERS, "description_characters": requests.DESCRIPTION_CHARACTERS,
+        "genres_characters": requests.GENRES_CHARACTERS,
     },
     "pages": {
         "bytes": PAGE_BYTES,
@@ -33,13 +36,14 @@ BOUNDS = {
     },
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.KEPT_SECONDS},
     "login": {
-        "window_seconds": int(attempts.WINDOW_SECONDS), "wrong_passwords_for_an_account": attempts.PAIR_FAILURES,
-        "wrong_passwords_for_an_account_under_attack": attempts.PAIR_FAILURES_UNDER_ATTACK,
-        "wrong_passwords_from_an_address": attempts.ADDRESS_FAILURES,
+        "window_seconds": int(login_attempts.WINDOW_SECONDS),
+        "wrong_passwords_for_an_account": login_attempts.PAIR_FAILURES,
+        "wrong_passwords_for_an_account_under_attack": login_attempts.PAIR_FAILURES_UNDER_ATTACK,
+        "wrong_passwords_from_an_address": login_attempts.ADDRESS_FAILURES,
     },
     "at_once": {
-        "body_bytes": budgets.BODIES_BYTES_EACH, "body_bytes_of_all": budgets.BODIES_BYTES,
-        "answer_bytes": budgets.ANSWERS_BYTES_EACH, "answer_bytes_of_all": budgets.ANSWERS_BYTES,
+        "body_bytes": memory_limits.BODIES_BYTES_EACH, "body_bytes_of_all": memory_limits.BODIES_BYTES,
+        "answer_bytes": memory_limits.ANSWERS_BYTES_EACH, "answer_bytes_of_all": memory_limits.ANSWERS_BYTES,
     },
 }
 LIFETIMES = ("access_seconds", "refresh_seconds")
@@ -50,7 +54,7 @@ class LimitsHandler(OpenHandler):
 
     @Operation(
         "Read every bound that a request can meet",
-        answers.numbers("Limits", BOUNDS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), tagged=True,
+        responses.numbers("Limits", BOUNDS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), tagged=True,
         detail="What is refused for one of them names it.")
     async def get(self) -> None:
         tokens = self.resources.tokens

@@ -5,11 +5,11 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from movieserver import answers
-from movieserver.descriptions import Operation, Query, WholeNumber
+from movieserver.schemas import responses
+from movieserver.openapi.operation import Operation, Query, WholeNumber
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.handlers.base import Handler, Route
-from movieserver.movie_api import Listed
+from movieserver.third_party.movies import Listed
 
 PAGE = WholeNumber("page", "Which page")
 QUERY = Query("query", "Words to search for, where the third party's list can be searched; 400 where it cannot")
@@ -19,7 +19,7 @@ class MoviesHandler(Handler):
     """GET /movies/?page=N&query=words"""
 
     @Operation(
-        "List the third party's movies", answers.MovieListPage, query=(PAGE, QUERY), tagged=True,
+        "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), tagged=True,
         headers=("Age", "Link"),
         errors=(NotFound(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
         detail="A page of the list, fetched from the third party or kept from a moment ago: `Age` tells how old it is.")

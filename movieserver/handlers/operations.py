@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import asyncio
 
-from movieserver import answers, metrics
+from movieserver.observability import metrics
+from movieserver.schemas import responses
 from movieserver.data import operations
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.errors import Unavailable
 from movieserver.handlers.base import STORED, OpenHandler, Route
 
@@ -23,9 +24,9 @@ class OperationsHandler(OpenHandler):
 
 
 class HealthHandler(OperationsHandler):
-    """GET /healthz: the process answers."""
+    """GET /healthz: the process responses."""
 
-    @Operation("Ask whether the process answers", answers.Status, detail="No I/O. Not counted.")
+    @Operation("Ask whether the process answers", responses.Status, detail="No I/O. Not counted.")
     def get(self) -> None:
         self.answer({"status": "ok"})
 
@@ -34,7 +35,7 @@ class ReadyHandler(OperationsHandler):
     """GET /readyz: database, migrations and Redis are usable, and the server is not about to stop."""
 
     @Operation(
-        "Ask whether the server is ready", answers.Status, errors=(NotReady(), *STORED),
+        "Ask whether the server is ready", responses.Status, errors=(NotReady(), *STORED),
         detail="Database, migrations and Redis are usable, and the server is not about to stop. Not counted.")
     async def get(self) -> None:
         if self.settings["draining"]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import hmac
 
-from movieserver import answers
-from movieserver.counter import CounterUnavailable
-from movieserver.descriptions import Operation
+from movieserver.schemas import responses
+from movieserver.redis.request_counter import CounterUnavailable
+from movieserver.openapi.operation import Operation
 from movieserver.errors import Unauthenticated
 from movieserver.handlers.base import OpenHandler, Route, bearer_token
 
@@ -16,7 +16,7 @@ class RequestCountHandler(OpenHandler):
     """GET /request-count/"""
 
     @Operation(
-        "Read the request count", answers.RequestCount, errors=(CounterUnavailable(),),
+        "Read the request count", responses.RequestCount, errors=(CounterUnavailable(),),
         detail="Every request that was answered since the last reset, this one included; the first read answers 1.")
     def get(self) -> None:
         if self.requests is None:
@@ -33,7 +33,7 @@ class ResetHandler(OpenHandler):
             raise Unauthenticated(NEEDED)
 
     @Operation(
-        "Reset the request count", answers.Message, token="resetToken",
+        "Reset the request count", responses.Message, token="resetToken",
         errors=(Unauthenticated(NEEDED), CounterUnavailable()))
     async def post(self) -> None:
         await self.resources.counter.reset()

@@ -1,10 +1,10 @@
 """Sessions: the caller's logins."""
 from __future__ import annotations
 
-from movieserver import answers
-from movieserver.bodies import parse_uuid
+from movieserver.schemas import responses
+from movieserver.schemas.requests import parse_uuid
 from movieserver.data import sessions
-from movieserver.descriptions import Operation
+from movieserver.openapi.operation import Operation
 from movieserver.errors import NotFound
 from movieserver.handlers.base import STORED, Handler, Route
 
@@ -15,7 +15,7 @@ class SessionsHandler(Handler):
     """GET /sessions/"""
 
     @Operation(
-        "List my logins", answers.Sessions, tagged=True, errors=STORED,
+        "List my logins", responses.Sessions, tagged=True, errors=STORED,
         detail="Those that can be refreshed, newest first.")
     async def get(self) -> None:
         listed = await sessions.list(self.resources.database, user_id=self.owner, login=self.login)
@@ -25,7 +25,7 @@ class SessionsHandler(Handler):
 class SessionHandler(Handler):
     """At DELETE, /sessions/<uuid>/ ends that login."""
 
-    @Operation("End a login", answers.Message, errors=(*STORED, NotFound(NO_LOGIN)))
+    @Operation("End a login", responses.Message, errors=(*STORED, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
         login = parse_uuid(segment)
         if login is None or not await sessions.revoke(self.resources.database, user_id=self.owner, login=login):
@@ -37,7 +37,7 @@ class LogoutAllHandler(Handler):
     """POST /logout/all/: the end of every login."""
 
     @Operation(
-        "End every login", answers.Message, errors=STORED,
+        "End every login", responses.Message, errors=STORED,
         detail="Access tokens stay in force until they expire; no login can be refreshed.")
     async def post(self) -> None:
         await sessions.revoke_all(self.resources.database, user_id=self.owner)

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from movieserver import bodies, dialects
+from movieserver.schemas import requests
+from movieserver.third_party import providers
 
-Uuid = Annotated[str, Field(json_schema_extra=bodies.UUID_SCHEMA)]
+Uuid = Annotated[str, Field(json_schema_extra=requests.UUID_SCHEMA)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
 Address = Annotated[str, Field(description="An absolute address, to be followed as it is", pattern="^https?://")]
@@ -51,7 +52,7 @@ class Sessions(Answer):
     data: list[Session]
 
 
-class ListedMovie(dialects.CatalogueMovie):
+class ListedMovie(providers.CatalogueMovie):
     """A movie of the third party's."""
 
     model_config = ALL_OF_IT
@@ -66,7 +67,7 @@ class MovieListPage(Answer):
     data: list[ListedMovie]
 
 
-class CollectionMovie(bodies.Movie):
+class CollectionMovie(requests.Movie):
     """A movie of a collection."""
 
     model_config = ALL_OF_IT

@@ -14,10 +14,10 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 
-from movieserver import metrics
+from movieserver.observability import metrics
 from movieserver.errors import Unavailable
-from movieserver.logs import Trouble
-from movieserver.redis_client import AWAY, SECONDS, Client, Script, in_time, open_redis
+from movieserver.observability.logs import Trouble
+from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis
 
 COUNT = "{movieserver}:requests"
 BATCH = "{movieserver}:batch:"

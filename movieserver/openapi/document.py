@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from movieserver.answers import Problem
-from movieserver.bodies import BYTES, UUID_SCHEMA
-from movieserver.budgets import Overloaded
-from movieserver.descriptions import Operation, Query, operation_of
+from movieserver.schemas.responses import Problem
+from movieserver.schemas.requests import BYTES, UUID_SCHEMA
+from movieserver.serving.memory_limits import Overloaded
+from movieserver.openapi.operation import Operation, Query, operation_of
 from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, PreconditionFailed,
     Unauthenticated, UnsupportedMediaType
 )
 from movieserver.handlers.base import HEADER_BYTES, JSON, REQUEST_ID, Route
-from movieserver.idempotency import KEY
+from movieserver.http.idempotency import KEY
 
 Json = dict[str, Any]
 INFO = {

@@ -17,9 +17,9 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPInputError
 
-from movieserver import metrics
+from movieserver.observability import metrics
 from movieserver.errors import ApiError, NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
-from movieserver.logs import Trouble
+from movieserver.observability.logs import Trouble
 
 CONNECT_SECONDS = 2.0
 TRY_SECONDS = 3.0

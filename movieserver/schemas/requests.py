@@ -11,7 +11,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
 
-from movieserver.common_passwords import is_common
+from movieserver.accounts.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
 
 BYTES = 8 * 1024 * 1024

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver.redis_client import AWAY, Calls, Client, Script, in_time, open_redis
+from movieserver.redis.client import AWAY, Calls, Client, Script, in_time, open_redis
 
 KEPT_SECONDS = 86400
 LOCK_SECONDS = 3.0  # a process that died with a lock holds up the others no longer

@@ -16,7 +16,7 @@ from psycopg2.extensions import connection
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
-FOLDER = Path(__file__).parents[1] / "migrations"
+FOLDER = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK = 7_300_466_391_507  # any number that nobody else takes
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60

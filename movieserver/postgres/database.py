@@ -22,11 +22,11 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
 
-from movieserver import metrics
+from movieserver.observability import metrics
 from movieserver.errors import ApiError, InternalError, Unavailable
-from movieserver.logs import Trouble, log
+from movieserver.observability.logs import Trouble, log
 
-STATEMENTS = Path(__file__).parents[1] / "sql"
+STATEMENTS = Path(__file__).parents[2] / "sql"
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
 ACQUIRE_SECONDS = 5.0  # for a place in the pool
 CONNECT_SECONDS = 2.0  # for one address of the server

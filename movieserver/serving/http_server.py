@@ -11,14 +11,14 @@ from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate
 
-from movieserver import logs, metrics
+from movieserver.observability import logs, metrics
 from movieserver.app import MovieServer
-from movieserver.budgets import Overloaded
+from movieserver.serving.memory_limits import Overloaded
 from movieserver.errors import ApiError, BadRequest
 from movieserver.handlers.base import new_request_id
 from movieserver.handlers.limits import QUERY_ARGUMENTS
-from movieserver.http_connection import Connection
-from movieserver.logs import Trouble
+from movieserver.serving.connection import Connection
+from movieserver.observability.logs import Trouble
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from movieserver.data import operations
-from movieserver.database import SchemaMissing, open_database, place
+from movieserver.postgres.database import SchemaMissing, open_database, place
 from movieserver.errors import ApiError
-from movieserver.redis_client import AWAY, ServerFacts, facts, open_redis
+from movieserver.redis.client import AWAY, ServerFacts, facts, open_redis
 from movieserver.resources import third_party
 from movieserver.settings import Settings
-from movieserver.upstream import open_upstream
+from movieserver.third_party.client import open_upstream
 
 OLDEST_REDIS = 6
 REDIS_TRIES = 4

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from movieserver.logs import Trouble
+from movieserver.observability.logs import Trouble
 
 SECONDS = 0.25
 PAUSE_SECONDS = 1.0

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from movieserver.logs import log
+from movieserver.observability.logs import log
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 9.0
 POLL_SECONDS = 0.1

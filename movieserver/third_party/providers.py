@@ -16,9 +16,9 @@ from typing import Annotated, Protocol, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from tornado.httputil import url_concat
 
-from movieserver.bodies import blank_for_none, joined
+from movieserver.schemas.requests import blank_for_none, joined
 from movieserver.errors import BadRequest, NotFound
-from movieserver.upstream import Call, nonsense
+from movieserver.third_party.client import Call, nonsense
 
 TMDB_PAGES = 500  # TMDB answers no page beyond
 GENRES_SECONDS = 86400

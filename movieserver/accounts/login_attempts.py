@@ -15,9 +15,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
-from movieserver import redis_client
+from movieserver.redis import client
 from movieserver.errors import TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
-from movieserver.redis_client import Calls, Client, Script, open_redis
+from movieserver.redis.client import Calls, Client, Script, open_redis
 
 PREFIX = "{movieserver}:attempts:"  # one hash tag: all of them lie on one node of a cluster
 WINDOW_SECONDS = 60.0
@@ -110,7 +110,7 @@ class Attempts:
             ending = asyncio.create_task(self._ended(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-            await asyncio.wait([ending], timeout=redis_client.SECONDS)
+            await asyncio.wait([ending], timeout=client.SECONDS)
 
     async def close(self) -> None:
         """Stop telling Redis how tries ended."""
@@ -123,7 +123,7 @@ class Attempts:
         for _ in range(ENDINGS):
             if await self._calls.ask(lambda: self._end(keys, said)) is not None:
                 return
-            await asyncio.sleep(redis_client.PAUSE_SECONDS)
+            await asyncio.sleep(client.PAUSE_SECONDS)
 
     async def _begun(self, keys: list[str], name: str) -> bool:
         """Wait for a place among the tries that may fail; False when Redis is away."""

@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver import metrics
-from movieserver.dialects import Dialect, MoviePage, remembered
+from movieserver.observability import metrics
+from movieserver.third_party.providers import Dialect, MoviePage, remembered
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
-from movieserver.logs import Trouble
-from movieserver.page_cache import PageCache
-from movieserver.upstream import Upstream
+from movieserver.observability.logs import Trouble
+from movieserver.third_party.page_cache import PageCache
+from movieserver.third_party.client import Upstream
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 0.3  # to keep what came at the last moment

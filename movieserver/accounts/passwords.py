@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import bcrypt
 
-from movieserver import metrics
+from movieserver.observability import metrics
 from movieserver.errors import Unavailable
-from movieserver.logs import Trouble
+from movieserver.observability.logs import Trouble
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"

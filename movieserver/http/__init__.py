@@ -1,0 +1,1 @@
+"""What HTTP headers mean: preconditions, idempotency keys, compression, proxies."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: named statements, connections, the pool, migrations."""

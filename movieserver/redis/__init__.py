@@ -1,0 +1,1 @@
+"""Redis: the client, and the request counter on it."""

@@ -1,0 +1,1 @@
+"""Connections, requests and processes: everything between a socket and a handler."""

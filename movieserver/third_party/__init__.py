@@ -1,0 +1,1 @@
+"""The third party's movie API: calls, providers, and the cached movie list."""
