@@ -18,7 +18,7 @@ class SessionsHandler(Handler):
         "List my logins", responses.Sessions, tagged=True, errors=STORED,
         detail="Those that can be refreshed, newest first.")
     async def get(self) -> None:
-        listed = await sessions.list(self.resources.database, user_id=self.owner, login=self.login)
+        listed = await sessions.list_all(self.resources.database, user_id=self.owner, login=self.login)
         await self.represent(f'{{"data": {listed}}}')
 
 
