@@ -25,12 +25,12 @@ MOVIE = {
 }
 
 
-def listing(number: int = 1, key: str = "results", **given: Any) -> dict[str, Any]:
-    """A page as the third party says it."""
+def listing(number: int = 1, key: str = "results", **fields: Any) -> dict[str, Any]:
+    """A page as the third party sends it."""
     host = "https://third-party.example/api/v1/list/"
     return {
         "count": 45466, "next": f"{host}?page={number + 1}",
-        "previous": f"{host}?page={number - 1}" if number > 1 else None, key: [MOVIE], **given,
+        "previous": f"{host}?page={number - 1}" if number > 1 else None, key: [MOVIE], **fields,
     }
 
 
@@ -68,7 +68,7 @@ async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) ->
     assert parse_qs(urlsplit(answer.json["previous"]).query) == {"page": ["8"]}
 
 
-async def test_some_deployments_say_data(alice: Api, third_party: ThirdParty) -> None:
+async def test_some_deployments_call_the_list_data(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(key="data"))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
@@ -122,7 +122,7 @@ async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) ->
     assert_keeps_its_secrets(answer, third_party)
 
 
-NONSENSE: dict[str, Behaviour] = {
+INVALID: dict[str, Behaviour] = {
     "HTML": page(b"<html>theirs</html>"),
     "nothing": page(b""),
     "a list": page([MOVIE]),
@@ -130,11 +130,11 @@ NONSENSE: dict[str, Behaviour] = {
     "its own failure": page({"is_success": False, "error": {"message": "theirs"}}),
     "results of another type": page(listing(results="theirs")),
     "a movie without a title": page(listing(results=[{"uuid": MOVIE["uuid"]}])),
-    "a movie that is none": page(listing(results=[None])),
-    "a count that is none": page(listing(count="many")),
-    "cut JSON": page(b'{"count": 1, "results": ['),
+    "a movie that is null": page(listing(results=[None])),
+    "a count that is no number": page(listing(count="many")),
+    "half a JSON text": page(b'{"count": 1, "results": ['),
     "a lone surrogate": page(b'{"count": 1, "results": [{"uuid": "x", "title": "\\ud800"}]}'),
-    "too much": page(b" " * (client.ANSWER_BYTES + 1)),
+    "too much": page(b" " * (client.MAX_RESPONSE_BYTES + 1)),
     "refused credentials": page({"detail": "theirs"}, status=401, WWW_Authenticate="Basic"),
     "forbidden": page({"detail": "theirs"}, status=403),
     "a redirect": page(b"", status=302, Location="http://third-party.example/"),
@@ -146,9 +146,9 @@ NONSENSE: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("case", NONSENSE)
-async def test_nonsense_is_502_and_not_asked_again(alice: Api, third_party: ThirdParty, case: str) -> None:
-    third_party.behaviour = NONSENSE[case]
+@pytest.mark.parametrize("case", INVALID)
+async def test_an_invalid_response_is_502_and_not_retried(alice: Api, third_party: ThirdParty, case: str) -> None:
+    third_party.behaviour = INVALID[case]
     answer = await alice.get("/movies/")
     assert answer.status == 502
     assert "WWW-Authenticate" not in answer.headers
@@ -169,7 +169,7 @@ async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_what_may_pass_is_asked_again(alice: Api, third_party: ThirdParty, status: int) -> None:
+async def test_a_failure_that_may_pass_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
     failure = page({"detail": "theirs"}, status=status)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
@@ -177,22 +177,22 @@ async def test_what_may_pass_is_asked_again(alice: Api, third_party: ThirdParty,
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_broken_connection_is_asked_again(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_broken_connection_is_retried(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = in_turn(break_off, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_tries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
+async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=500)
     answer = await alice.get("/movies/")
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) >= 1
-    assert len(third_party.calls) == client.TRIES
+    assert len(third_party.calls) == 1 + client.RETRIES
     assert_keeps_its_secrets(answer, third_party)
 
 
-async def test_its_wish_for_a_pause_is_kept_and_passed_on(
+async def test_a_requested_pause_is_kept_and_passed_on(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     third_party.behaviour = in_turn(page(b"", status=503, Retry_After="1"), page(listing()))
@@ -217,7 +217,7 @@ async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
 async def test_a_third_party_that_hangs(
     alice: Api, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.3)
     third_party.behaviour = in_turn(hang, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = hang
@@ -226,7 +226,7 @@ async def test_a_third_party_that_hangs(
     assert_keeps_its_secrets(answer, third_party)
 
 
-async def test_all_tries_together_have_a_limit(
+async def test_a_call_with_its_retries_has_a_time_limit(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
@@ -235,7 +235,7 @@ async def test_all_tries_together_have_a_limit(
     assert len(third_party.calls) == 1
 
 
-async def test_calls_that_are_given_up_are_not_made_later(
+async def test_calls_that_timed_out_are_not_made_later(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
@@ -250,14 +250,14 @@ async def test_calls_that_are_given_up_are_not_made_later(
     assert len(third_party.calls) == 1
 
 
-async def test_a_header_that_is_none_is_passed_over(alice: Api, third_party: ThirdParty) -> None:
+async def test_an_invalid_header_is_ignored(alice: Api, third_party: ThirdParty) -> None:
     body = json.dumps(listing()).encode()
 
     third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\nfo o: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_a_pause_may_be_said_as_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
+async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
         datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
@@ -267,7 +267,7 @@ async def test_a_pause_may_be_said_as_a_date(alice: Api, third_party: ThirdParty
     assert len(third_party.calls) == 1
 
 
-async def test_a_pause_of_nothing_is_none(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_pause_of_0_seconds_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"", status=503, Retry_After="0")
     began = time.monotonic()
     assert (await alice.get("/movies/")).status == 503

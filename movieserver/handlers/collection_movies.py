@@ -4,10 +4,11 @@ from __future__ import annotations
 import json
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import MOVIES, AddedMovies, Order, parse_uuid
+from movieserver.schemas.requests import MOVIES, AddedMovies, Order
 from movieserver.data import collection_movies
 from movieserver.openapi.operation import Operation
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
+from movieserver.formats import parse_uuid
 from movieserver.handlers.base import STORED, Handler, Route
 from movieserver.handlers.collections import CURSOR, LIMIT, NO_COLLECTION, CollectionListHandler, found, uuid_of
 

@@ -7,11 +7,12 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import CollectionChanges, NewCollection, parse_uuid
+from movieserver.schemas.requests import CollectionChanges, NewCollection
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.openapi.operation import Operation, Query, WholeNumber
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
+from movieserver.formats import parse_uuid
 from movieserver.handlers.base import STORED, Handler, Route
 
 T = TypeVar("T")

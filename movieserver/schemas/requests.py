@@ -1,7 +1,6 @@
 """What a request may say. A body is parsed once, at the door, into one of these records."""
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -13,6 +12,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_js
 
 from movieserver.accounts.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
+from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_TITLE_CHARACTERS, parse_uuid
 
 BYTES = 8 * 1024 * 1024
 NESTING = 200  # pydantic's parser reads no further
@@ -20,22 +20,12 @@ MOVIES = 10_000
 NAME_CHARACTERS = 150
 PASSWORD_CHARACTERS = 8
 TITLE_CHARACTERS = 255
-MOVIE_TITLE_CHARACTERS = 500
-DESCRIPTION_CHARACTERS = 10_000
-GENRES_CHARACTERS = 10_000
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 UUID_SCHEMA: dict[str, JsonValue] = {
     "format": "uuid", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
 }
 TEXT_SCHEMA: dict[str, JsonValue] = {"pattern": r"^[^\u0000]*$"}
 
 Body = TypeVar("Body", bound="_Body")
-
-
-def parse_uuid(text: str) -> str | None:
-    """The uuid in its canonical form (RFC 9562 section 4), or None where `text` is none."""
-    lower = text.lower()
-    return lower if UUID.fullmatch(lower) else None
 
 
 def _no_nul(text: str) -> str:
