@@ -13,10 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from movieserver.third_party import client
-from movieserver.resources import Resources
+from movieserver.resources import Resources, open_resources
+from movieserver.settings import Settings
 from tests.client import Answer, Api
 from tests.third_party import (
-    PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, break_off, hang, in_turn, page, raw
+    PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw
 )
 
 MOVIE = {
@@ -204,6 +205,84 @@ async def test_a_requested_pause_is_kept_and_passed_on(
     answer = await alice.get("/movies/")
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "30"
+
+
+PAUSES = {
+    "30": 30, "3600": 3600, "3601": 3600, "86400": 3600, "9" * 30: 3600, "9" * 400: 3600,
+    "Fri, 31 Dec 2999 23:59:59 GMT": 3600, "Friday, 31-Dec-60 23:59:59 GMT": 3600, "Fri Dec 31 23:59:59 2999": 3600,
+}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("value", PAUSES)
+async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
+    alice: Api, third_party: ThirdParty, resources: Resources, value: str, status: int
+) -> None:
+    resources.movie_api.upstream.seconds = 0.5
+    third_party.behaviour = in_turn(page(b"", status=status, Retry_After=value), page(listing()))
+    for number in range(1, 8):
+        answer = await alice.get(f"/movies/?page={number}")
+        assert answer.status == 503
+        assert PAUSES[value] - 20 < int(answer.headers["Retry-After"]) <= PAUSES[value]
+    assert len(third_party.calls) == 1
+
+
+async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party: ThirdParty) -> None:
+    moments: list[float] = []
+
+    async def behave(handler: ThirdPartyHandler) -> None:
+        moments.append(time.monotonic())
+        await (page(listing()) if len(moments) > 1 else page(b"", status=429, Retry_After="1"))(handler)
+
+    third_party.behaviour = behave
+    first = asyncio.ensure_future(alice.get("/movies/"))
+    while not moments:
+        await asyncio.sleep(0.01)
+    answers = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
+    assert {answer.status for answer in answers} == {200}
+    assert min(moments[1:]) - moments[0] >= 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("value", [
+    "0", "", "-5", "1.5", "1e3", "soon", "nan", "inf", "1, 2", "²", "Fri, 31 Dec 1999 23:59:59 GMT",
+    "Fri, 99 Foo 2999 99:99:99 GMT", "Fri, 31 Dec 99999999999 23:59:59 GMT", "x" * 5000,
+])
+async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
+    failure = page(b"", status=503, Retry_After=value)
+    third_party.behaviour = in_turn(failure, failure, page(listing()))
+    assert (await alice.get("/movies/")).status == 200
+    third_party.behaviour = failure
+    answer = await alice.get("/movies/")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("head, sent, expected", [
+    (b"Content-Length: 4194305", b"", 502), (b"Content-Length: 99999999999999999999999", b"", 502),
+    (b"Content-Length: -1", b"", 502), (b"Content-Length: abc", b"", 502), (b"Content-Length: 10", b"[" * 100, 502),
+    (b"Content-Encoding: gzip", b"not gzip", 502), (b"X: " + b"x" * 1_000_000, b"", 502),
+])
+async def test_a_length_that_cannot_be_believed(
+    alice: Api, third_party: ThirdParty, head: bytes, sent: bytes, expected: int
+) -> None:
+    third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (head, sent))
+    assert (await alice.get("/movies/")).status == expected
+    assert len(third_party.calls) == 1
+
+
+async def test_an_end_with_calls_under_way_is_quiet(
+    settings: Settings, third_party: ThirdParty, caplog: pytest.LogCaptureFixture
+) -> None:
+    third_party.behaviour = hang
+    async with open_resources(settings) as own:
+        calls = [asyncio.ensure_future(own.movie_api.page(number)) for number in range(1, 6)]
+        while len(third_party.calls) < 5:
+            await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+    await asyncio.wait(calls)
+    await asyncio.sleep(0.1)
+    assert caplog.records == []
 
 
 @pytest.mark.usefixtures("impatient")

@@ -59,12 +59,12 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0
-        self._open_until = 0.0
+        self._opened_at = -math.inf
         self._probing = False
 
     def check(self) -> None:
         """UpstreamUnavailable while calls are stopped."""
-        left = self._open_until - time.monotonic()
+        left = self._opened_at + OPEN_SECONDS - time.monotonic()
         if left > 0 or self._probing:
             raise UpstreamUnavailable(max(1, math.ceil(left)))
 
@@ -83,7 +83,7 @@ class Breaker:
         if failed is not None:
             self._failures = self._failures + 1 if failed else 0
             if self._failures >= BREAKING_FAILURES:
-                self._open_until = time.monotonic() + OPEN_SECONDS
+                self._opened_at = time.monotonic()
         self._show()
 
     def _show(self) -> None:
