@@ -264,7 +264,7 @@ class TestTrouble:
         for behaviour in (page({}, 500), page({}, 503), page({"nonsense": 1}), page({"more": 1})):
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)
-        away, wrong = "movie API", "movie API, what it says"
+        away, wrong = "movie API", "movie API, its responses"
         assert troubles(lines) == [(away, "began"), (wrong, "began")]
         assert self.told(lines, away)[0]["reason"] == "status 500"
         assert "cannot be read" in self.told(lines, wrong)[0]["reason"]

@@ -185,7 +185,7 @@ class TestTheThirdParty:
     async def test_tries_and_failures(
         self, alice: Api, resources: Resources, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(client, "TRY_SECONDS", 0.2)
+        monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
         for behaviour, reason, tries in (
             (page(listing()), None, 1), (page({}, 500), "status", 3), (page({}, 429), "status", 3),
             (page({}, 401), "nonsense", 1), (page({"x": 1}), "nonsense", 1), (hang, "timeout", 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 
+from movieserver import formats
 from movieserver.accounts import login_attempts
 from movieserver.http import idempotency
 from movieserver.schemas import requests, responses
@@ -25,8 +26,8 @@ BOUNDS = {
     },
     "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": requests.MOVIES},
     "movie": {
-        "title_characters": requests.MOVIE_TITLE_CHARACTERS, "description_characters": requests.DESCRIPTION_CHARACTERS,
-        "genres_characters": requests.GENRES_CHARACTERS,
+        "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
+        "genres_characters": formats.GENRES_CHARACTERS,
     },
     "pages": {
         "bytes": PAGE_BYTES,

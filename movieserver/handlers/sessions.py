@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import parse_uuid
 from movieserver.data import sessions
 from movieserver.openapi.operation import Operation
 from movieserver.errors import NotFound
+from movieserver.formats import parse_uuid
 from movieserver.handlers.base import STORED, Handler, Route
 
 NO_LOGIN = "There is no such login of yours."

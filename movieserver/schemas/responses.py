@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
 from movieserver.schemas import requests
-from movieserver.third_party import providers
 
 Uuid = Annotated[str, Field(json_schema_extra=requests.UUID_SCHEMA)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -52,10 +51,13 @@ class Sessions(Answer):
     data: list[Session]
 
 
-class ListedMovie(providers.CatalogueMovie):
+class ListedMovie(Answer):
     """A movie of the third party's."""
 
-    model_config = ALL_OF_IT
+    title: str
+    description: str
+    genres: str
+    uuid: Uuid
 
 
 class MovieListPage(Answer):
