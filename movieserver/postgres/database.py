@@ -24,7 +24,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, mak
 
 from movieserver.observability import metrics
 from movieserver.errors import ApiError, InternalError, Unavailable
-from movieserver.observability.logs import Trouble, log
+from movieserver.observability.logs import Outage, log
 
 STATEMENTS = Path(__file__).parents[2] / "sql"
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
@@ -246,8 +246,8 @@ class Database:
         self._era = 0  # a connection from before the last loss of one is not used again
         self._away: Exception | None = None  # why the last connect failed
         self._probing = False
-        self._trouble = Trouble("PostgreSQL")
-        self._full = Trouble("the pool of connections to PostgreSQL")
+        self._outage = Outage("PostgreSQL")
+        self._full = Outage("the pool of connections to PostgreSQL")
         metrics.pool_size.set(size)
 
     async def read(self, name: str, **parameters: object) -> Row | None:
@@ -328,8 +328,8 @@ class Database:
         except (DatabaseUnavailable, InternalError) as error:
             self._report(name, error)
             raise
-        self._trouble.end()
-        self._full.end()
+        self._outage.record_success()
+        self._full.record_success()
         return rows
 
     def _report(self, name: str, error: ApiError) -> None:
@@ -339,14 +339,15 @@ class Database:
             log.error("statement failed", statement=name, reason=reason)
         elif isinstance(error, PoolFull):
             metrics.pool_timeouts["place"].inc()
-            self._full.begin(
+            self._full.record_failure(
                 f"no place for {name} in {ACQUIRE_SECONDS} s: all {self._size} connections of this process are in use; "
                 "raise DATABASE_POOL_SIZE, or look for slow statements")
         elif isinstance(error, DatabaseTimeout) or type(error) is ConnectionLost and isinstance(cause, TimeoutError):
             metrics.pool_timeouts["statement"].inc()
-            self._trouble.begin(f"{name} was cut off: it took {STATEMENT_SECONDS} s, or an operator cancelled it")
+            self._outage.record_failure(
+                f"{name} was cut off: it took {STATEMENT_SECONDS} s, or an operator cancelled it")
         else:
-            self._trouble.begin(cause or error)
+            self._outage.record_failure(cause or error)
 
     async def _acquire(self) -> None:
         """Take a place in the pool; who has to wait is served in turn, and the line has an end."""

@@ -19,7 +19,7 @@ from tornado.httputil import HTTPInputError
 
 from movieserver.observability import metrics
 from movieserver.errors import ApiError, NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 TRY_SECONDS = 3.0
@@ -100,7 +100,7 @@ class Upstream:
         self._client = client
         self._places = asyncio.Semaphore(CONNECTIONS)  # the client's own queue has no end, and no way out
         self._waiting = 0
-        self._trouble = Trouble("movie API")
+        self._outage = Outage("movie API")
 
     async def get(self, call: Call, end: float) -> bytes:
         """The body of a 200, got before the moment `end` of the loop's clock; NotFound for a 404."""
@@ -122,7 +122,7 @@ class Upstream:
             self._waiting -= 1
             self.breaker.leave(probe, failed)
             if failed is False:
-                self._trouble.end()
+                self._outage.record_success()
         return body
 
     async def _until(self, end: float, call: Call) -> bytes:
@@ -131,10 +131,10 @@ class Upstream:
                 return await self._patiently(end, call)
         except TimeoutError:
             metrics.upstream_failures["timeout"].inc()
-            self._trouble.begin(f"no answer in {self.seconds} s")
+            self._outage.record_failure(f"no answer in {self.seconds} s")
             raise UpstreamTimeout from None
         except _Passing as failure:
-            self._trouble.begin(str(failure))
+            self._outage.record_failure(str(failure))
             raise failure.error from failure
 
     async def _patiently(self, end: float, call: Call) -> bytes:
@@ -226,7 +226,7 @@ class _Client(CurlAsyncHTTPClient):
 @contextlib.asynccontextmanager
 async def open_upstream(seconds: float) -> AsyncIterator[Upstream]:
     """An Upstream whose connections are kept and used again."""
-    stamina.instrumentation.set_on_retry_hooks([])  # a try that fails is no news; Trouble says when all do
+    stamina.instrumentation.set_on_retry_hooks([])  # a try that fails is no news; Outage says when all do
     client = _Client(force_instance=True, max_clients=CONNECTIONS, max_body_size=ANSWER_BYTES)
     try:
         yield Upstream(client, seconds)

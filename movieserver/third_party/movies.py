@@ -13,7 +13,7 @@ from typing import NamedTuple
 from movieserver.observability import metrics
 from movieserver.third_party.providers import Dialect, MoviePage, remembered
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.client import Upstream
 
@@ -38,7 +38,7 @@ class MovieApi:
         self._cache = cache
         self._name = name
         self._fresh_seconds = fresh_seconds
-        self._trouble = Trouble("movie API, what it says")
+        self._outage = Outage("movie API, what it says")
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
 
     async def page(self, number: int, query: str | None = None) -> Listed:
@@ -119,9 +119,9 @@ class MovieApi:
             raise UpstreamTimeout from None
         except UpstreamFault as fault:
             metrics.upstream_failures["nonsense"].inc()
-            self._trouble.begin(str(fault.__cause__))
+            self._outage.record_failure(str(fault.__cause__))
             raise
-        self._trouble.end()
+        self._outage.record_success()
 
 
 @contextlib.asynccontextmanager
