@@ -83,7 +83,7 @@ def check(settings: dict[str, str]) -> tuple[int, str, dict[str, str]]:
     done = command("check", cwd=Path("/"), **settings)
     said = done.stdout + done.stderr
     assert WORD not in said and "Traceback" not in said
-    assert "trouble began" not in done.stderr
+    assert "outage began" not in done.stderr
     sections: dict[str, str] = {}
     for line in done.stdout.splitlines():
         if not line.startswith("  "):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError
 from movieserver.observability import metrics
-from movieserver.observability.logs import Trouble, log
+from movieserver.observability.logs import Outage, log
 from movieserver.postgres.connection import ConnectionLost, NotApplied, Row, StatementTimeout, reason_of
 from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
@@ -59,8 +59,8 @@ class Database:
         self.statements = statements
         self._batches: dict[str, _Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outage = Trouble("PostgreSQL")
-        self._full = Trouble("the pool of connections to PostgreSQL")
+        self._outage = Outage("PostgreSQL")
+        self._full = Outage("the pool of connections to PostgreSQL")
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; run again, once, if its connection died."""
@@ -127,8 +127,8 @@ class Database:
         except (DatabaseUnavailable, InternalError) as error:
             self._report(name, error)
             raise
-        self._outage.end()
-        self._full.end()
+        self._outage.record_success()
+        self._full.record_success()
         return rows
 
     async def _retry(
@@ -158,14 +158,14 @@ class Database:
             log.error("statement failed", statement=name, reason=reason_of(error.__cause__))
         elif isinstance(error, PoolFull):
             metrics.pool_timeouts["place"].inc()
-            self._full.begin(
+            self._full.record_failure(
                 f"no connection for {name} in {self.pool.limits.acquire} s: all {self.pool.size} of this process are in "
                 "use; raise DATABASE_POOL_SIZE, or look for slow statements")
         elif isinstance(error, (DatabaseTimeout, StatementTimeout)):
             metrics.pool_timeouts["statement"].inc()
-            self._outage.begin(f"{name} was cancelled: it reached its time limit, or an operator cancelled it")
+            self._outage.record_failure(f"{name} was cancelled: it reached its time limit, or an operator cancelled it")
         else:
-            self._outage.begin(error.__cause__ or error)
+            self._outage.record_failure(error.__cause__ or error)
 
 
 @asynccontextmanager

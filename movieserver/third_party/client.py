@@ -18,7 +18,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 
 from movieserver.errors import ApiError, NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.observability import metrics
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
@@ -110,7 +110,7 @@ class Upstream:
         self._slots = asyncio.Semaphore(CONNECTIONS)  # the HTTP client's own queue is unbounded
         self._waiting = 0
         self._paused_until = 0.0
-        self._trouble = Trouble("movie API")
+        self._outage = Outage("movie API")
 
     def check(self, end: float) -> None:
         """UpstreamUnavailable if no request may be sent before `end`: a pause was asked for, or the breaker is open."""
@@ -138,7 +138,7 @@ class Upstream:
             self._waiting -= 1
             self.breaker.leave(probe, failed)
             if failed is False:
-                self._trouble.end()
+                self._outage.record_success()
         return body
 
     def _check_pause(self, end: float) -> None:
@@ -152,10 +152,10 @@ class Upstream:
                 return await self._with_retries(call, end)
         except TimeoutError:
             metrics.upstream_failures["timeout"].inc()
-            self._trouble.begin(f"no response in {self.seconds} s")
+            self._outage.record_failure(f"no response in {self.seconds} s")
             raise UpstreamTimeout from None
         except _Retryable as failure:
-            self._trouble.begin(str(failure))
+            self._outage.record_failure(str(failure))
             raise failure.error from failure
 
     async def _with_retries(self, call: Call, end: float) -> bytes:
@@ -276,7 +276,7 @@ def _read_header(headers: dict[str, str], line: bytes) -> None:
 @contextlib.asynccontextmanager
 async def open_upstream(seconds: float) -> AsyncIterator[Upstream]:
     """An Upstream whose connections are kept and used again."""
-    stamina.instrumentation.set_on_retry_hooks([])  # a retry is not worth a log line; Trouble logs a call that fails
+    stamina.instrumentation.set_on_retry_hooks([])  # a retry is not worth a log line; Outage logs a call that fails
     http = _Http()
     try:
         yield Upstream(http, seconds)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
 from movieserver.observability import metrics
-from movieserver.observability.logs import Trouble, log
+from movieserver.observability.logs import Outage, log
 from movieserver.third_party.client import Upstream
 from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.provider import MoviePage, Provider, load_page
@@ -49,7 +49,7 @@ class MovieApi:
         self.cache = cache
         self._name = name
         self._fresh_seconds = fresh_seconds
-        self._trouble = Trouble("movie API, its responses")
+        self._outage = Outage("movie API, its responses")
         self._quiet_until = 0.0
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
 
@@ -145,9 +145,9 @@ class MovieApi:
         except TimeoutError:
             raise UpstreamTimeout from None
         except UpstreamFault as fault:
-            self._trouble.begin(str(fault.__cause__))
+            self._outage.record_failure(str(fault.__cause__))
             raise
-        self._trouble.end()
+        self._outage.record_success()
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from tornado.httputil import url_concat
 
 from movieserver.errors import ApiError, NotFound
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
     MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, read_movies, read_object, text, whole_number
@@ -31,7 +31,7 @@ class Tmdb:
         self._names: dict[int, str] = {}
         self._names_until = 0.0
         self._learning: asyncio.Task[None] | None = None
-        self._trouble = Trouble("movie API, genre names")
+        self._outage = Outage("movie API, genre names")
 
     def check(self, query: str | None) -> None:
         """A search needs words."""
@@ -69,10 +69,10 @@ class Tmdb:
         try:
             self._names = _read_names(await self._get(get, "/genre/movie/list", {}))
             self._names_until = time.monotonic() + GENRES_SECONDS
-            self._trouble.end()
+            self._outage.record_success()
         except ApiError as error:
             self._names_until = time.monotonic() + GENRES_RETRY_SECONDS
-            self._trouble.begin(str(error.__cause__ or error))
+            self._outage.record_failure(str(error.__cause__ or error))
         finally:
             self._learning = None
 
