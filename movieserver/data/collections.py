@@ -10,7 +10,8 @@ from typing import NamedTuple
 from movieserver.errors import PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
-from movieserver.postgres.database import Database, Row
+from movieserver.postgres.connection import Row
+from movieserver.postgres.database import Database
 from movieserver.schemas.movies import StoredMovies, stored
 from movieserver.schemas.requests import CollectionChanges, NewCollection
 

@@ -7,7 +7,8 @@ import uuid
 from typing import NamedTuple
 
 from movieserver.schemas.requests import NAME_CHARACTERS
-from movieserver.postgres.database import Database, Row
+from movieserver.postgres.connection import Row
+from movieserver.postgres.database import Database
 from movieserver.accounts.tokens import RefreshToken
 
 

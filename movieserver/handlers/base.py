@@ -19,8 +19,8 @@ from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.http.preconditions import Precondition, entity_tag
 from movieserver.openapi.operation import Query, WholeNumber, operation_of
 from movieserver.errors import (
-    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, SchemaMissing,
-    Unauthenticated,    UnsupportedMediaType
+    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
+    PreconditionFailed, SchemaMissing, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.observability.logs import log

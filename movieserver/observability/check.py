@@ -157,4 +157,4 @@ def _explained(where: str, error: BaseException, reasons: Sequence[tuple[str, st
 def _bare(url: str) -> str:
     """An address without what may be secret in it."""
     split = urlsplit(url)
-    return split._redescribe(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -159,8 +159,8 @@ class Database:
         elif isinstance(error, PoolFull):
             metrics.pool_timeouts["place"].inc()
             self._full.record_failure(
-                f"no connection for {name} in {self.pool.limits.acquire} s: all {self.pool.size} of this process are in "
-                "use; raise DATABASE_POOL_SIZE, or look for slow statements")
+                f"no connection for {name} in {self.pool.limits.acquire} s: all {self.pool.size} of this process are "
+                "in use; raise DATABASE_POOL_SIZE, or look for slow statements")
         elif isinstance(error, (DatabaseTimeout, StatementTimeout)):
             metrics.pool_timeouts["statement"].inc()
             self._outage.record_failure(f"{name} was cancelled: it reached its time limit, or an operator cancelled it")

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from movieserver.formats import GENRES_CHARACTERS
+from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
 
-MAX_NAMES = 100
 MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an index entry has a maximum size
 
 
@@ -44,8 +43,8 @@ def parse_genres(value: object) -> Genres:
     if "\0" in value:
         raise PydanticCustomError("nul", "A NUL character cannot be stored")
     names = [_genre(name) for part in value.split(",") if (name := _trim(part))]
-    if len(names) > MAX_NAMES:
-        raise PydanticCustomError("genres", f"A movie must not name more than {MAX_NAMES} genres")
+    if len(names) > MOVIE_GENRES:
+        raise PydanticCustomError("genres", f"A movie must not name more than {MOVIE_GENRES} genres")
     return Genres(value, names)
 
 

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
-    AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, TypeAdapter, ValidationError,
-    model_validator
+    AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, TypeAdapter,
+    ValidationError, model_validator
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
