@@ -8,7 +8,7 @@ $$;
 CREATE TABLE user_genres (
     user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     genre text COLLATE "C" NOT NULL,
-    times integer NOT NULL CHECK (times >= 0),
+    times integer NOT NULL,
     spelling text NOT NULL,
     spellings jsonb,
     name text NOT NULL

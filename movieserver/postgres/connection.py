@@ -67,7 +67,7 @@ class Connection(aiopg.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._prepared: set[Statement] = set()
+        self._prepared: set[str] = set()
 
     @property
     def reusable(self) -> bool:
@@ -77,10 +77,10 @@ class Connection(aiopg.Connection):
     async def run(self, statement: Statement, parameters: dict[str, object], seconds: float) -> list[Row]:
         """All rows of the last SQL statement; raises ApiErrors."""
         try:
-            if statement not in self._prepared:
-                for part in statement.parts:
+            for part in statement.parts:
+                if part.prepare not in self._prepared:
                     await self._rows(part.prepare, None, seconds)
-                self._prepared.add(statement)
+                    self._prepared.add(part.prepare)
             rows = await self._rows(statement.execute, parameters, seconds)
         except TimeoutError as error:
             raise StatementTimeout from error  # the server itself would have cancelled it earlier
