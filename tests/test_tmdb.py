@@ -141,6 +141,21 @@ async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> Non
     assert b"theirs" not in answer.body and TOKEN.encode() not in answer.body
 
 
+class TestAPlainProviderThatNamesItsSearch:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url + "?key=a%20b&search={query}&x=1")
+
+    async def test_is_searched_by_that_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+        third_party.behaviour = page({"count": 0, "next": "x", "previous": None, "results": []})
+        answer = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
+        assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
+        assert (await alice.get("/movies/")).status == 200
+        assert third_party.calls == [
+            {"key": "a b", "search": "{query} & co+", "x": "1", "page": "2"}, {"key": "a b", "x": "1", "page": "1"}]
+        assert (await alice.get("/movies/?query=")).status == 400
+
+
 class TestThePlainProvider:
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
