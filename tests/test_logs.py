@@ -108,7 +108,7 @@ async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> N
 async def test_nobody_is_sent_anything_who_has_gone(
     alice: Api, app: MovieServer, resources: Resources, lines: Lines
 ) -> None:
-    resources.database._statements["collections.read"] = "SELECT '{}', pg_sleep(1)"
+    resources.database.statements["collections.get"] = Statement("SELECT '{}', pg_sleep(1)")
     _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
     path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
@@ -207,7 +207,7 @@ class TestOutage:
         self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
-        resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(0.6)"
+        resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
         answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
         pool = "the pool of connections to PostgreSQL"
@@ -224,7 +224,7 @@ class TestOutage:
     ) -> None:
         resources.database.close_idle()
         monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
-        resources.database._statements["collections.list"] = "SELECT pg_sleep(5)"
+        resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
         monkeypatch.undo()
@@ -232,13 +232,13 @@ class TestOutage:
             "collections.list was cut off: it took -0.9 s, or an operator cancelled it"]
 
     async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
-        whole = resources.database._statements["collections.list"]
-        resources.database._statements["collections.list"] = "SELECT pg_terminate_backend(pg_backend_pid())"
+        whole = resources.database.statements["collections.list_page"]
+        resources.database.statements["collections.list_page"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
         assert "terminating connection" in self.told(lines, "PostgreSQL")[0]["reason"]
-        resources.database._statements["collections.list"] = whole
+        resources.database.statements["collections.list_page"] = whole
         assert (await alice.get("/collection/")).status == 200
         await until(lambda: outages(lines)[1:] == [("PostgreSQL", "ended")])
         assert self.told(lines, "PostgreSQL")[1]["failures"] == 3

@@ -161,7 +161,7 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     assert before.of("pool_size") == 2
     idle = before.of("pool_in_use")
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 1)
-    resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(1.5)"
+    resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(1.5)")
     asked = asyncio.gather(*[alice.get("/genres/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
     await seen(alice, 3, "pool_waiting")

@@ -64,11 +64,11 @@ class Database:
 
     async def read(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes nothing; run again, once, if its connection died."""
-        return _first(await self._run(name, parameters, retry_lost=True))
+        return _first(await self.run(name, parameters, retry_lost=True))
 
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes something; run again only if nothing was applied."""
-        return _first(await self._run(name, parameters))
+        return _first(await self.run(name, parameters))
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
         """As `read`, in one statement with all reads of this name that arrive in the same turn of the event loop.
@@ -79,7 +79,7 @@ class Database:
         row = await asyncio.shield(self._join(name, parameters))
         if row and row[0] is None:
             lists = {key: [value] for key, value in parameters.items()}
-            rows = await self._run(name, lists | {"alone": True}, retry_lost=True)
+            rows = await self.run(name, lists | {"alone": True}, retry_lost=True)
             row = _first([row[1:] for row in rows])
         return row
 
@@ -110,7 +110,7 @@ class Database:
 
     async def _run_batch(self, name: str, batch: _Batch) -> None:
         try:
-            batch.resolve(await self._run(name, batch.parameters() | {"alone": False}, retry_lost=True))
+            batch.resolve(await self.run(name, batch.parameters() | {"alone": False}, retry_lost=True))
         except BaseException as error:
             if isinstance(error, InternalError) and len(batch.reads) > 1:  # one read's error is not its neighbours'
                 await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
@@ -119,7 +119,7 @@ class Database:
             if not isinstance(error, ApiError):
                 raise
 
-    async def _run(self, name: str, parameters: Parameters, retry_lost: bool = False) -> list[Row]:
+    async def run(self, name: str, parameters: Parameters, retry_lost: bool = False) -> list[Row]:
         deadline = asyncio.get_running_loop().time() + self.pool.limits.total
         try:
             async with self.pool.slot():
