@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
-from movieserver.accounts.login_attempts import Attempts, open_attempts
+from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
 from movieserver.http.compression import Compressor
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
@@ -29,7 +29,7 @@ class Resources:
     movie_api: MovieApi
     tokens: Tokens
     passwords: Passwords
-    attempts: Attempts
+    login_attempts: LoginAttempts
     compressor: Compressor
 
 
@@ -39,7 +39,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     assert settings.database_url and settings.redis_url and settings.jwt_secret
     async with AsyncExitStack() as stack:
         database = open_database(settings.database_url, settings.database_pool_size)
-        attempts = open_attempts(settings.redis_url, derived_key(settings.signing_keys[0].encode(), b"attempts"))
+        attempts_key = derived_key(settings.signing_keys[0].encode(), b"attempts")
         yield Resources(
             database=await stack.enter_async_context(database),
             counter=await stack.enter_async_context(open_counter(settings.redis_url)),
@@ -47,7 +47,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
-            attempts=await stack.enter_async_context(attempts),
+            login_attempts=await stack.enter_async_context(open_login_attempts(settings.redis_url, attempts_key)),
             compressor=stack.enter_context(closing(Compressor())),
         )
 

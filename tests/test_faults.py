@@ -14,7 +14,6 @@ import trustme
 from tornado.httpclient import AsyncHTTPClient
 
 from movieserver.third_party import client
-from movieserver.redis.request_counter import open_counter
 from movieserver.third_party.plain import Plain
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -75,6 +74,7 @@ class Load:
     def __init__(self, server: Server) -> None:
         self.url = server.url
         self.answers = 0
+        self.unnumbered = 0  # of them, those that were 503
         self.longest = 0.0
         self.client = AsyncHTTPClient(force_instance=True, max_clients=100)
 
@@ -85,6 +85,7 @@ class Load:
             self.url + path, method=method, raise_error=False, request_timeout=20, allow_nonstandard_methods=True)
         self.longest = max(self.longest, time.monotonic() - began)
         self.answers += 1
+        self.unnumbered += answer.code == 503
         return answer.code, answer.body
 
     async def until(self, over: asyncio.Task[None]) -> None:
@@ -137,19 +138,8 @@ async def test_the_count_is_exact_through_every_fault(postgres: Postgres, own_re
             load.client.close()
 
 
-async def test_a_clock_that_is_wrong_takes_no_count(own_redis: Redis) -> None:
-    async with proxy(own_redis.url) as between:
-        between.delay = 0.01
-        async with open_counter(own_redis.url) as other:
-            await other.reset()
-            for wrong in (-3600, 3600):
-                async with open_counter(f"redis://127.0.0.1:{between.port}") as one:
-                    one._ahead += wrong
-                    await other.reset()
-                    assert [await one.count() for _ in range(3)] == [1, 2, 3]
-
-
 async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_redis: Redis) -> None:
+    """Nothing from before it is counted after it, and everything after it that had a number."""
     with temporary_folder() as folder:
         async with proxy(own_redis.url) as between, processes(postgres, between.port, folder / "data") as server:
             load = Load(server)
@@ -158,8 +148,12 @@ async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_r
             await asyncio.gather(*[load.until(over) for _ in range(10)])
             while (await load.ask("/request-count/reset/", "POST"))[0] != 200:
                 await asyncio.sleep(0.02)
-            load.answers = 0
-            assert await load.settled() == load.answers
+            load.answers = load.unnumbered = 0
+            missing: list[int] = []
+            while len(missing) < 10 or len(set(missing[-10:])) > 1:
+                missing.append(-await load.count() + load.answers)
+                await asyncio.sleep(0.05)
+            assert 0 <= missing[-1] <= load.unnumbered
             load.client.close()
 
 

@@ -1,8 +1,9 @@
-"""The counter and the page cache on a real cluster of three nodes and on a master that sentinels watch."""
+"""All that uses Redis on a real cluster of three nodes and on a master behind Sentinel, and the addresses of both."""
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import subprocess
 import time
@@ -15,12 +16,14 @@ from tornado.testing import bind_unused_port
 
 from movieserver.accounts import login_attempts
 from movieserver.redis import request_counter
-from movieserver.accounts.login_attempts import open_attempts
-from movieserver.redis.request_counter import CounterUnavailable, open_counter
+from movieserver.accounts.login_attempts import open_login_attempts
+from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
 from movieserver.embedded.programs import package_folder
+from movieserver.embedded.redis import Redis
 from movieserver.errors import TooManyAttempts, Unauthenticated
 from movieserver.third_party.page_cache import open_page_cache
-from movieserver.redis.client import _parts, facts, open_redis
+from movieserver.redis.address import check_address, split_address
+from movieserver.redis.client import facts, open_redis
 from tests.conftest import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("io_loop")
@@ -91,14 +94,14 @@ def cluster_url(request: pytest.FixtureRequest, cluster: list[int]) -> str:
 
 async def test_the_count_on_a_cluster(cluster_url: str) -> None:
     async with open_counter(cluster_url) as one, open_counter(cluster_url) as other:
-        totals = await asyncio.gather(*[each.count() for _ in range(300) for each in (one, other)])
-        assert max(total or 0 for total in totals) == 600
+        numbers = await asyncio.gather(*[each.count() for _ in range(300) for each in (one, other)])
+        assert set(numbers) == set(range(1, 601))
         await other.reset()
         assert [await one.count(), await other.count()] == [1, 2]
         assert await one.outage() is None
 
 
-async def test_what_a_cluster_is_like(cluster_url: str) -> None:
+async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
     async with open_redis(cluster_url) as client:
         server = await facts(client)
     assert server.version[0].isdecimal()
@@ -108,19 +111,19 @@ async def test_what_a_cluster_is_like(cluster_url: str) -> None:
 async def test_pages_on_a_cluster(cluster_url: str) -> None:
     async with open_page_cache(cluster_url) as cache:
         for number in range(20):
-            async with cache.lock(f"key {number}") as alone:
-                assert alone
+            async with cache.lock(f"key {number}") as locked:
+                assert locked
                 async with cache.lock(f"key {number}") as again:
                     assert not again
                 await cache.put(f"key {number}", f"text {number}")
         for number in range(20):
-            kept = await cache.get(f"key {number}")
-            assert kept and kept.text == f"text {number}"
+            page = await cache.get(f"key {number}")
+            assert page and page.text == f"text {number}"
 
 
-async def test_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_login_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
-    async with open_attempts(cluster_url, b"key") as one, open_attempts(cluster_url, b"key") as other:
+    async with open_login_attempts(cluster_url, b"key") as one, open_login_attempts(cluster_url, b"key") as other:
         async with one.attempt(b"account", "address"):
             pass
         with pytest.raises(Unauthenticated):
@@ -133,7 +136,7 @@ async def test_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.Monke
             pass
 
 
-async def test_a_cluster_of_which_one_node_is_named_wrong(cluster: list[int]) -> None:
+async def test_a_cluster_with_one_wrong_node_in_its_address(cluster: list[int]) -> None:
     url = "redis+cluster://127.0.0.1:1,127.0.0.1:" + str(cluster[1])
     async with open_counter(url) as one:
         before = await counted(one)
@@ -142,7 +145,7 @@ async def test_a_cluster_of_which_one_node_is_named_wrong(cluster: list[int]) ->
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A counter that does not wait at its end for what never comes."""
+    """A counter that does not wait at its end for a Redis that is not there."""
     monkeypatch.setattr(request_counter, "CLOSE_SECONDS", 0.1)
 
 
@@ -161,23 +164,21 @@ async def test_a_cluster_that_is_down() -> None:
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("url", ["redis+cluster://{},{},{}", "redis+sentinel://{},{},{}/name"])
-async def test_nodes_that_swallow_everything_are_known_to_be_away(url: str) -> None:
+async def test_nobody_waits_for_nodes_that_do_not_reply(url: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(closing(bind_unused_port()[0])) for _ in range(3)]
-        places = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]
-        async with open_counter(url.format(*places)) as one:
-            deadline = time.monotonic() + 20
-            while not one._away:
-                assert await one.count() is None
-                assert time.monotonic() < deadline
-            assert [await one.count() for _ in range(100)] == [None] * 100
+        nodes = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]
+        async with open_counter(url.format(*nodes)) as one:
+            assert await one.count() is None
+            assert one.away
+            assert all(one.count().done() for _ in range(100))
 
 
-async def counted(one: object) -> int:
-    while True:
-        total: int | None = await one.count()  # type: ignore[attr-defined]
-        if total is not None:
-            return total
+async def counted(one: RequestCounter) -> int:
+    """The number of the first request that has one."""
+    while (number := await one.count()) is None:
+        await asyncio.sleep(0.01)
+    return number
 
 
 async def test_the_count_behind_sentinels() -> None:
@@ -196,11 +197,11 @@ async def test_the_count_behind_sentinels() -> None:
                 assert [await one.count() for _ in range(3)] == [1, 2, 3]
                 until(lambda: ask(replica, "HGET", "{movieserver}:requests", "count") == "3")
                 first.kill()
-                asked, total = 3, None
-                while total is None:
-                    asked, total = asked + 1, await one.count()
+                requests = 4
+                while await one.count() is None:
+                    requests += 1
                     await asyncio.sleep(0.02)
-                assert await counted(one) == asked + 1
+                assert await one.count() == requests + 1
 
 
 @pytest.mark.parametrize("url, parts", [
@@ -210,4 +211,60 @@ async def test_the_count_behind_sentinels() -> None:
     ("redis+cluster://[::1]:7000,[::2]", ({}, [("::1", 7000), ("::2", 6379)], "")),
 ])
 def test_addresses_of_several_hosts(url: str, parts: object) -> None:
-    assert _parts(url) == parts
+    assert split_address(url) == parts
+
+
+@pytest.mark.parametrize("query", ["", "?", "?db=1", "?client_name=count&health_check_interval=5", "?protocol=3"])
+async def test_an_address_with_parameters(own_redis: Redis, query: str) -> None:
+    async with open_counter(own_redis.url + query) as one:
+        assert [await one.count() for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("url", [
+    "redis://h", "redis://h/", "redis://h/0", "redis://h:/15", "redis://:p%40ss@h:6380/1", "redis://[::1]:6379/0",
+    "redis://u:p@h?db=2", "rediss://h:6379/0?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required&ssl_check_hostname=True",
+    "unix:///run/redis.sock", "unix://:p@/run/redis.sock?db=1&client_name=a", "redis+cluster://a,b:7000",
+    "redis+cluster://u:p@a/0", "redis+sentinel://a,b:9/name", "redis+sentinel://a/name/3?sentinel_password=p%40",
+])
+def test_a_good_address(url: str) -> None:
+    check_address(url)
+
+
+@pytest.mark.parametrize("url, words", [
+    ("redis://:S3CRET@h/0?family=0", "unknown query parameter"),
+    ("redis://:S3CRET@h/0?S3CRET", "unknown query parameter"),
+    ("redis://:S3CRET@h?ssl_ca_certs=S3CRET", "unknown query parameter"),
+    ("redis://:S3CRET@h?socket_timeout=S3CRET", "unknown query parameter"),
+    ("redis://:S3CRET@h?retry=S3CRET", "unknown query parameter"),
+    ("redis+cluster://:S3CRET@h?db=0", "unknown query parameter"),
+    ("redis+sentinel://:S3CRET@h/name?family=0", "unknown query parameter"),
+    ("redis://:S3CRET@h?db=S3CRET", "parameter db"), ("redis://:S3CRET@h?db=-1", "parameter db"),
+    ("redis://:S3CRET@h?db=", "parameter db"), ("redis://:S3CRET@h?protocol=4", "parameter protocol"),
+    ("redis://:S3CRET@h?client_name=S3%20CRET", "parameter client_name"),
+    ("rediss://:S3CRET@h?ssl_cert_reqs=S3CRET", "parameter ssl_cert_reqs"),
+    ("redis://:S3CRET@h/abc", "number of a database"), ("redis://:S3CRET@h/-1", "number of a database"),
+    ("redis://:S3CRET@h/0/1", "number of a database"), ("redis://:S3CRET@h/1e3", "number of a database"),
+    ("redis://:S3CRET@h/\u0663", "number of a database"), ("rediss://:S3CRET@h/abc", "number of a database"),
+    ("redis+cluster://:S3CRET@h/1", "database 0"), ("redis+sentinel://:S3CRET@h", "master's name"),
+    ("redis+sentinel://:S3CRET@h/name/abc", "master's name"),
+    ("unix://:S3CRET@h/run/redis.sock", "unix:///"), ("unix://:S3CRET@", "unix:///"), ("unix:///", "unix:///"),
+    ("redis://:S3CRET@h:0", "port"), ("redis://:S3CRET@h:65536", "port"), ("redis+cluster://:S3CRET@a,b:0", "port"),
+    ("redis://:S3CRET@h:S3CRET/0", "percent-encoded"), ("redis+cluster://:S3CRET@a,b:S3CRET", "percent-encoded"),
+    ("redis://:p@ss:S3CRET/x@h", "percent-encoded"), ("redis://:S3/CRET@h/0", "percent-encoded"),
+    ("redis://:S3#CRET@h/0", "percent-encoded"), ("redis://:S3?CRET@h/0", "percent-encoded"),
+    ("redis://:S3[CRET@h/0", "percent-encoded"), ("redis://:S3CRET@", "percent-encoded"),
+    ("redis://:S3CRET@h\u2100/0", "percent-encoded"), ("redis+cluster://:S3CRET@a,,b", "percent-encoded"),
+    ("redis://:S3CRET@a,b", "several hosts"), ("http://:S3CRET@h", "must begin with"), ("S3CRET", "must begin with"),
+])
+def test_a_bad_address_is_refused_and_not_quoted(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as error:
+        check_address(url)
+    assert not re.search("S3|CRET", str(error.value))
+    assert error.value.__context__ is None  # a traceback would quote it
+
+
+async def test_a_bad_address_opens_nothing() -> None:
+    for url in ("redis://h/0?family=0", "redis://h/abc"):
+        with pytest.raises(ValueError):
+            async with open_redis(url):
+                raise AssertionError

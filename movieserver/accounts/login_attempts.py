@@ -1,9 +1,9 @@
-"""Wrong passwords, counted in Redis, and what they cost. Without Redis nobody is held up.
+"""Failed login attempts, counted in Redis, and what they cost. Without Redis, attempts are not limited.
 
-A window begins with the first failure and ends after WINDOW_SECONDS, whatever is tried meanwhile: nobody is kept out
-for longer, and the end of the window is when the next try is real. What decides is the pair of an account and an
-address, so that nobody is kept out by what others do elsewhere; an account under attack from many addresses leaves
-fewer tries to each of them. A try counts while it is under way too: a burst has no more of them.
+A window begins with the first failure and ends after WINDOW_SECONDS, whatever is attempted meanwhile: nobody is locked
+out for longer, and the next attempt after the window is a real one. The limit is per pair of an account and an address,
+so nobody is locked out by what others do elsewhere. An account under attack from many addresses leaves fewer attempts
+to each of them. An attempt under way counts too, so a burst has no more attempts than the limit.
 """
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from movieserver.redis import client
 from movieserver.errors import TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
 from movieserver.redis.client import Calls, Client, Script, open_redis
 
-PREFIX = "{movieserver}:attempts:"  # one hash tag: all of them lie on one node of a cluster
+PREFIX = "{movieserver}:attempts:"  # one hash tag: all keys are on one node of a cluster
 WINDOW_SECONDS = 60.0
 PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
-ACCOUNT_FAILURES = 30  # in a window: more is an attack
+ACCOUNT_FAILURES = 30  # more in a window is an attack
 ADDRESS_FAILURES = 100
-TRY_SECONDS = 60.0  # a process that died with a try under way holds up others no longer
+ATTEMPT_SECONDS = 60.0  # after which the attempt of a process that died takes no slot any longer
 PATIENCE_SECONDS = 25.0
-SECONDS = 1.0  # for an answer: Redis has just counted the request, so it is most likely we who are slow
-ENDINGS = 20  # times that Redis is told how a try ended
-PAUSES_SECONDS = (0.05, 0.25)  # between two questions whether a try has ended: the first, the longest
+SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is most likely ours
+END_CALLS = 20  # reports of an outcome, until Redis replies to one
+POLL_SECONDS = (0.05, 0.25)  # between two looks for a free slot: the first pause, the longest
 
-# KEYS: failures of the pair and its tries under way, the same two of the address, failures of the account.
-# ARGV: the try, the most failures of a pair, of one under attack, of an address, of an account, the ms of a try.
-# Gives 0 for a try that may begin, -1 for one that has to wait for others, else the ms until the window ends.
+# KEYS: failures of the pair, its attempts under way, the same two of the address, failures of the account.
+# ARGV: the attempt, the max failures of a pair, of a pair under attack, of an address, of an account, ms of an attempt.
+# Returns 0 if the attempt may begin, -1 if it has to wait for others, else the ms until the window ends.
 BEGIN = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local function wait(failures, under_way, most)
+local function wait(failures, under_way, max)
     local failed = tonumber(redis.call('GET', failures) or 0)
-    if failed >= most then return math.max(1, redis.call('PTTL', failures)) end
+    if failed >= max then return math.max(1, redis.call('PTTL', failures)) end
     redis.call('ZREM', under_way, ARGV[1])
     redis.call('ZREMRANGEBYSCORE', under_way, '-inf', now)
-    return failed + redis.call('ZCARD', under_way) < most and 0 or -1
+    return failed + redis.call('ZCARD', under_way) < max and 0 or -1
 end
 local attacked = tonumber(redis.call('GET', KEYS[5]) or 0) >= tonumber(ARGV[5])
 local pair = wait(KEYS[1], KEYS[2], tonumber(attacked and ARGV[3] or ARGV[2]))
@@ -58,7 +58,7 @@ end
 return 0
 """
 
-# KEYS as above. ARGV: the try, its outcome, the window's ms. A success makes up for the failures of its pair.
+# KEYS as above. ARGV: the attempt, its outcome, ms of a window. A success clears the failures of its pair.
 END = """
 redis.call('ZREM', KEYS[4], ARGV[1])
 if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
@@ -72,15 +72,15 @@ return 1
 """
 
 
-class TriesUnderWay(Unavailable):
-    """503: as many tries as may fail are under way already."""
+class LoginsUnderWay(Unavailable):
+    """503: as many attempts are under way as may fail."""
 
     code = "tries_under_way"
     detail = "Too many logins to this account or from this address are under way. Try again shortly."
 
 
-class Attempts:
-    """Counts failed tries; opened by `open_attempts`. `key` keeps names and addresses from those who read Redis."""
+class LoginAttempts:
+    """Limits failed attempts; opened by `open_login_attempts`. `key` hides names and addresses from who reads Redis."""
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
@@ -89,14 +89,19 @@ class Attempts:
         self._calls = Calls("attempts", SECONDS)
         self._ending: set[asyncio.Task[None]] = set()
 
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not reply a moment ago, so that attempts are not limited."""
+        return self._calls.away
+
     @contextlib.asynccontextmanager
     async def attempt(self, account: bytes, address: str) -> AsyncIterator[None]:
-        """A try of a password: Unauthenticated or WrongPassword raised in it are a failure, and no error a success.
+        """One attempt: Unauthenticated or WrongPassword raised within it is a failure, no exception a success.
 
-        TooManyAttempts where too many have failed.
+        TooManyAttempts if too many have failed, LoginsUnderWay if no slot becomes free in PATIENCE_SECONDS.
         """
         keys, name = self._keys(account, address), secrets.token_hex(8)
-        if not await self._begun(keys, name):
+        if not await self._has_begun(keys, name):
             yield
             return
         outcome = "neither"
@@ -107,54 +112,59 @@ class Attempts:
             outcome = "wrong"
             raise
         finally:
-            ending = asyncio.create_task(self._ended(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
+            ending = asyncio.create_task(self._finish(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             await asyncio.wait([ending], timeout=client.SECONDS)
 
     async def close(self) -> None:
-        """Stop telling Redis how tries ended."""
+        """Stop reporting outcomes to Redis."""
         for ending in self._ending:
             ending.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _ended(self, keys: list[str], said: list[object]) -> None:
-        """Tell Redis how a try ended, again when it does not hear: others may be waiting for the place."""
-        for _ in range(ENDINGS):
-            if await self._calls.ask(lambda: self._end(keys, said)) is not None:
+    async def _finish(self, keys: list[str], arguments: list[object]) -> None:
+        """Report the outcome of an attempt, again if Redis does not reply: others may be waiting for the slot."""
+        for _ in range(END_CALLS):
+            if await self._calls.ask(lambda: self._end(keys, arguments)) is not None:
                 return
             await asyncio.sleep(client.PAUSE_SECONDS)
 
-    async def _begun(self, keys: list[str], name: str) -> bool:
-        """Wait for a place among the tries that may fail; False when Redis is away."""
-        most = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
-        asked = [name, *most, int(TRY_SECONDS * 1000)]
-        deadline, pause = time.monotonic() + PATIENCE_SECONDS, PAUSES_SECONDS[0]
-        while (wait := await self._calls.ask(lambda: self._begin(keys, asked))) == -1:
+    async def _has_begun(self, keys: list[str], name: str) -> bool:
+        """Wait for a slot among the attempts that may fail; False if Redis is away."""
+        limits = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
+        arguments = [name, *limits, int(ATTEMPT_SECONDS * 1000)]
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, POLL_SECONDS[0]
+        while (wait := await self._calls.ask(lambda: self._begin(keys, arguments))) == -1:
             if time.monotonic() > deadline:
-                raise TriesUnderWay
+                raise LoginsUnderWay
             await asyncio.sleep(pause)
-            pause = min(1.5 * pause, PAUSES_SECONDS[1])
+            pause = min(1.5 * pause, POLL_SECONDS[1])
         if wait:
-            bound = (f"{PAIR_FAILURES} in {WINDOW_SECONDS:.0f} seconds may be for one account, "
-                     f"{ADDRESS_FAILURES} from one address, {PAIR_FAILURES_UNDER_ATTACK} where the account is attacked")
-            raise TooManyAttempts(bound, math.ceil(wait / 1000))
+            raise TooManyAttempts(_limits_in_words(), math.ceil(wait / 1000))
         return wait is not None
 
     def _keys(self, account: bytes, address: str) -> list[str]:
-        """The five keys of a try, as the scripts take them."""
+        """The five keys of an attempt, as the scripts take them."""
         pair, source, owner = (
-            PREFIX + hmac.new(self._key, said, "sha256").hexdigest()
-            for said in (b"pair " + account + address.encode(), b"address " + address.encode(), b"account " + account)
+            PREFIX + hmac.new(self._key, subject, "sha256").hexdigest()
+            for subject in (
+                b"pair " + account + address.encode(), b"address " + address.encode(), b"account " + account)
         )
         return [f"{pair}:failures", f"{pair}:tries", f"{source}:failures", f"{source}:tries", f"{owner}:failures"]
 
 
+def _limits_in_words() -> str:
+    return (f"{PAIR_FAILURES} in {WINDOW_SECONDS:.0f} seconds are allowed for an account from one address "
+            f"({PAIR_FAILURES_UNDER_ATTACK} while it is under attack), and {ADDRESS_FAILURES} from one address for all "
+            "accounts")
+
+
 @contextlib.asynccontextmanager
-async def open_attempts(url: str, key: bytes) -> AsyncIterator[Attempts]:
-    """Attempts counted in the Redis at `url`."""
+async def open_login_attempts(url: str, key: bytes) -> AsyncIterator[LoginAttempts]:
+    """LoginAttempts counted in the Redis at `url`."""
     async with open_redis(url, SECONDS) as redis:
-        attempts = Attempts(redis, key)
+        attempts = LoginAttempts(redis, key)
         try:
             yield attempts
         finally:

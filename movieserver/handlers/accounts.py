@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from movieserver.observability import metrics
 from movieserver.schemas import responses
-from movieserver.accounts.login_attempts import TriesUnderWay
+from movieserver.accounts.login_attempts import LoginsUnderWay
 from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.data.users import User
@@ -24,14 +24,14 @@ WRONG_PAIR = Unauthenticated("The user name or the password is wrong.")
 SPENT = Unauthenticated("This refresh token is not in force. Log in again.")
 CHANGED = "The password was changed by another request at the same moment."
 BUSY = (*STORED, TooManyLogins(1))  # a password is hashed
-TRIES = (*BUSY, TriesUnderWay(), TooManyAttempts("10 for this account within 900 seconds", 60))
+TRIES = (*BUSY, LoginsUnderWay(), TooManyAttempts("10 for this account within 900 seconds", 60))
 
 
 def attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
     """A try of a password, counted where it fails; not while Redis is known to be away, nobody waits for it twice."""
     if handler.requests is None:
         return nullcontext()
-    return handler.resources.attempts.attempt(account, handler.client_address)
+    return handler.resources.login_attempts.attempt(account, handler.client_address)
 
 
 class AccountHandler(OpenHandler):

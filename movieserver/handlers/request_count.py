@@ -1,4 +1,4 @@
-"""The request count: open to everybody, its reset to those who know the reset token where one is set."""
+"""The request count: anybody may read it; a reset needs the reset token if one is set."""
 from __future__ import annotations
 
 import hmac
@@ -17,7 +17,8 @@ class RequestCountHandler(OpenHandler):
 
     @Operation(
         "Read the request count", responses.RequestCount, errors=(CounterUnavailable(),),
-        detail="Every request that was answered since the last reset, this one included; the first read answers 1.")
+        detail="The number of requests since the last reset, including this one: the first read after a reset answers "
+               "1. Between two resets, no two reads answer the same number.")
     def get(self) -> None:
         if self.requests is None:
             raise CounterUnavailable
@@ -28,8 +29,8 @@ class ResetHandler(OpenHandler):
     """POST /request-count/reset/"""
 
     def authenticate(self) -> None:
-        needed = self.settings["reset_token"]
-        if needed and not hmac.compare_digest(bearer_token(self.request).encode(), needed.encode()):
+        token = self.settings["reset_token"]
+        if token and not hmac.compare_digest(bearer_token(self.request).encode(), token.encode()):
             raise Unauthenticated(NEEDED)
 
     @Operation(

@@ -1,1 +1,1 @@
-"""Redis: the client, and the request counter on it."""
+"""Redis: its addresses, the client, and the request counter."""

@@ -1,4 +1,4 @@
-"""Redis: one server, a cluster or one found by sentinels. No retries, and 250 ms for an answer."""
+"""The Redis client: one server, a cluster or a master behind Sentinel. No retries, 250 ms for a reply."""
 from __future__ import annotations
 
 import asyncio
@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
@@ -16,14 +16,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from movieserver.observability.logs import Outage
+from movieserver.redis.address import check_address, split_address
 
 SECONDS = 0.25
 PAUSE_SECONDS = 1.0
 CONNECTIONS = 50
-# what a client raises when Redis cannot do what it is asked; RuntimeError is uvloop's word for a closed connection,
-# and a cluster's exceptions are no RedisErrors
+# what a client raises when Redis cannot carry out a command: uvloop raises RuntimeError on a closed connection, and
+# the exceptions of a cluster are not RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
-PORTS = {"redis+cluster": 6379, "redis+sentinel": 26379}
 
 T = TypeVar("T")
 Client = Any  # Redis and RedisCluster share the commands, but no class
@@ -31,22 +31,22 @@ Client = Any  # Redis and RedisCluster share the commands, but no class
 
 @contextlib.asynccontextmanager
 async def open_redis(url: str, seconds: float = SECONDS) -> AsyncIterator[Client]:
-    """A client of the Redis at `url`; it connects when it is first asked, and waits `seconds` for each answer.
+    """A client of the Redis at `url`. It connects with the first command and waits `seconds` for each reply.
 
     redis://, rediss:// and unix:// name one server, redis+cluster://host,host some nodes of a cluster, and
-    redis+sentinel://host,host/name/db sentinels that know the master of that name.
+    redis+sentinel://host,host/name/db Sentinels that know the master of that name. ValueError for other addresses.
     """
-    client, *others = _clients(url, seconds)
+    client, *sentinels = _clients(url, seconds)
     try:
         yield client
     finally:
-        for each in (client, *others):
+        for each in (client, *sentinels):
             await each.aclose()
 
 
 class ServerFacts(NamedTuple):
-    """A Redis server; of a cluster, what is worst in it: its version, whether it is a replica, appends to a file every
-    write, and may drop keys that do not expire."""
+    """The oldest version of a server or cluster; whether all of it is a replica, all of it writes an append-only file,
+    and any of it may evict keys that do not expire."""
 
     version: str
     replica: bool
@@ -55,9 +55,9 @@ class ServerFacts(NamedTuple):
 
 
 async def facts(client: Client) -> ServerFacts:
-    """What the server is like; raises one of AWAY where it cannot be asked."""
-    said = await in_time(client.info())
-    nodes = [said] if "redis_version" in said else list(said.values())
+    """The facts of the server; raises one of AWAY if it does not reply."""
+    info = await in_time(client.info())
+    nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(
         version=min((str(node["redis_version"]) for node in nodes), key=lambda text: int(text.partition(".")[0])),
         replica=all(node["role"] != "master" for node in nodes),
@@ -67,47 +67,47 @@ async def facts(client: Client) -> ServerFacts:
 
 
 async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:
-    """The answer to a command, or TimeoutError after `seconds`. The command goes on: a cluster's client may be learning
-    its nodes, which would else begin again each time."""
+    """The reply to a command, or TimeoutError after `seconds`. The command is not cancelled: the client of a cluster
+    may be reading the list of its nodes, and would begin again with every command."""
     task = asyncio.ensure_future(command)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     done, _ = await asyncio.wait([task], timeout=seconds)
     if not done:
-        raise TimeoutError(f"no answer in {seconds} s")
+        raise TimeoutError(f"no reply in {seconds} s")
     return task.result()
 
 
 class Calls:
-    """Commands that we can do without: none is asked for PAUSE_SECONDS after one that was not answered."""
+    """Commands that are not essential: none is sent for PAUSE_SECONDS after one that failed."""
 
     def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._places = asyncio.Semaphore(CONNECTIONS)  # the client has no more than 100, and no patience
+        self._slots = asyncio.Semaphore(CONNECTIONS)  # the client has at most 100 connections, and nobody waits for one
         self._away_until = 0.0
         self._outage = Outage(f"Redis ({purpose})")
 
     @property
     def away(self) -> bool:
-        """Whether Redis did not answer a moment ago."""
+        """Whether a command failed less than PAUSE_SECONDS ago."""
         return time.monotonic() < self._away_until
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer to a command, or None while Redis is away."""
-        async with self._places:
+        """The reply to a command, or None while Redis is away."""
+        async with self._slots:
             if self.away:
                 return None
             try:
-                answer = await in_time(command(), self._seconds)
+                reply = await in_time(command(), self._seconds)
             except AWAY as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 self._outage.record_failure(error)
                 return None
         self._outage.record_success()
-        return answer
+        return reply
 
 
 class Script:
-    """A Lua script that Redis keeps; called with keys and arguments."""
+    """A Lua script that is sent once and then called by its digest."""
 
     def __init__(self, client: Client, text: str) -> None:
         self._client = client
@@ -122,34 +122,20 @@ class Script:
 
 
 def _clients(url: str, seconds: float) -> list[Client]:
-    """The client, and those of the sentinels that it asks."""
-    given: dict[str, Any] = {
-        "socket_timeout": seconds, "socket_connect_timeout": seconds, "decode_responses": True,
-        "retry": Retry(NoBackoff(), 0),
-    }
+    """The client, and those of the Sentinels that it asks for the master."""
+    check_address(url)
+    options: dict[str, Any] = {**_limits(seconds), "decode_responses": True}
     scheme = urlsplit(url).scheme
-    if scheme not in PORTS:
-        return [Redis.from_url(url, **given)]
-    user, nodes, path = _parts(url)
+    if not scheme.startswith("redis+"):
+        return [Redis.from_url(url, **options)]
+    user, nodes, path = split_address(url)
     if scheme == "redis+cluster":
-        return [RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], **user, **given)]
+        return [RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], **user, **options)]
     name, _, db = path.partition("/")
-    query = parse_qs(urlsplit(url).query)
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs={
-        "socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "retry": Retry(NoBackoff(), 0),
-        "password": query.get("sentinel_password", [None])[0],
-    })
-    return [sentinel.master_for(name, db=int(db or 0), **user, **given), *sentinel.sentinels]
+    password = parse_qs(urlsplit(url).query).get("sentinel_password", [None])[0]
+    sentinel: Any = Sentinel(nodes, sentinel_kwargs={**_limits(SECONDS), "password": password})
+    return [sentinel.master_for(name, db=int(db or 0), **user, **options), *sentinel.sentinels]
 
 
-def _parts(url: str) -> tuple[dict[str, Any], list[tuple[str, int]], str]:
-    """User name and password, hosts with ports, path: urlsplit knows one host only."""
-    split = urlsplit(url)
-    credentials, _, hosts = split.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    user = {"username": unquote(username), "password": unquote(password)}
-    nodes = []
-    for place in hosts.split(","):
-        host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdecimal() else (place, "", "")
-        nodes.append((host.strip("[]"), int(port or PORTS[split.scheme])))
-    return {name: value for name, value in user.items() if value}, nodes, split.path.strip("/")
+def _limits(seconds: float) -> dict[str, Any]:
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0)}

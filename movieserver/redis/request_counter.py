@@ -1,151 +1,136 @@
 """The request count on Redis, exact over all processes.
 
-Requests that arrive while a command is under way share the next one. A batch has a number, so that it can be sent
-again after a lost reply without counting twice. What was answered before it could be counted (Redis was away) is sent
-with the moment at which it was taken, so that a reset is not undone by what came before it and takes nothing that came
-after. All keys share a hash tag: they lie on one node of a cluster.
+Requests that arrive while a command is under way form the next batch. Batches are numbered and Redis remembers the last
+one of each process, so a batch that is sent again after a lost reply counts once. While Redis is away, requests are
+answered without a number and added later.
+
+A reset begins a new epoch, and Redis adds a batch only in the epoch that it names: nothing from before a reset arrives
+after it. Of a batch that Redis refuses, the requests that still wait for their number are sent again in the new epoch.
+Those that were answered without one are dropped: nobody knows on which side of the reset they were. A process that
+carries out the reset itself does know, and drops only what it answered before.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeAlias
 
-from movieserver.observability import metrics
 from movieserver.errors import Unavailable
-from movieserver.observability.logs import Outage
+from movieserver.observability import metrics
+from movieserver.observability.logs import Outage, log
 from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis
 
-COUNT = "{movieserver}:requests"
+COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
+BATCH_SECONDS = 86400  # longer than any process waits for Redis between two batches
 WAIT_SECONDS = SECONDS
+WAIT_STEPS = 5  # a wait is this many timers in a row: while this process is busy, only one of them runs out
 RETRY_SECONDS = 0.2
 CLOSE_SECONDS = 2.0
-BATCH_NUMBER_SECONDS = 86400  # longer than any process waits for Redis between two batches
-MOST_MOMENTS = 2000
-CLOCK_SECONDS = 60.0  # after which a rougher reading of Redis' clock is better than an old one
 
-# Moments are microseconds of Redis' own clock. ARGV: batch number, its time to live, until when its callers wait, so
-# that no reset can have been answered before them, then moment and size in turn.
+# KEYS: the count, the process's last batch. ARGV: epoch, number and size of the batch, seconds to remember it.
+# Returns the epoch, and the count with the batch in it if that is the batch's epoch.
 ADD = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[2]) or 0) then
-    local reset, size = tonumber(redis.call('HGET', KEYS[1], 'reset') or 0), 0
-    for place = 4, #ARGV, 2 do
-        if now <= tonumber(ARGV[3]) or tonumber(ARGV[place]) > reset then
-            size = size + tonumber(ARGV[place + 1])
-        end
-    end
-    redis.call('HINCRBY', KEYS[1], 'count', size)
-    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+local epoch = redis.call('HGET', KEYS[1], 'epoch') or '0'
+if epoch ~= ARGV[1] then return {epoch, 0} end
+local last, count = unpack(redis.call('HMGET', KEYS[2], 'number', 'count'))
+if tonumber(ARGV[2]) > tonumber(last or 0) then
+    count = redis.call('HINCRBY', KEYS[1], 'count', ARGV[3])
+    redis.call('HSET', KEYS[2], 'number', ARGV[2], 'count', count)
+    redis.call('EXPIRE', KEYS[2], ARGV[4])
 end
-return {tonumber(redis.call('HGET', KEYS[1], 'count') or 0), now}
+return {epoch, tonumber(count)}
 """
+RESET = "redis.call('HSET', KEYS[1], 'count', 0) return redis.call('HINCRBY', KEYS[1], 'epoch', 1)"
 
-RESET = """
-local clock = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'count', 0, 'reset', string.format('%.0f', clock[1] * 1000000 + clock[2]))
-"""
+Number: TypeAlias = asyncio.Future[int | None]
 
 
 class CounterUnavailable(Unavailable):
-    """503: Redis is away; what is counted meanwhile is kept and added when it is back."""
+    """503: Redis is away."""
 
     code = "counter_unavailable"
-    detail = "The request count cannot be reached right now. Nothing is lost; try again shortly."
+    detail = "The request count cannot be reached right now. Try again shortly."
 
 
 class _Batch:
-    """Requests that are counted together: how many at which moments, and the total once they are in it."""
+    """Requests that one command adds: those that were answered without a number, and those that wait for theirs."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.size = 0
-        self.moments: list[tuple[float, int]] = []
-        self.total: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._resolution = 0.001
-        self._overdue: asyncio.TimerHandle | None = None
+    def __init__(self) -> None:
+        self.answered = 0
+        self.waiting: list[Number] = []
+        self.timer: asyncio.TimerHandle | None = None
 
-    def add(self) -> None:
-        """Count one, at this moment; many moments become fewer, coarser ones, of which the first counts."""
-        now = time.monotonic()
-        self.size += 1
-        if self.moments and now - self.moments[-1][0] < self._resolution:
-            self.moments[-1] = (self.moments[-1][0], self.moments[-1][1] + 1)
-            return
-        self.moments.append((now, 1))
-        if len(self.moments) > MOST_MOMENTS:
-            pairs = (self.moments[place:place + 2] for place in range(0, len(self.moments), 2))
-            self.moments = [(pair[0][0], sum(size for _, size in pair)) for pair in pairs]
-            self._resolution *= 2
+    @property
+    def size(self) -> int:
+        return self.answered + len(self.waiting)
 
-    def wait(self) -> asyncio.Future[int | None]:
-        """The total with what was added, or None where it takes more than WAIT_SECONDS; for one who was added just now.
+    def release(self) -> None:
+        """Let those who wait go without a number."""
+        self.answered += len(self.waiting)
+        self._resolve(itertools.repeat(None))
 
-        Those who wait at once share a clock, which began with the first of them.
-        """
-        if self.total.done():  # those before have been sent away
-            self.total = asyncio.get_running_loop().create_future()
-            self._overdue = None
-        if self._overdue is None:
-            self._watch()
-        return asyncio.shield(self.total)
+    def added(self, count: int) -> None:
+        """Give those who wait their numbers, of which `count` is the last; nothing is left to be added."""
+        self.answered = 0
+        self._resolve(range(count - len(self.waiting) + 1, count + 1))
 
-    def answer(self, total: int | None) -> None:
-        """Tell those who wait."""
-        if not self.total.done():
-            self.total.set_result(total)
-        if self._overdue:
-            self._overdue.cancel()
-
-    def _watch(self) -> None:
-        self._overdue = self.total.get_loop().call_later(WAIT_SECONDS, self._give_up, time.monotonic())
-
-    def _give_up(self, began: float) -> None:
-        if _held_up(began):
-            self._watch()
-        else:
-            self.answer(None)
+    def _resolve(self, numbers: Iterable[int | None]) -> None:
+        for future, number in zip(self.waiting, numbers):
+            if not future.done():
+                future.set_result(number)
+        self.waiting = []
+        if self.timer:
+            self.timer.cancel()
 
 
 class RequestCounter:
-    """Counts requests in Redis; opened by `open_counter`."""
+    """Counts requests in Redis; opened by `open_counter`. `away`: nobody waits for Redis until it replies again."""
 
     def __init__(self, redis: Client) -> None:
+        self.away = False
         self._redis = redis
         self._add = Script(redis, ADD)
         self._reset = Script(redis, RESET)
-        self._batch_key = BATCH + uuid.uuid4().hex
-        self._numbers = itertools.count(1)
-        self._open = _Batch(next(self._numbers))
-        # by how many seconds Redis' clock is ahead of our monotonic one: to begin with, as far as this machine knows
-        self._ahead = time.time() - time.monotonic()
-        self._reading = (0.0, float("inf"))  # when that was read, and how long the exchange took
+        self._keys = [COUNT, BATCH + uuid.uuid4().hex]
+        self._loop = asyncio.get_running_loop()
+        self._sent, self._open = _Batch(), _Batch()
+        self._number = 1  # of the batch that is sent
+        self._epoch = ""  # unknown until Redis has replied
         self._wanted = asyncio.Event()
-        self._away = False
-        self._closing = False
         self._outage = Outage("Redis (request count)")
 
-    async def count(self) -> int | None:
-        """Count one request and give the total with it, or None when Redis is away or slower than WAIT_SECONDS."""
-        batch = self._open
-        batch.add()
+    @property
+    def backlog(self) -> int:
+        """The number of requests that Redis has not confirmed yet."""
+        return self._sent.size + self._open.size
+
+    def count(self) -> Number:
+        """Count one request. Resolves to its number, or to None if Redis is away or takes more than WAIT_SECONDS."""
+        number, batch = self._loop.create_future(), self._open
+        if self.away:
+            batch.answered += 1
+            number.set_result(None)
+        else:
+            batch.waiting.append(number)
+            if len(batch.waiting) == 1:
+                self._limit_wait(batch, WAIT_STEPS)
         self._wanted.set()
-        return None if self._away else await batch.wait()
+        return number
 
     async def reset(self) -> None:
-        """Set the count to zero, for good: nothing counted before is added after."""
+        """Set the count to zero. What was answered before is not added after; CounterUnavailable if Redis is away."""
         try:
-            await in_time(self._reset([COUNT]))
+            epoch = await in_time(self._reset([COUNT]))
         except AWAY as error:
             raise CounterUnavailable from error
+        self._begin_epoch(str(epoch))
 
-    async def outage(self) -> str | None:
-        """What is wrong with Redis, None where nothing is."""
+    async def trouble(self) -> str | None:
+        """Why Redis cannot be reached, or None."""
         try:
             await in_time(self._redis.ping())
         except AWAY as error:
@@ -153,81 +138,78 @@ class RequestCounter:
         return None
 
     async def run(self) -> None:
-        """Deliver batch after batch until `close`."""
-        late = False
-        with contextlib.suppress(Exception):
-            await self._command(0, 0)  # counts nothing, and reads the clock
-        while not self._closing or self._open.size:
-            await self._wanted.wait()
-            await asyncio.sleep(0)  # whoever has come in the meantime shares the command
-            self._wanted.clear()
-            batch, self._open = self._open, _Batch(next(self._numbers))
-            if batch.size:
-                late = await self._deliver(batch, late)
-
-    def close(self) -> None:
-        """Ask `run` to deliver what it has and end."""
-        self._closing = True
-        self._wanted.set()
-
-    async def _deliver(self, batch: _Batch, late: bool) -> bool:
-        """Add a batch, however long it takes; whether what has gathered meanwhile was answered without waiting."""
-        was_away = forgiven = False
+        """Add one batch after the other until cancelled. The first is empty: it asks for the epoch."""
         while True:
-            began = time.monotonic()
+            await self._deliver(self._sent)
+            await self._wanted.wait()
+            await asyncio.sleep(0)  # requests of the same turn of the event loop share the command
+            self._wanted.clear()
+            self._sent, self._open = self._open, _Batch()
+            self._number += 1
+
+    async def _deliver(self, batch: _Batch) -> None:
+        """Add a batch, however long it takes."""
+        failures = 0
+        while True:
+            epoch = self._epoch
             try:
-                batch.answer(await self._send(batch, late or was_away))
-            except Exception as error:  # whatever it is, what was counted is not given up
-                if _held_up(began) and not forgiven:
-                    forgiven = True
-                    continue
-                was_away = self._away = True
-                self._outage.record_failure(error)
-                batch.answer(None)
-                self._open.answer(None)
-                metrics.counter_backlog.set(batch.size + self._open.size)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                self._away = False
-                self._outage.record_success()
-                metrics.counter_backlog.set(self._open.size if was_away else 0)
-                if was_away and not self._open.size:
-                    self._open = _Batch(next(self._numbers))  # the callers of the other one were sent away
-                    return False
-                return was_away
+                current, count = await self._add(self._keys, [epoch, self._number, batch.size, BATCH_SECONDS])
+            except Exception as error:  # whatever it is, the batch is not given up
+                failures += 1
+                if failures > 1:  # one is no outage: an idle connection was closed, or this process was busy
+                    await self._pause(error)
+                continue
+            self.away = False
+            self._outage.record_success()
+            if current == epoch:
+                break
+            if self._epoch not in ("", current):
+                self._begin_epoch(current)
+            self._epoch = current
+        batch.added(count)
+        metrics.counter_backlog.set(self._open.answered)
 
-    async def _send(self, batch: _Batch, late: bool) -> int:
-        """One command; the total after it."""
-        counts = [part for when, size in batch.moments for part in (int((when + self._ahead) * 1e6), size)]
-        waiting = 0 if late else counts[0] + int(WAIT_SECONDS * 1e6)
-        return await self._command(batch.number, waiting, *counts)
+    async def _pause(self, error: Exception) -> None:
+        """Redis is away: release everybody, and wait before the next attempt."""
+        self._outage.record_failure(error)
+        self._give_up()
+        metrics.counter_backlog.set(self.backlog)
+        await asyncio.sleep(RETRY_SECONDS)
 
-    async def _command(self, number: int, waiting: int, *counts: int) -> int:
-        """Run ADD, and learn Redis' clock from its answer: the shorter the exchange, the better the reading."""
-        began = time.monotonic()
-        total, moment = await self._add([COUNT, self._batch_key], [number, BATCH_NUMBER_SECONDS, waiting, *counts])
-        ended = time.monotonic()
-        read, took = self._reading
-        if ended - began <= 1.5 * took or ended - read > CLOCK_SECONDS:
-            self._ahead = moment / 1e6 - (began + ended) / 2
-            self._reading = (ended, ended - began)
-        return int(total)
+    def _limit_wait(self, batch: _Batch, steps: int) -> None:
+        """Release everybody after `steps` timers, unless the batch is added before."""
+        if steps:
+            batch.timer = self._loop.call_later(WAIT_SECONDS / WAIT_STEPS, self._limit_wait, batch, steps - 1)
+        else:
+            self._give_up()
 
+    def _give_up(self) -> None:
+        """Redis is away: nobody waits for it any longer."""
+        self.away = True
+        self._sent.release()
+        self._open.release()
 
-def _held_up(began: float) -> bool:
-    """Whether a wait took so long that this process was busy with something else, and Redis need not be away."""
-    return time.monotonic() - began > 1.5 * WAIT_SECONDS
+    def _begin_epoch(self, epoch: str) -> None:
+        """Drop what was answered before a reset. What still waits is another batch from now on."""
+        self._sent.answered = self._open.answered = 0
+        self._number += 1
+        self._epoch = epoch
 
 
 @contextlib.asynccontextmanager
 async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
-    """A RequestCounter; at the end it delivers what it still has, for at most CLOSE_SECONDS."""
+    """A RequestCounter. At the end it has CLOSE_SECONDS to add what is left, then logs how many requests are lost."""
     async with open_redis(url) as redis:
         counter = RequestCounter(redis)
         delivery = asyncio.create_task(counter.run())
         try:
             yield counter
         finally:
-            counter.close()
-            await asyncio.wait([delivery], timeout=CLOSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while counter.backlog:
+                        await asyncio.sleep(0.01)
             delivery.cancel()
+            await asyncio.wait([delivery], timeout=CLOSE_SECONDS)
+            if counter.backlog:
+                log.error("requests not counted", count=counter.backlog)

@@ -1,8 +1,7 @@
-"""Wrong passwords are slowed down, per account and per address, and nobody is kept out for long."""
+"""Failed login attempts are limited per account and per address, and nobody is locked out for long."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,12 +10,16 @@ import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 
 from movieserver.accounts import login_attempts
-from movieserver.redis import client
 from movieserver.accounts.login_attempts import (
-    ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS
+    ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS, open_login_attempts
 )
+from movieserver.data import users
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.errors import Unauthenticated
+from movieserver.postgres.database import DatabaseUnavailable
+from movieserver.redis import client
+from movieserver.redis.client import open_redis
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api, assert_unauthenticated, but_request_id
@@ -31,13 +34,13 @@ Pair = dict[str, Any]
 
 @pytest.fixture
 def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
-    """This machine is a proxy that is believed: tests come from wherever they say."""
+    """This machine is a trusted proxy, so tests choose the address that they come from."""
     return make_settings(postgres.url, redis.url, third_party.url, trusted_proxies="127.0.0.1,::1")
 
 
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A minute in little."""
+    """A window that a test can wait for."""
     monkeypatch.setattr(login_attempts, "WINDOW_SECONDS", 4.0)
     return 4.0
 
@@ -52,15 +55,15 @@ async def fail(api: Api, pair: Pair, address: str = HOME) -> Answer:
     return await login(api, pair, address, password="not the password")
 
 
-async def somebody(api: Api) -> Pair:
-    """Somebody who has registered."""
+async def new_user(api: Api) -> Pair:
+    """The user name and password of a new user."""
     pair = registration()
     assert (await api.post("/register/", pair)).status == 201
     return pair
 
 
 @asynccontextmanager
-async def going_on(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Attacks that go on until the end."""
     tasks = [asyncio.create_task(attack) for attack in attacks]
     try:
@@ -71,86 +74,86 @@ async def going_on(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def assert_slowed(answer: Answer) -> int:
-    """429, and in how many seconds a try is real."""
-    assert answer.status == 429
-    assert answer.json["code"] == "too_many_attempts"
-    assert f"{login_attempts.PAIR_FAILURES} in " in answer.json["detail"]
-    seconds = int(answer.headers["Retry-After"])
+def assert_slowed(response: Answer) -> int:
+    """429; returns the seconds until the next attempt."""
+    assert response.status == 429
+    assert response.json["code"] == "too_many_attempts"
+    assert f"{login_attempts.PAIR_FAILURES} in " in response.json["detail"]
+    seconds = int(response.headers["Retry-After"])
     assert 1 <= seconds <= WINDOW_SECONDS
     return seconds
 
 
 async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
-    """ASVS 5.0 6.3.1; also the right one is then not tried: an attacker would learn that it is right."""
-    pair = await somebody(api)
+    """ASVS 5.0 6.3.1; the right one is refused too: an attacker would learn that it is right."""
+    pair = await new_user(api)
     for _ in range(PAIR_FAILURES):
         assert_unauthenticated(await fail(api, pair))
     for _ in range(3):
         assert_slowed(await fail(api, pair))
     assert_slowed(await login(api, pair))
-    assert (await login(api, await somebody(api))).status == 200
+    assert (await login(api, await new_user(api))).status == 200
 
 
 async def test_an_account_that_does_not_exist_is_slowed_down_alike(api: Api) -> None:
     """ASVS 5.0 6.3.8; however a name is written, it is one account."""
-    heard = []
-    for pair in (await somebody(api), registration()):
-        answers = [
+    results = []
+    for pair in (await new_user(api), registration()):
+        responses = [
             await fail(api, {**pair, "username": name})
             for _ in range(PAIR_FAILURES // 2 + 1) for name in (pair["username"], pair["username"].upper())
         ]
-        heard.append([(answer.status, answer.json["code"]) for answer in answers])
-    assert heard[0] == heard[1]
-    assert heard[0][-1] == (429, "too_many_attempts")
+        results.append([(response.status, response.json["code"]) for response in responses])
+    assert results[0] == results[1]
+    assert results[0][-1] == (429, "too_many_attempts")
 
 
-async def test_a_try_after_just_that_long_is_a_real_one(api: Api, short_window: float) -> None:
-    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is true, whatever was tried meanwhile."""
-    pair = await somebody(api)
-    while (answer := await fail(api, pair)).status == 401:
+async def test_the_attempt_after_retry_after_is_a_real_one(api: Api, short_window: float) -> None:
+    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, whatever was attempted meanwhile."""
+    pair = await new_user(api)
+    while (response := await fail(api, pair)).status == 401:
         pass
-    wait = asyncio.create_task(asyncio.sleep(assert_slowed(answer)))
+    wait = asyncio.create_task(asyncio.sleep(assert_slowed(response)))
     while not wait.done():
         await asyncio.sleep(0.05)
-        answer = await fail(api, pair) if answer.status == 429 else answer
+        response = await fail(api, pair) if response.status == 429 else response
     assert (await login(api, pair)).status == 200
 
 
-async def test_nobody_locks_another_out_from_elsewhere(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1, no malicious account lockout: the owner gets in at once, while an attacker goes on for ever."""
-    pair = await somebody(api)
+async def test_nobody_locks_others_out_from_elsewhere(api: Api, short_window: float) -> None:
+    """ASVS 5.0 6.1.1, no malicious account lockout: the owner logs in at once during an endless attack."""
+    pair = await new_user(api)
 
     async def hammer() -> None:
         while True:
             await asyncio.gather(*[fail(api, pair, ELSEWHERE) for _ in range(5)])
 
-    async with going_on(hammer()):
+    async with under_way(hammer()):
         while (await fail(api, pair, ELSEWHERE)).status != 429:
             pass
         for _ in range(20):
             assert (await login(api, pair)).status == 200
 
 
-async def test_one_who_mistypes_during_an_attack_gets_in_within_a_window(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1: also an account under attack from everywhere is kept from nobody for longer than a window."""
-    pair = await somebody(api)
+async def test_an_owner_who_mistypes_during_an_attack_gets_in_within_a_window(api: Api, short_window: float) -> None:
+    """ASVS 5.0 6.1.1: even an attack from everywhere locks the owner out for one window at most."""
+    pair = await new_user(api)
 
     async def hammer(number: int) -> None:
         while True:
             await fail(api, pair, f"203.0.113.{number}")
 
-    async with going_on(*[hammer(number) for number in range(20)]):
+    async with under_way(*[hammer(number) for number in range(20)]):
         for _ in range(PAIR_FAILURES):
             assert (await fail(api, pair)).status in (401, 429)
-        answer = await login(api, pair)
-        await asyncio.sleep(assert_slowed(answer))
+        response = await login(api, pair)
+        await asyncio.sleep(assert_slowed(response))
         assert (await login(api, pair)).status == 200
 
 
-async def test_an_account_under_attack_leaves_fewer_tries_to_each_address(api: Api) -> None:
+async def test_an_account_under_attack_leaves_fewer_attempts_to_each_address(api: Api) -> None:
     """ASVS 5.0 6.3.1: the account, however many addresses an attacker has."""
-    pair = await somebody(api)
+    pair = await new_user(api)
     for number in range(ACCOUNT_FAILURES):
         assert_unauthenticated(await fail(api, pair, f"203.0.113.{number}"))
     assert PAIR_FAILURES_UNDER_ATTACK < PAIR_FAILURES
@@ -159,73 +162,75 @@ async def test_an_account_under_attack_leaves_fewer_tries_to_each_address(api: A
     assert_slowed(await fail(api, pair))
     assert (await login(api, pair, ELSEWHERE)).status == 200
     for _ in range(PAIR_FAILURES):
-        assert_unauthenticated(await fail(api, await somebody(api)))
+        assert_unauthenticated(await fail(api, await new_user(api)))
 
 
-async def test_an_address_that_tries_many_accounts_is_slowed_down(
+async def test_an_address_that_attacks_many_accounts_is_slowed_down(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASVS 5.0 6.3.1: credential stuffing has one try an account."""
+    """ASVS 5.0 6.3.1: credential stuffing has one attempt per account."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 12)
     for _ in range(12):
         assert_unauthenticated(await login(api, registration()))
     assert_slowed(await login(api, registration()))
-    pair = await somebody(api)
+    pair = await new_user(api)
     assert_slowed(await login(api, pair))
     assert (await login(api, pair, ELSEWHERE)).status == 200
 
 
-async def test_a_burst_has_no_more_tries(api: Api) -> None:
-    """ASVS 5.0 6.3.1: a try counts from its beginning, not from its failure."""
-    pair = await somebody(api)
-    answers = await asyncio.gather(*[fail(api, pair) for _ in range(60)])
-    assert sorted(answer.status for answer in answers) == [401] * PAIR_FAILURES + [429] * (60 - PAIR_FAILURES)
+async def test_a_burst_has_no_more_attempts(api: Api) -> None:
+    """ASVS 5.0 6.3.1: an attempt counts from its beginning, not from its failure."""
+    pair = await new_user(api)
+    responses = await asyncio.gather(*[fail(api, pair) for _ in range(60)])
+    assert sorted(response.status for response in responses) == [401] * PAIR_FAILURES + [429] * (60 - PAIR_FAILURES)
 
 
 async def test_successes_slow_nobody_down(api: Api) -> None:
-    """ASVS 5.0 6.1.1: many right passwords at once wait for each other at most."""
-    pair = await somebody(api)
-    answers = await asyncio.gather(*[login(api, pair) for _ in range(50)])
-    assert {answer.status for answer in answers} == {200}
+    """ASVS 5.0 6.1.1: many right passwords at once only wait for each other."""
+    pair = await new_user(api)
+    responses = await asyncio.gather(*[login(api, pair) for _ in range(50)])
+    assert {response.status for response in responses} == {200}
 
 
 async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: what was no failure is given back."""
+    """ASVS 5.0 6.1.1: the slot of an attempt that did not fail is free again."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 3)
-    pairs = [await somebody(api) for _ in range(10)]
-    assert {answer.status for answer in await asyncio.gather(*[login(api, pair) for pair in pairs])} == {200}
+    pairs = [await new_user(api) for _ in range(10)]
+    assert {response.status for response in await asyncio.gather(*[login(api, pair) for pair in pairs])} == {200}
     for _ in range(3):
         assert_unauthenticated(await login(api, registration()))
     assert_slowed(await login(api, registration()))
 
 
-async def test_who_waits_too_long_for_a_place_is_told_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 9110 section 15.6.4: a server that is too busy to try says so; it is nobody's failure."""
-    pair = await somebody(api)
+async def test_a_login_that_waits_too_long_for_a_slot_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 section 15.6.4: the server is busy; that is no failed attempt."""
+    pair = await new_user(api)
     monkeypatch.setattr(login_attempts, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
-    answers = await asyncio.gather(*[login(api, pair) for _ in range(20)])
-    assert {answer.status for answer in answers} == {200, 503}
-    assert all(answer.headers["Retry-After"] for answer in answers if answer.status == 503)
+    responses = await asyncio.gather(*[login(api, pair) for _ in range(20)])
+    assert {response.status for response in responses} == {200, 503}
+    assert all(response.headers["Retry-After"] for response in responses if response.status == 503)
     assert (await login(api, pair)).status == 200
 
 
-async def test_a_success_makes_up_for_failures(api: Api) -> None:
-    """ASVS 5.0 6.1.1: who knows the password has mistyped it."""
-    pair = await somebody(api)
+async def test_a_success_clears_the_failures(api: Api) -> None:
+    """ASVS 5.0 6.1.1: who knows the password has mistyped it before."""
+    pair = await new_user(api)
     for _ in range(3):
         for _ in range(PAIR_FAILURES - 1):
             assert_unauthenticated(await fail(api, pair))
         assert (await login(api, pair)).status == 200
 
 
-async def test_what_fails_for_another_reason_is_no_failure(
-    api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ASVS 5.0 6.1.1: neither a database that is away nor a body at fault slows anybody down."""
-    pair = await somebody(api)
+async def outage(*_: object, **__: object) -> None:
+    raise DatabaseUnavailable
+
+
+async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASVS 5.0 6.1.1: neither an outage of the database nor an invalid body slows anybody down."""
+    pair = await new_user(api)
     with monkeypatch.context() as patch:
-        patch.setitem(resources.database.statements, "users.find", "SELECT FROM nowhere")
+        patch.setattr(users, "find", outage)
         for _ in range(2 * PAIR_FAILURES):
             assert (await login(api, pair)).status == 503
             assert (await login(api, {"username": pair["username"]})).status == 400
@@ -238,26 +243,26 @@ async def test_what_fails_for_another_reason_is_no_failure(
     ("DELETE", "/account/", {"password": "wrong"}),
 ])
 async def test_a_password_is_guessed_nowhere_else(api: Api, method: str, path: str, body: dict[str, str]) -> None:
-    """ASVS 5.0 6.3.4: wherever a password is asked for, a wrong one counts, and for the same account."""
+    """ASVS 5.0 6.3.4: a wrong password counts for its account wherever it is requested."""
     pair = registration()
-    caller = api.signed((await api.post("/register/", pair)).json["access_token"])
+    user = api.signed((await api.post("/register/", pair)).json["access_token"])
     for _ in range(PAIR_FAILURES):
-        assert (await caller.call(method, path, body, headers={"X-Forwarded-For": HOME})).status == 403
-    assert_slowed(await caller.call(method, path, body, headers={"X-Forwarded-For": HOME}))
+        assert (await user.call(method, path, body, headers={"X-Forwarded-For": HOME})).status == 403
+    assert_slowed(await user.call(method, path, body, headers={"X-Forwarded-For": HOME}))
     assert_slowed(await login(api, pair))
-    assert (await caller.post("/collection/", collection(), headers={"X-Forwarded-For": HOME})).status == 201
+    assert (await user.post("/collection/", collection(), headers={"X-Forwarded-For": HOME})).status == 201
 
 
-async def test_redis_learns_no_names_and_no_addresses(api: Api, resources: Resources) -> None:
-    """ASVS 5.0 14.2: what is counted is counted under a keyed digest."""
-    pair = await somebody(api)
+async def test_redis_learns_no_names_and_no_addresses(api: Api, redis: Redis) -> None:
+    """ASVS 5.0 14.2: attempts are counted under a keyed digest."""
+    pair = await new_user(api)
     await fail(api, pair)
-    redis = resources.counter._redis
-    keys = await redis.keys(f"{login_attempts.PREFIX}*")
-    assert len(keys) == 3
-    for key in keys:
-        assert HOME not in key and pair["username"] not in key
-        assert 0 < await redis.pttl(key) <= WINDOW_SECONDS * 1000
+    async with open_redis(redis.url) as connected:
+        keys = await connected.keys(f"{login_attempts.PREFIX}*")
+        assert len(keys) == 3
+        for key in keys:
+            assert HOME not in key and pair["username"] not in key
+            assert 0 < await connected.pttl(key) <= WINDOW_SECONDS * 1000
 
 
 class TestWithoutRedis:
@@ -266,51 +271,43 @@ class TestWithoutRedis:
         return make_settings(postgres.url, own_redis.url, third_party.url)
 
     async def test_logins_work(self, api: Api, own_redis: Redis) -> None:
-        """ASVS 5.0 16.5.2: a service that is away takes nothing else down with it; nobody is slowed down then."""
-        pair = await somebody(api)
+        """ASVS 5.0 16.5.2: an outage of Redis affects no login; attempts are not limited meanwhile."""
+        pair = await new_user(api)
         own_redis.stop()
         for _ in range(2 * PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair))
             assert (await login(api, pair)).status == 200
 
-    async def test_redis_that_goes_away_during_a_login(
-        self, api: Api, own_redis: Redis, resources: Resources
-    ) -> None:
-        """ASVS 5.0 16.5.2: nor does it while it is counted."""
-        pair = await somebody(api)
-        check = resources.passwords._check
 
-        def stop(digest: bytes, stored: bytes) -> bool:
+async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None:
+    """ASVS 5.0 16.5.2: the attempt ends as if there was no outage."""
+    async with open_login_attempts(own_redis.url, b"key") as attempts:
+        async with attempts.attempt(b"account", HOME):
             own_redis.stop()
-            return check(digest, stored)
+        with pytest.raises(Unauthenticated):
+            async with attempts.attempt(b"account", HOME):
+                raise Unauthenticated
 
-        resources.passwords._check = stop  # type: ignore[method-assign]
-        assert (await login(api, pair)).status == 200
 
-
-async def test_a_place_is_given_back_also_when_redis_did_not_hear_of_it_at_first(
-    api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ASVS 5.0 6.1.1: what was lost for a moment holds up nobody for longer than that moment."""
+async def test_a_slot_is_freed_after_an_outage(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASVS 5.0 6.1.1: an outage keeps nobody out for longer than it lasts."""
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
     monkeypatch.setattr(client, "PAUSE_SECONDS", 0.1)
-    pair = await somebody(api)
-    check = resources.passwords._check
-
-    def away(digest: bytes, stored: bytes) -> bool:
-        resources.attempts._calls._away_until = time.monotonic() + 0.3
-        return check(digest, stored)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(resources.passwords, "_check", away)
-        assert (await login(api, pair)).status == 200
-    assert (await login(api, pair)).status == 200
-    while resources.attempts._ending:
-        await asyncio.sleep(0.05)
-    assert await resources.counter._redis.keys(f"{login_attempts.PREFIX}*") == []
+    async with proxy(own_redis.url) as between, open_redis(own_redis.url) as redis, \
+            open_login_attempts(f"redis://127.0.0.1:{between.port}", b"key") as attempts:
+        async with attempts.attempt(b"account", HOME):
+            assert len(await redis.keys(f"{login_attempts.PREFIX}*")) == 2
+            between.refuse = True
+            between.cut()
+        assert attempts.away
+        between.refuse = False
+        while await redis.keys(f"{login_attempts.PREFIX}*"):
+            await asyncio.sleep(0.05)
+        async with attempts.attempt(b"account", HOME):
+            assert await redis.keys(f"{login_attempts.PREFIX}*")
 
 
-class TestWithRedisThatSwallowsEverything:
+class TestWithRedisThatDoesNotReply:
     @pytest.fixture
     def between(self, io_loop: AsyncIOLoop, own_redis: Redis) -> Iterator[Proxy]:
         stack = AsyncExitStack()
@@ -322,19 +319,18 @@ class TestWithRedisThatSwallowsEverything:
         return make_settings(postgres.url, f"redis://127.0.0.1:{between.port}", third_party.url)
 
     async def test_nobody_waits_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
-        """ASVS 5.0 16.5.2: the count has learnt that Redis does not answer, so the login does not ask it."""
-        pair = await somebody(api)
+        """ASVS 5.0 16.5.2: the request counter has waited in vain, so the login does not wait again."""
+        pair = await new_user(api)
         between.black_hole = True
         assert (await login(api, pair)).status == 200
-        assert not resources.attempts._calls.away
         assert_unauthenticated(await fail(api, pair))
-        assert not resources.attempts._calls.away
+        assert resources.counter.away and not resources.login_attempts.away
 
 
 PROXIES = "127.0.0.1, ::1, 10.0.0.0/8, fd00::/8"
 SAME = [
     ("192.0.2.1", "192.0.2.1"),
-    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # what the client says of itself is on the left
+    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # the client's own claim is on the left
     ("192.0.2.1", "192.0.2.1, 10.3.2.1, fd00::7"),
     ("192.0.2.1", " 192.0.2.1 ,10.3.2.1"),
     ("192.0.2.1", "192.0.2.1:4711"),
@@ -344,7 +340,7 @@ SAME = [
     ("2001:db8:1:2::3", "[2001:db8:1:2::4]:4711"),
     ("2001:db8:1:2::3", "[2001:db8:1:2::5]"),
     ("", "unknown"),
-    ("", "192.0.2.1, unknown"),  # nobody knows who wrote what is left of it
+    ("", "192.0.2.1, unknown"),  # whatever is left of it cannot be trusted
     ("", "192.0.2.1, "),
     ("", "_hidden, 1.2.3, 999.1.1.1, ::g"),
     ("10.0.0.9", "192.0.2.1, what, 10.0.0.9"),
@@ -365,7 +361,7 @@ class TestBehindProxies:
 
     @pytest.mark.parametrize("one, other", SAME)
     async def test_one_address(self, api: Api, one: str, other: str) -> None:
-        """ASVS 5.0 4.1.3: the right-most address that is no proxy of ours is the client's, and nothing else is."""
+        """ASVS 5.0 4.1.3: the client's address is the right-most one that is no trusted proxy."""
         pair = registration()
         for _ in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, one))
@@ -380,17 +376,17 @@ class TestBehindProxies:
         assert_unauthenticated(await fail(api, pair, other))
         assert_slowed(await fail(api, pair, one))
 
-    @pytest.mark.parametrize("said, scheme", [
+    @pytest.mark.parametrize("forwarded, scheme", [
         ("https", "https"), ("HTTPS", "https"), ("http", "http"), ("http, https", "https"), ("javascript", "http"),
         ("", "http"), ("https://evil", "http"),
     ])
-    async def test_links_have_the_scheme_that_the_proxy_names(self, api: Api, said: str, scheme: str) -> None:
+    async def test_links_have_the_scheme_that_the_proxy_names(self, api: Api, forwarded: str, scheme: str) -> None:
         """ASVS 5.0 4.1.3."""
-        caller = api.signed((await api.post("/register/", registration())).json["access_token"])
+        user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):
-            await caller.post("/collection/", collection())
-        answer = await caller.get("/collection/?limit=1", headers={"X-Forwarded-Proto": said})
-        assert answer.json["next"].startswith(f"{scheme}://")
+            await user.post("/collection/", collection())
+        response = await user.get("/collection/?limit=1", headers={"X-Forwarded-Proto": forwarded})
+        assert response.json["next"].startswith(f"{scheme}://")
 
 
 class TestWithoutProxies:
@@ -398,28 +394,28 @@ class TestWithoutProxies:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_what_a_client_says_of_its_address_is_not_believed(self, api: Api) -> None:
+    async def test_the_address_that_a_client_claims_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
         pair = registration()
         for number in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, f"192.0.2.{number}"))
         assert_slowed(await fail(api, pair, "198.51.100.1"))
 
-    async def test_nor_what_it_says_of_the_scheme(self, api: Api) -> None:
+    async def test_the_scheme_that_a_client_claims_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
-        caller = api.signed((await api.post("/register/", registration())).json["access_token"])
+        user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):
-            await caller.post("/collection/", collection())
-        answer = await caller.get("/collection/?limit=1", headers={"X-Forwarded-Proto": "https"})
-        assert answer.json["next"].startswith("http://")
+            await user.post("/collection/", collection())
+        response = await user.get("/collection/?limit=1", headers={"X-Forwarded-Proto": "https"})
+        assert response.json["next"].startswith("http://")
 
 
-async def test_every_refusal_of_a_password_is_one_answer(api: Api) -> None:
+async def test_every_refused_password_gets_the_same_response(api: Api) -> None:
     """ASVS 5.0 6.3.8."""
-    pair = await somebody(api)
-    answers = [await login(api, pair, password=word) for word in ("not the password", "", "x" * 300)]
-    answers += [await login(api, registration()), await login(api, {**pair, "username": ""})]
-    for answer in answers:
-        assert_unauthenticated(answer)
-        assert but_request_id(answer) == but_request_id(answers[0])
-        assert set(answer.headers) == set(answers[0].headers)
+    pair = await new_user(api)
+    responses = [await login(api, pair, password=word) for word in ("not the password", "", "x" * 300)]
+    responses += [await login(api, registration()), await login(api, {**pair, "username": ""})]
+    for response in responses:
+        assert_unauthenticated(response)
+        assert but_request_id(response) == but_request_id(responses[0])
+        assert set(response.headers) == set(responses[0].headers)
