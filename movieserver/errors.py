@@ -20,6 +20,7 @@ ApiError
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
+│   ├── Overloaded            too many connections, large request bodies or unread responses
 │   └── UpstreamUnavailable   the third party is away
 └── UpstreamTimeout 504       the third party is too slow
 
@@ -234,6 +235,12 @@ class Unavailable(ApiError):
     code = "unavailable"
     detail = "The server cannot do this right now. Try again shortly."
     headers = {"Retry-After": "1"}
+
+
+class Overloaded(Unavailable):
+    """503: a connection, a request body or a response of that size would exceed what the server holds at a time."""
+
+    code = "overloaded"
 
 
 class UpstreamUnavailable(Unavailable):
