@@ -23,6 +23,7 @@ ApiError
 │   ├── DatabaseUnavailable
 │   │   ├── DatabaseTimeout   the statement took too long, or no connection was free
 │   │   └── SchemaMissing     the database is not migrated
+│   ├── Overloaded            too many connections, large request bodies or unread responses
 │   └── UpstreamUnavailable   the third party is away
 └── UpstreamTimeout 504       the third party is too slow
 
@@ -258,6 +259,12 @@ class SchemaMissing(DatabaseUnavailable):
 
     code = "schema_missing"
     detail = "The database is not migrated to this version. Its operator must run `python run.py migrate`."
+
+
+class Overloaded(Unavailable):
+    """503: a connection, a request body or a response of that size would exceed what the server holds at a time."""
+
+    code = "overloaded"
 
 
 class UpstreamUnavailable(Unavailable):

@@ -22,7 +22,8 @@ import movieserver
 from movieserver.accounts import login_attempts
 from movieserver.postgres import migrations
 from movieserver.third_party import client
-from movieserver.app import MovieServer, make_app
+from movieserver.app import make_app
+from movieserver.serving.request import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.serving.http_server import Server
@@ -202,7 +203,7 @@ def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> It
         server.stop_listening()
         await server.close()
         async with asyncio.timeout(10):
-            while app.under_way:  # for somebody who has gone
+            while app.active:  # for somebody who has gone
                 await asyncio.sleep(0.01)
 
     io_loop.run_sync(listen)

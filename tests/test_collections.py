@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from movieserver.app import MovieServer
+from movieserver.serving.request import MovieServer
 from movieserver.resources import Resources
 from tests.client import Answer, Api, pointers
 from tests.conftest import SignUp

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from movieserver.serving import connection
-from movieserver.app import MovieServer
+from movieserver.serving.request import MovieServer
 from movieserver.serving.http_server import Server
 from movieserver.resources import Resources
 from tests.client import Api
@@ -68,13 +68,13 @@ async def test_a_request_waits_for_the_one_before_it(
     monkeypatch.setattr(resources.database, "read_shared", slow)
     before = set(http_server.connections)
     reader, writer = await connect(alice, head(alice, "/collection/"), b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-    await until(lambda: bool(app.under_way))
+    await until(lambda: bool(app.active))
     (connection,) = http_server.connections - before
     writer.write(b"".join(b"X-%d: %s\r\n" % (number, b"y" * 400) for number in range(100)))
     flood = asyncio.create_task(flooded(writer))
     await until(lambda: connection._paused)
     assert len(connection._buffer) < 2**20
-    assert len(app.under_way) == 1
+    assert len(app.active) == 1
     go.set()
     assert (await reader.readline()).split()[1] == b"200"
     flood.cancel()

@@ -12,7 +12,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 
 from movieserver.serving import connection, memory_limits
 from movieserver.serving import http_server as module
-from movieserver.app import MovieServer
+from movieserver.serving.request import MovieServer
 from movieserver.schemas.requests import BYTES
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.serving.http_server import Server
@@ -102,7 +102,7 @@ async def test_who_is_being_answered_keeps_the_place(
 
     monkeypatch.setattr(database, "read_shared", slow)
     async with crowd(alice, 3, head(alice, "/collection/", Connection="close")) as connections:
-        await until(lambda: sum(body.complete for body in app.under_way.values()) == 3)
+        await until(lambda: sum(request.complete for request in app.active) == 3)
         status, body = await answer(await connect(alice, head(alice, "/healthz")))
         problem = json.loads(body)
         assert (status, problem["code"]) == (503, "overloaded")
@@ -138,7 +138,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(
     (connection,) = set(http_server.connections) - before
     await until(connection.writing)
     await until(lambda: connection not in http_server.connections)
-    assert app.settings["answers"]._unsent[0].connection.writing() is False
+    assert app.settings["response_memory"]._unsent[0].connection.writing() is False
     slow_reader, slow_writer = await connect(alice, head(alice, "/collection/", Connection="close"))
     whole = b""
     while part := await slow_reader.read(200_000):
@@ -152,8 +152,8 @@ async def test_an_answer_that_nobody_reads_is_given_up(
 async def test_answers_that_nobody_reads_are_bounded(
     alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES_EACH", 20_000_000)
-    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES", 40_000_000)
+    monkeypatch.setattr(memory_limits, "RESPONSE_BYTES_PER_USER", 20_000_000)
+    monkeypatch.setattr(memory_limits, "RESPONSE_BYTES", 40_000_000)
     bob = await sign_up()
     large = collection(movies=movies(900, description="d" * 8000))
     for somebody in (alice, bob):
@@ -164,7 +164,7 @@ async def test_answers_that_nobody_reads_are_bounded(
             status, body = await whole_list(alice)
         problem = json.loads(body)
         assert (status, problem["code"]) == (503, "overloaded")
-        assert "at most 20000000 bytes of one user" in problem["detail"]
+        assert "at most 20000000 bytes per user" in problem["detail"]
         assert (await alice.get("/collection/")).status == 200  # gzipped it is small
         assert (await whole_list(bob))[0] == 200
     while (await whole_list(alice))[0] != 200:
@@ -177,29 +177,28 @@ async def whole_list(api: Api) -> tuple[int, bytes]:
 
 
 def test_a_page_always_fits() -> None:
-    assert PAGE_BYTES + 2 * BYTES <= memory_limits.ANSWERS_BYTES_EACH <= memory_limits.ANSWERS_BYTES
-    assert BYTES <= memory_limits.BODIES_BYTES_EACH <= memory_limits.BODIES_BYTES
+    assert PAGE_BYTES + 2 * BYTES <= memory_limits.RESPONSE_BYTES_PER_USER <= memory_limits.RESPONSE_BYTES
+    assert BYTES <= memory_limits.REQUEST_BYTES_PER_USER <= memory_limits.REQUEST_BYTES
 
 
 async def test_bodies_on_their_way_are_bounded_for_each_owner(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_limits, "BODIES_BYTES_EACH", 3_000_000)
+    monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 3_000_000)
     bob, body = await sign_up(), json.dumps(collection(movies=movies(1000, description="d" * 1500))).encode()
     half = [head(alice, "/collection/", "POST", Content_Length=2_000_000), b"x" * 100_000]
     async with crowd(alice, 5, *half):
-        await until(lambda: app.bodies._total == 2_000_000)
+        await until(lambda: app.memory.total == 2_000_000)
         refused = await alice.post("/collection/", raw=body)
         assert (refused.status, refused.json["code"]) == (503, "overloaded")
-        assert "at most 3000000 bytes of one user" in refused.json["detail"]
+        assert "at most 3000000 bytes per user" in refused.json["detail"]
         chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         sending = head(alice, "/collection/", "POST", Transfer_Encoding="chunked", Connection="close")
         assert (await answer(await connect(alice, sending, chunk)))[0] == 503
         assert (await alice.post("/collection/", collection())).status == 201
         assert (await bob.post("/collection/", raw=body)).status == 201
-        assert app.bodies._total == 2_000_000
-    await until(lambda: not app.bodies._total)
-    assert not app.bodies._held
+        assert app.memory.total == 2_000_000
+    await until(lambda: not app.memory.total)
     assert (await alice.post("/collection/", raw=body)).status == 201
 
 
@@ -213,27 +212,27 @@ async def test_of_bodies_that_come_at_once_as_many_as_have_room_arrive(alice: Ap
 
 
 async def test_strangers_take_no_room_from_users(alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_limits, "BODIES_BYTES_EACH", 1_000_000)
+    monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 1_000_000)
     stranger = alice.signed("no.such.token")
     half = [head(stranger, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
     async with crowd(stranger, 20, *half):
-        await until(lambda: app.bodies._total >= 900_000)
+        await until(lambda: app.memory.total >= 900_000)
         body = json.dumps(collection(movies=movies(100, description="d" * 5000))).encode()
         assert (await stranger.post("/login/", raw=body)).status == 503
         assert (await alice.post("/collection/", raw=body)).status == 201
-    await until(lambda: not app.bodies._total)
+    await until(lambda: not app.memory.total)
 
 
 async def test_all_users_together_are_bounded(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_limits, "BODIES_BYTES", 1_000_000)
+    monkeypatch.setattr(memory_limits, "REQUEST_BYTES", 1_000_000)
     bob, half = await sign_up(), [head(alice, "/collection/", "POST", Content_Length=990_000), b"x" * 980_000]
     async with crowd(alice, 1, *half):
-        await until(lambda: app.bodies._total >= 900_000)
+        await until(lambda: app.memory.total >= 900_000)
         body = json.dumps(collection(movies=movies(100, description="d" * 5000))).encode()
         assert (await bob.post("/collection/", raw=body)).status == 503
-    await until(lambda: not app.bodies._total)
+    await until(lambda: not app.memory.total)
     assert (await bob.post("/collection/", raw=body)).status == 201
 
 

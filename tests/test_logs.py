@@ -19,7 +19,7 @@ import pytest
 from movieserver.accounts import passwords
 from movieserver.observability import logs
 from movieserver.postgres import database
-from movieserver.app import MovieServer
+from movieserver.serving.request import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -112,7 +112,7 @@ async def test_nobody_is_sent_anything_who_has_gone(
     _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
     path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
-    await until(lambda: app.under_way)
+    await until(lambda: app.active)
     writer.close()
     await until(lambda: requests(lines))
     assert [line["bytes"] for line in requests(lines)] == [0]

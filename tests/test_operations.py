@@ -8,7 +8,7 @@ import pytest
 
 from movieserver.serving import http_server as module
 from movieserver.postgres import migrations
-from movieserver.app import MovieServer
+from movieserver.serving.request import MovieServer
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis

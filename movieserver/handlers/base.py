@@ -4,36 +4,30 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
-import time
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from tornado.concurrent import Future
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
+from tornado.httputil import HTTPHeaders
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from movieserver.schemas.requests import AnyBody, parse
 from movieserver.serving.memory_limits import LARGE_BYTES
+from movieserver.serving.request import Request
 from movieserver.http.preconditions import Precondition, entity_tag
 from movieserver.openapi.operation import Query, WholeNumber, operation_of
 from movieserver.errors import (
     ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
-    PreconditionFailed, SchemaMissing, Unauthenticated, UnsupportedMediaType
+    PreconditionFailed, SchemaMissing, UnsupportedMediaType
 )
+from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.observability.logs import log
 from movieserver.resources import Resources
-from movieserver.settings import BEARER_TOKEN
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
 DIGITS = re.compile(r"[0-9]+")
 HUGE_DIGITS = 18
-HEADER_BYTES = 64 * 1024
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-JSON = "application/json"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
 PREFLIGHT_SECONDS = 7200
@@ -59,28 +53,10 @@ class Route(URLSpec):
         self.protected = protected
 
 
-def new_request_id() -> str:
-    """An id for a request that brings none."""
-    return secrets.token_hex(16)
-
-
-@lru_cache(maxsize=1)
-def http_date(seconds: int) -> str:
-    """A moment as RFC 9110 section 5.6.7 writes it."""
-    return format_timestamp(seconds)
-
-
-def bearer_token(request: HTTPServerRequest) -> str:
-    """The token of the Authorization header (RFC 6750 section 2.1); Unauthenticated where there is none."""
-    match = BEARER.fullmatch(request.headers.get("Authorization", ""))
-    if not match:
-        raise Unauthenticated
-    return match[1]
-
-
 class Handler(RequestHandler):
     """A protected handler: nothing of it runs without an access token in force. OpenHandler is the exception."""
 
+    request: Request
     counted = True
     request_id = ""
     verbs: ClassVar[tuple[str, ...]] = ()
@@ -117,9 +93,9 @@ class Handler(RequestHandler):
 
     def clear(self) -> None:
         """Begin the answer anew, as Tornado's does, but without a Server and with a date made once a second."""
-        self.request_id = self.request_id or self._name_request()
+        self.request_id = self.request_id or request_id(self.request.headers)
         self._headers = HTTPHeaders()
-        self._headers["Date"] = http_date(int(time.time()))
+        self._headers["Date"] = date()
         self._headers["Content-Type"] = JSON
         self._headers["X-Request-ID"] = self.request_id
         self._headers["X-Content-Type-Options"] = "nosniff"
@@ -130,11 +106,6 @@ class Handler(RequestHandler):
             self.share()
         if self.settings["draining"]:
             self._headers["Connection"] = "close"
-
-    def _name_request(self) -> str:
-        """The caller's X-Request-ID where it is well-formed, else one of ours."""
-        given = self.request.headers.get("X-Request-ID")
-        return given if given and REQUEST_ID.fullmatch(given) else new_request_id()
 
     def share(self) -> None:
         """Let the scripts of an origin that the settings name read the answer (fetch.spec.whatwg.org, section 3.3)."""
@@ -155,12 +126,12 @@ class Handler(RequestHandler):
             raise MethodNotAllowed(", ".join(self.verbs))
         if self.request.method != "OPTIONS":
             self.authenticate()
-        if refusal := getattr(self.request, "refusal", None):
-            raise refusal
+        if self.request.refusal:
+            raise self.request.refusal
 
     def authenticate(self) -> None:
         """Learn whose request this is; Unauthenticated where the token does not tell."""
-        self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request))
+        self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request.headers))
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
@@ -179,10 +150,7 @@ class Handler(RequestHandler):
         operation = operation_of(self, self.request.method or "")
         if operation is None or operation.body is not kind:
             raise TypeError(f"{self.request.method} {self.route} does not say that it takes {kind.__name__}")
-        said = self.request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
-        if not (said == JSON or said.startswith("application/") and said.endswith("+json")):
-            raise UnsupportedMediaType
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if not is_json(self.request.content_type, self.request.headers.get("Content-Encoding")):
             raise UnsupportedMediaType
         return parse(kind, self.request.body)
 
@@ -240,7 +208,7 @@ class Handler(RequestHandler):
 
     def _send(self, body: bytes) -> None:
         if len(body) > LARGE_BYTES:
-            self.settings["answers"].take(self.request.connection, self.user_id, len(body))
+            self.settings["response_memory"].take(self.request.connection, self.user_id, len(body))
         self.finish(body)
 
     @property

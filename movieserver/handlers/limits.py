@@ -9,12 +9,13 @@ from movieserver.accounts import login_attempts
 from movieserver.http import idempotency
 from movieserver.schemas import movies, requests, responses
 from movieserver.serving import memory_limits
+from movieserver.serving.request import QUERY_ARGUMENTS
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
 from movieserver.handlers import collections, genres
-from movieserver.handlers.base import HEADER_BYTES, OpenHandler, Route
+from movieserver.handlers.base import OpenHandler, Route
+from movieserver.http.headers import HEADER_BYTES
 
-QUERY_ARGUMENTS = 1000  # Tornado's own
 CACHED_SECONDS = 3600
 
 BOUNDS = {
@@ -43,8 +44,8 @@ BOUNDS = {
         "wrong_passwords_from_an_address": login_attempts.ADDRESS_FAILURES,
     },
     "at_once": {
-        "body_bytes": memory_limits.BODIES_BYTES_EACH, "body_bytes_of_all": memory_limits.BODIES_BYTES,
-        "answer_bytes": memory_limits.ANSWERS_BYTES_EACH, "answer_bytes_of_all": memory_limits.ANSWERS_BYTES,
+        "body_bytes": memory_limits.REQUEST_BYTES_PER_USER, "body_bytes_of_all": memory_limits.REQUEST_BYTES,
+        "answer_bytes": memory_limits.RESPONSE_BYTES_PER_USER, "answer_bytes_of_all": memory_limits.RESPONSE_BYTES,
     },
 }
 LIFETIMES = ("access_seconds", "refresh_seconds")

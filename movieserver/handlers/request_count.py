@@ -7,7 +7,8 @@ from movieserver.schemas import responses
 from movieserver.redis.request_counter import CounterUnavailable
 from movieserver.openapi.operation import Operation
 from movieserver.errors import Unauthenticated
-from movieserver.handlers.base import OpenHandler, Route, bearer_token
+from movieserver.handlers.base import OpenHandler, Route
+from movieserver.http.headers import bearer_token
 
 NEEDED = "A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>."
 
@@ -30,7 +31,7 @@ class ResetHandler(OpenHandler):
 
     def authenticate(self) -> None:
         token = self.settings["reset_token"]
-        if token and not hmac.compare_digest(bearer_token(self.request).encode(), token.encode()):
+        if token and not hmac.compare_digest(bearer_token(self.request.headers).encode(), token.encode()):
             raise Unauthenticated(NEEDED)
 
     @Operation(

@@ -7,9 +7,10 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -17,13 +18,12 @@ from pydantic.json_schema import models_json_schema
 from movieserver.schemas.responses import Problem
 from movieserver.schemas.requests import MAX_BYTES
 from movieserver.schemas.texts import UUID_SCHEMA
-from movieserver.serving.memory_limits import Overloaded
 from movieserver.openapi.operation import Operation, Query, operation_of
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, PreconditionFailed,
-    Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
+    PreconditionFailed, Unauthenticated, UnsupportedMediaType
 )
-from movieserver.handlers.base import HEADER_BYTES, JSON, REQUEST_ID, Route
+from movieserver.http.headers import HEADER_BYTES, JSON, REQUEST_ID
 from movieserver.http.idempotency import KEY
 
 Json = dict[str, Any]
@@ -77,12 +77,21 @@ EXAMPLE_ID = EXAMPLES["parameters"]["X-Request-ID"]
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
+class Route(Protocol):
+    """What is described of a route."""
+
+    template: str
+    protected: bool
+    handler_class: Any
+
+
 def document(routes: Iterable[Route]) -> Json:
     """The whole description."""
     return _Description(list(routes)).document()
 
 
-def written(routes: Iterable[Route]) -> tuple[str, str]:
+@cache
+def written(routes: tuple[Route, ...]) -> tuple[str, str]:
     """The description as JSON, and its version."""
     text = json.dumps(document(routes), ensure_ascii=False)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -129,7 +129,7 @@ class RequestCounter:
             raise CounterUnavailable from error
         self._begin_epoch(str(epoch))
 
-    async def trouble(self) -> str | None:
+    async def outage(self) -> str | None:
         """Why Redis cannot be reached, or None."""
         try:
             await in_time(self._redis.ping())

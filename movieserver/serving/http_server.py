@@ -12,12 +12,10 @@ from typing import Any
 from tornado.httputil import HTTPMessageDelegate
 
 from movieserver.observability import logs, metrics
-from movieserver.app import MovieServer
-from movieserver.serving.memory_limits import Overloaded
-from movieserver.errors import ApiError, BadRequest
-from movieserver.handlers.base import new_request_id
-from movieserver.handlers.limits import QUERY_ARGUMENTS
+from movieserver.errors import ApiError, BadRequest, Overloaded
+from movieserver.http.headers import new_request_id
 from movieserver.serving.connection import Connection
+from movieserver.serving.request import QUERY_ARGUMENTS, MovieServer
 from movieserver.observability.logs import Outage
 
 DRAIN_SECONDS = 6.0
@@ -80,7 +78,7 @@ class Server:
     @property
     def _busy(self) -> bool:
         """Whether anybody is here, or something is done for somebody who has gone."""
-        return bool(self.connections or self._tasks or self._app.under_way)
+        return bool(self.connections or self._tasks or self._app.active)
 
     async def watch(self) -> None:
         """Close, for ever, the connections whose time is over."""
@@ -171,7 +169,7 @@ class Server:
 
     async def _count_and_refuse(self, connection: Connection, error: ApiError) -> None:
         request_id = new_request_id()
-        await self._app.settings["resources"].counter.count()
+        await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
         metrics.answered("malformed", None, error.status)
         logs.request(request_id, None, "malformed", error.status, None, None, len(body))

@@ -1,68 +1,70 @@
-"""What a process holds in memory for its callers is bounded: large bodies on the way in, large answers on the way out.
+"""Bounds on what a process holds in memory for its clients: large request bodies and large unsent responses.
 
-What is small (LARGE_BYTES at the most) is bounded by the number of connections.
+Small ones (up to LARGE_BYTES) are bounded by the number of connections.
 """
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from movieserver.errors import Unavailable
+from movieserver.errors import Overloaded
 
 MIB = 1024 * 1024
 LARGE_BYTES = 64 * 1024
-BODIES_BYTES, BODIES_BYTES_EACH = 64 * MIB, 16 * MIB
-ANSWERS_BYTES, ANSWERS_BYTES_EACH = 128 * MIB, 48 * MIB
+REQUEST_BYTES, REQUEST_BYTES_PER_USER = 64 * MIB, 16 * MIB
+RESPONSE_BYTES, RESPONSE_BYTES_PER_USER = 128 * MIB, 48 * MIB
 
 
-class Overloaded(Unavailable):
-    """503: there is no room for a body or an answer of that size, or for one more connection, at this moment."""
-
-    code = "overloaded"
-
-
-class Bodies:
-    """Bytes of large bodies: so many in all, so many of one owner; strangers are one owner."""
+class RequestMemory:
+    """Bytes held for large request bodies, in all and per user; clients without a token count as one user."""
 
     def __init__(self) -> None:
+        self.total = 0
         self._held: Counter[str | None] = Counter()
-        self._total = 0
 
-    def take(self, owner: str | None, size: int) -> None:
-        """Hold `size` more bytes for an owner; Overloaded where there is no room."""
-        if self._total + size > BODIES_BYTES or self._held[owner] + size > BODIES_BYTES_EACH:
+    def take(self, user_id: str | None, size: int) -> None:
+        """Hold `size` more bytes for a user; Overloaded if that exceeds a limit."""
+        if self.total + size > REQUEST_BYTES or self._held[user_id] + size > REQUEST_BYTES_PER_USER:
             raise Overloaded(
-                f"Large bodies on their way are at most {BODIES_BYTES_EACH} bytes of one user at once, and "
-                f"{BODIES_BYTES} of all. Try again shortly.")
-        self._held[owner] += size
-        self._total += size
+                f"Too many large request bodies are being received: at most {REQUEST_BYTES_PER_USER} bytes per user "
+                f"and {REQUEST_BYTES} in all at a time. Try again shortly.")
+        self._held[user_id] += size
+        self.total += size
 
-    def give(self, owner: str | None, size: int) -> None:
-        """Hold them no longer."""
-        self._total -= size
-        self._held[owner] -= size
-        if not self._held[owner]:
-            del self._held[owner]
+    def release(self, user_id: str | None, size: int) -> None:
+        """Hold `size` fewer bytes for a user."""
+        self.total -= size
+        self._held[user_id] -= size
+        if not self._held[user_id]:
+            del self._held[user_id]
 
 
-class _Answer(NamedTuple):
-    connection: Any
-    owner: str | None
+class Writer(Protocol):
+    """A connection that responses are written to."""
+
+    def writing(self) -> bool:
+        """Whether it still has bytes to send."""
+
+
+class _Response(NamedTuple):
+    connection: Writer
+    user_id: str | None
     size: int
 
 
-class Answers:
-    """Large answers, each until its connection has sent it or is closed."""
+class ResponseMemory:
+    """Bytes of large responses, each held until its connection has sent it or is closed."""
 
     def __init__(self) -> None:
-        self._unsent: list[_Answer] = []
+        self._unsent: list[_Response] = []
 
-    def take(self, connection: Any, owner: str | None, size: int) -> None:
-        """Hold an answer of `size` bytes, which is written right after; Overloaded for want of room."""
-        self._unsent = [answer for answer in self._unsent if answer.connection.writing()]
-        owned = sum(answer.size for answer in self._unsent if answer.owner == owner)
-        if owned + size > ANSWERS_BYTES_EACH or sum(answer.size for answer in self._unsent) + size > ANSWERS_BYTES:
+    def take(self, connection: Writer, user_id: str | None, size: int) -> None:
+        """Hold a response of `size` bytes, written right afterwards; Overloaded if that exceeds a limit."""
+        self._unsent = [response for response in self._unsent if response.connection.writing()]
+        total = sum(response.size for response in self._unsent)
+        owned = sum(response.size for response in self._unsent if response.user_id == user_id)
+        if owned + size > RESPONSE_BYTES_PER_USER or total + size > RESPONSE_BYTES:
             raise Overloaded(
-                f"Large answers that are not read yet are at most {ANSWERS_BYTES_EACH} bytes of one user at once, and "
-                f"{ANSWERS_BYTES} of all. Try again shortly.")
-        self._unsent.append(_Answer(connection, owner, size))
+                f"Too many large responses have not been read yet: at most {RESPONSE_BYTES_PER_USER} bytes per user "
+                f"and {RESPONSE_BYTES} in all at a time. Try again shortly.")
+        self._unsent.append(_Response(connection, user_id, size))

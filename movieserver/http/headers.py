@@ -1,0 +1,53 @@
+"""What the head of a message may hold, and what single fields of it mean: request ids, bearer tokens, dates, JSON."""
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from functools import lru_cache
+
+from tornado.httputil import HTTPHeaders, format_timestamp
+
+from movieserver.errors import Unauthenticated
+from movieserver.settings import BEARER_TOKEN
+
+HEADER_BYTES = 64 * 1024  # the request line included
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
+JSON = "application/json"
+
+
+def request_id(headers: HTTPHeaders) -> str:
+    """The client's X-Request-ID if it is well-formed, else a new one."""
+    sent = headers.get("X-Request-ID")
+    return sent if sent and REQUEST_ID.fullmatch(sent) else new_request_id()
+
+
+def new_request_id() -> str:
+    """A random request id."""
+    return secrets.token_hex(16)
+
+
+def bearer_token(headers: HTTPHeaders) -> str:
+    """The token of the Authorization header (RFC 6750 section 2.1); Unauthenticated without one."""
+    match = BEARER.fullmatch(headers.get("Authorization", ""))
+    if not match:
+        raise Unauthenticated
+    return match[1]
+
+
+def is_json(content_type: str | None, content_encoding: str | None) -> bool:
+    """Whether a body is declared as uncompressed JSON, which is also the default."""
+    kind = (content_type or JSON).partition(";")[0].strip().lower()
+    encoded = content_encoding is not None and content_encoding.lower() != "identity"
+    return not encoded and (kind == JSON or kind.startswith("application/") and kind.endswith("+json"))
+
+
+def date() -> str:
+    """Now, as the Date header has it (RFC 9110 section 5.6.7)."""
+    return _date(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return format_timestamp(seconds)
