@@ -1,8 +1,8 @@
-"""A demo movie catalogue that speaks the third party's dialect, and fails when it is told to.
+"""A demo movie catalogue with the API of the plain provider. It can be set to fail. Basic authentication.
 
-GET /movies/?page=N     {"count", "next", "previous", "results"}, 10 a page, basic authentication
-PUT /faults/            {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of calls to answer with a 500,
-                        never, and in half
+GET /movies/?page=N     {"count", "next", "previous", "results"}, 10 movies a page
+GET, PUT /faults/       {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of requests that get a 500, no
+                        response, and half a response
 """
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PATH = "/movies/"
 
 @dataclass
 class Faults:
-    """Shares of calls, each from 0 to 1, that fail in a way."""
+    """How often a request fails in each way: shares from 0 to 1."""
 
     errors: float = 0.0
     hangs: float = 0.0
     halves: float = 0.0
 
     def draw(self) -> str | None:
-        """Which of them happens now."""
+        """The fault of the next request, chosen at random; None for most."""
         chance = random.random()
         for name, share in asdict(self).items():
             if chance < share:
@@ -45,18 +45,18 @@ class Faults:
 
 
 class CatalogueHandler(RequestHandler):
-    """Everything here needs the user name and the password."""
+    """Requires basic authentication."""
 
     def prepare(self) -> None:
-        given = self.request.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, self.settings["authorization"]):
+        sent = self.request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(sent, self.settings["authorization"]):
             self.set_header("WWW-Authenticate", 'Basic realm="catalogue"')
             self.set_status(401)
             self.finish({"detail": "Authentication credentials were not provided."})
 
 
 class MoviesHandler(CatalogueHandler):
-    """GET /movies/"""
+    """GET /movies/?page=N: one page of the films."""
 
     async def get(self) -> None:
         fault = self.settings["faults"].draw()
@@ -66,7 +66,7 @@ class MoviesHandler(CatalogueHandler):
             await self.settings["never"].wait()
         text = json.dumps(self._page())
         if fault == "halves":
-            await self._half(text.encode())
+            await self._send_half(text.encode())
         else:
             self.set_header("Content-Type", "application/json")
             self.finish(text)
@@ -88,7 +88,7 @@ class MoviesHandler(CatalogueHandler):
     def _link(self, page: int) -> str:
         return f"http://{self.request.host}{PATH}?page={page}"
 
-    async def _half(self, body: bytes) -> None:
+    async def _send_half(self, body: bytes) -> None:
         stream = self.detach()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         await stream.write(head.encode() + body[:len(body) // 2])
@@ -96,7 +96,7 @@ class MoviesHandler(CatalogueHandler):
 
 
 class FaultsHandler(CatalogueHandler):
-    """GET and PUT /faults/"""
+    """GET and PUT /faults/: how often requests to /movies/ fail."""
 
     def get(self) -> None:
         self.finish(asdict(self.settings["faults"]))
@@ -117,7 +117,7 @@ def make_catalogue(username: str, password: str, faults: Faults | None = None) -
 
 
 def listen(port: int = 0) -> tuple[socket.socket, str]:
-    """A socket on 127.0.0.1 and the address of the movie list there."""
+    """A listening socket on 127.0.0.1 (port 0: any free one) and the URL of the movie list on it."""
     listening = bind_sockets(port, "127.0.0.1")[0]
     return listening, f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}"
 
@@ -126,7 +126,7 @@ def serve(
     listening: socket.socket, username: str, password: str,
     ready: Callable[[], None], faults: Faults | None = None,
 ) -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM; calls `ready` once it listens."""
 
     async def until_stopped() -> None:
         stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The films of the demo catalogue: title, genres, what happens. A film's uuid follows from its title (RFC 9562 v5)."""
+"""The films of the demo catalogue: title, genres, plot. A film's UUID is derived from its title (RFC 9562, version 5)."""
 from __future__ import annotations
 
 import uuid
@@ -80,8 +80,8 @@ FILMS = [
 
 
 def listing() -> list[dict[str, str]]:
-    """All films as the third party shows them: title, description, genres, uuid."""
+    """All films as the plain provider lists them: title, description, genres, uuid."""
     return [
-        {"title": title, "description": story, "genres": genres, "uuid": str(uuid.uuid5(NAMESPACE, title))}
-        for title, genres, story in FILMS
+        {"title": title, "description": plot, "genres": genres, "uuid": str(uuid.uuid5(NAMESPACE, title))}
+        for title, genres, plot in FILMS
     ]
