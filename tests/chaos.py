@@ -274,9 +274,9 @@ class World:
             self._restart_own(self.postgres if part == "postgres" else self.redis)
 
     def _restart_own(self, program: Postgres | Redis) -> None:
-        assert program._process
-        program._process.kill()
-        program._process.wait()
+        assert program.process
+        program.process.kill()
+        program.process.wait()
         time.sleep(self._chance.uniform(0, 2))
         while True:
             program.launch()
@@ -288,8 +288,8 @@ class World:
     def _pids(self, name: str) -> list[int]:
         """Processes of the server by the name of their program; waits until there is one."""
         if name == "postgres" and not self._embedded:
-            assert self.postgres._process
-            return [self.postgres._process.pid]
+            assert self.postgres.process
+            return [self.postgres.process.pid]
         found: list[int] = []
 
         def look() -> bool:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from tornado.testing import bind_unused_port
 
 from movieserver.postgres import migrations
 from movieserver.embedded.postgres import DATABASE, SUPERUSER, Postgres
-from movieserver.embedded.programs import UNPRIVILEGED
+from movieserver.embedded.programs import give_away
 from tests.conftest import temporary_folder
 
 
@@ -33,11 +32,11 @@ class Node(Postgres):
 
     def kill(self) -> None:
         """End it and every process of it with -9."""
-        assert self._process
-        tasks = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-        for pid in (self._process.pid, *map(int, tasks.split())):
+        assert self.process
+        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        for pid in (self.process.pid, *map(int, tasks.split())):
             os.kill(pid, signal.SIGKILL)
-        self._process.wait()
+        self.process.wait()
 
     def promote(self) -> None:
         """Make a standby a primary, and wait until it is one."""
@@ -48,16 +47,14 @@ class Node(Postgres):
             assert cursor.fetchone() == (True,)
         session.close()
 
-    def _create(self) -> None:
+    def create(self) -> None:
         if self._upstream is None:
-            super()._create()
+            super().create()
             return
-        self._folder.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            user = pwd.getpwnam(UNPRIVILEGED)
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
-        self._call(
-            "pg_basebackup", "-d", self._upstream.url, "-D", str(self._folder), "-R", "-X", "stream", "-c", "fast")
+        self.folder.mkdir(mode=0o700)
+        give_away(self.folder)
+        self.run(
+            "pg_basebackup", "-d", self._upstream.url, "-D", str(self.folder), "-R", "-X", "stream", "-c", "fast")
 
 
 def url(nodes: list[Node], **parameters: str) -> str:

@@ -247,22 +247,22 @@ async def test_a_process_that_is_killed_leaves_nothing_running(
         asked = asyncio.create_task(asyncio.to_thread(
             server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
         await operator.until_waiting(1)
-        over_time = postgres._log.read_text(encoding="utf-8").count(OVER_TIME)
+        over_time = postgres.log.read_text(encoding="utf-8").count(OVER_TIME)
         for pid in server.family():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(OSError):
             await asked
         await operator.until_waiting(0)
-        assert postgres._log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before that
+        assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before that
         operator.let_go()
         assert operator.ask("SELECT title FROM collections WHERE title = 'never'") == []
 
 
 def kill(postgres: Postgres) -> None:
     """End the postmaster with -9; its children end when they see it."""
-    assert postgres._process
-    postgres._process.kill()
-    postgres._process.wait()
+    assert postgres.process
+    postgres.process.kill()
+    postgres.process.wait()
 
 
 def start(postgres: Postgres) -> None:

@@ -292,7 +292,7 @@ def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
     os.chown(folder, 12345, 12345)
     done = command(cwd=folder.parent, PORT="0", DATA_DIR=str(folder))
     assert (done.returncode, list(folder.iterdir())) == (1, [])
-    assert "belongs to the user with the number 12345" in done.stderr
+    assert "belongs to user ID 12345" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("rollback",), ("serve", "--migrate"), ("check",)])

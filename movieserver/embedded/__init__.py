@@ -1,6 +1,6 @@
-"""PostgreSQL, Redis and a demo catalogue for a machine that has none, all under DATA_DIR.
+"""An embedded PostgreSQL, Redis and demo catalogue for a machine that has none; their data is under DATA_DIR.
 
-The server does not know that it is there: `running` gives it complete settings.
+The server does not know that they are embedded: `running` completes its settings with their addresses.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from movieserver.serving.supervisor import Child, Worker, stop
 from movieserver.settings import Settings
 
 LEFTOVER_SECONDS = 20.0
-SPARE_CONNECTIONS = 20  # for migrations, and for people who look at the data
+SPARE_CONNECTIONS = 20  # for migrations, and for psql
 SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432.lock")  # unix(7): 108 with the final NUL
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 
@@ -33,9 +33,9 @@ __all__ = ["EmbeddedError", "running"]
 
 @contextmanager
 def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
-    """Start what the settings do not name; gives the settings completed, and the processes to watch over."""
+    """Start each service that has no address in `settings`; yields complete settings and the processes to supervise."""
     folder = settings.data_dir.resolve()
-    _make(folder)
+    _make_folder(folder)
     with ExitStack() as stack:
         lock = stack.enter_context(_locked(folder))
         sockets = stack.enter_context(_socket_folder(folder))
@@ -43,24 +43,24 @@ def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
         for program in programs.values():
             stack.callback(program.stop)
             program.launch()
-        found: dict[str, object] = {name: program.url for name, program in programs.items()}
+        completed: dict[str, object] = {name: program.url for name, program in programs.items()}
         children: list[Child] = [*programs.values()]
         if not settings.movie_api_url:
-            worker, access = stack.enter_context(_catalogue(settings))
+            worker, addresses = stack.enter_context(_catalogue(settings))
             children.append(worker)
-            found |= access
+            completed |= addresses
         for program in programs.values():
             program.wait_ready()
         if not settings.jwt_secret:
-            found["jwt_secret"] = _kept_secret(folder / "jwt_secret")
-        yield settings.model_copy(update=found), children
+            completed["jwt_secret"] = _stored_secret(folder / "jwt_secret")
+        yield settings.model_copy(update=completed), children
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (owner := folder.stat().st_uid) != os.geteuid():
-            raise EmbeddedError(f"DATA_DIR {folder} belongs to the user with the number {owner}: name another DATA_DIR")
+            raise EmbeddedError(f"DATA_DIR {folder} belongs to user ID {owner}: set DATA_DIR to another folder")
         (folder / "lock").touch()
     except OSError as error:
         raise EmbeddedError(f"DATA_DIR {folder} cannot be written to: {error.strerror}") from None
@@ -92,7 +92,7 @@ def _catalogue(settings: Settings) -> Iterator[tuple[Worker, dict[str, object]]]
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Hold the folder alone. The programs inherit the lock, so that it is free only when the last of them is gone."""
+    """Lock the folder. The programs inherit the lock: it is released when the last of them has ended."""
     with open(folder / "lock", "a+", encoding="ascii") as file:
         deadline = time.monotonic() + LEFTOVER_SECONDS
         while True:
@@ -102,10 +102,10 @@ def _locked(folder: Path) -> Iterator[int]:
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip()
-                if _runs(holder) or time.monotonic() > deadline:
+                if _is_running(holder) or time.monotonic() > deadline:
                     raise EmbeddedError(
                         f"DATA_DIR {folder} is in use by process {holder or 'unknown'}: "
-                        "stop that one, or name another DATA_DIR and PORT"
+                        "stop that process, or set another DATA_DIR and PORT"
                     ) from None
                 time.sleep(0.05)
         file.truncate(0)
@@ -114,7 +114,7 @@ def _locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _runs(pid: str) -> bool:
+def _is_running(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
@@ -126,7 +126,7 @@ def _runs(pid: str) -> bool:
 
 @contextmanager
 def _socket_folder(folder: Path) -> Iterator[Path]:
-    """A folder for Unix sockets, whose paths must be short, and plain: lists of them are separated by commas."""
+    """A folder for Unix sockets: their paths have a maximum length, and PostgreSQL reads a comma as a separator."""
     if len(os.fsencode(folder / "run")) <= SOCKET_PATH_BYTES and PLAIN_PATH.fullmatch(str(folder)):
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         yield folder / "run"
@@ -135,13 +135,13 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
             yield Path(short)
 
 
-def _kept_secret(file: Path) -> SecretStr:
-    """The signing key in `file`, made at the first start."""
+def _stored_secret(file: Path) -> SecretStr:
+    """The signing key in `file`; the first start generates it."""
     if not file.exists():
         draft = file.with_suffix(".new")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as writing:
-            writing.write(secrets.token_urlsafe(48))
-            writing.flush()
-            os.fsync(writing.fileno())
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as new:
+            new.write(secrets.token_urlsafe(48))
+            new.flush()
+            os.fsync(new.fileno())
         draft.rename(file)
     return SecretStr(file.read_text(encoding="ascii").strip())

@@ -1,4 +1,4 @@
-"""The demo catalogue by itself: python -m movieserver.embedded --port 9000 --errors 0.3"""
+"""The demo catalogue alone: python -m movieserver.embedded --port 9000 --errors 0.3"""
 from __future__ import annotations
 
 import argparse
@@ -13,18 +13,19 @@ def main() -> None:
     """Serve the demo catalogue until Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m movieserver.embedded",
-        description="A demo movie catalogue. MOVIE_API_USERNAME and MOVIE_API_PASSWORD are what it asks for.",
+        description="A demo movie catalogue. It requires MOVIE_API_USERNAME and MOVIE_API_PASSWORD of the environment.",
     )
     parser.add_argument("--port", type=int, default=9000)
     for name in asdict(Faults()):
-        parser.add_argument(f"--{name}", type=float, default=0.0, metavar="SHARE", help="share of calls, 0 to 1")
-    given = parser.parse_args()
-    listening, url = listen(given.port)
+        parser.add_argument(
+            f"--{name}", type=float, default=0.0, metavar="SHARE", help="share of the requests that fail so, 0 to 1")
+    options = parser.parse_args()
+    listening, url = listen(options.port)
     print(f"demo catalogue: {url}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
             listening, os.environ.get("MOVIE_API_USERNAME", ""), os.environ.get("MOVIE_API_PASSWORD", ""),
-            lambda: None, Faults(given.errors, given.hangs, given.halves),
+            lambda: None, Faults(options.errors, options.hangs, options.halves),
         )
 
 

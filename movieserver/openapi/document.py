@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+import movieserver
 from movieserver.schemas.responses import Problem
 from movieserver.schemas.requests import MAX_BYTES
 from movieserver.schemas.texts import UUID_SCHEMA
@@ -28,7 +29,7 @@ from movieserver.http.idempotency import KEY
 
 Json = dict[str, Any]
 INFO = {
-    "title": "movieserver", "version": "1.0.0",
+    "title": "movieserver", "version": movieserver.__version__,
     "description": "Collections of movies, each its owner's. Every path answers with and without its trailing slash, "
     "HEAD works wherever GET does, OPTIONS answers everywhere, and a method that a path does not know is 405 with "
     "`Allow`. Every error is a problem detail (RFC 9457) whose `code` tells what it is.",
