@@ -1,2 +1,1 @@
-DROP TABLE collection_movies;
 DROP TABLE collections;

@@ -16,7 +16,7 @@ from tornado.web import Application, RequestHandler
 from movieserver.observability import logs, metrics
 from movieserver.openapi import document
 from movieserver.http.proxies import Proxies
-from movieserver.schemas.requests import BYTES
+from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving.memory_limits import LARGE_BYTES, Answers, Bodies, Overloaded
 from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge
 from movieserver.handlers import (
@@ -136,8 +136,8 @@ class Incoming(HTTPMessageDelegate):
         told = self._request.headers.get("Content-Length", "")
         size = max(self._received, int(told) if told.isdecimal() else 0)
         try:
-            if size > BYTES:
-                raise BodyTooLarge(BYTES)
+            if size > MAX_BYTES:
+                raise BodyTooLarge(MAX_BYTES)
             self._app.bodies.take(self._owner, size - self._held)
             self._held = size
         except (BodyTooLarge, Overloaded) as refusal:

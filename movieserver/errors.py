@@ -20,6 +20,9 @@ ApiError
 ├── InternalError 500         a fault of this server
 ├── UpstreamFault 502         the third party answered nonsense
 ├── Unavailable 503           with Retry-After
+│   ├── DatabaseUnavailable
+│   │   ├── DatabaseTimeout   the statement took too long, or no connection was free
+│   │   └── SchemaMissing     the database is not migrated
 │   └── UpstreamUnavailable   the third party is away
 └── UpstreamTimeout 504       the third party is too slow
 
@@ -234,6 +237,27 @@ class Unavailable(ApiError):
     code = "unavailable"
     detail = "The server cannot do this right now. Try again shortly."
     headers = {"Retry-After": "1"}
+
+
+class DatabaseUnavailable(Unavailable):
+    """503: the database cannot be reached, or did not carry out the statement."""
+
+    code = "database_unavailable"
+    detail = "The database cannot be reached right now. Try again shortly."
+
+
+class DatabaseTimeout(DatabaseUnavailable):
+    """503: no free connection in time, or the statement took too long."""
+
+    code = "database_timeout"
+    detail = "The database is too busy right now. Try again shortly."
+
+
+class SchemaMissing(DatabaseUnavailable):
+    """503: the database lacks the tables of this version."""
+
+    code = "schema_missing"
+    detail = "The database is not migrated to this version. Its operator must run `python run.py migrate`."
 
 
 class UpstreamUnavailable(Unavailable):

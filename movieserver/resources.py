@@ -9,9 +9,11 @@ from movieserver.accounts.login_attempts import Attempts, open_attempts
 from movieserver.http.compression import Compressor
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
-from movieserver.third_party.providers import Dialect, dialect
 from movieserver.third_party.movies import MovieApi, open_movie_api
 from movieserver.third_party.page_cache import open_page_cache
+from movieserver.third_party.plain import Plain
+from movieserver.third_party.provider import Provider
+from movieserver.third_party.tmdb import Tmdb
 from movieserver.accounts.passwords import Passwords
 from movieserver.settings import Settings
 from movieserver.accounts.tokens import Tokens, derived_key
@@ -50,21 +52,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-def third_party(settings: Settings) -> Dialect:
-    """How to speak to the third party that the settings name."""
+def third_party(settings: Settings) -> Provider:
+    """The provider that the settings name."""
     assert settings.movie_api_url
     password, token = settings.movie_api_password, settings.movie_api_token
-    return dialect(
-        settings.movie_api_kind, settings.movie_api_url, settings.movie_api_username,
-        password.get_secret_value() if password else None, token.get_secret_value() if token else None,
-    )
+    if settings.movie_api_kind == "tmdb":
+        return Tmdb(settings.movie_api_url, token.get_secret_value() if token else "")
+    return Plain(
+        settings.movie_api_url, settings.movie_api_username, password.get_secret_value() if password else None)
 
 
 async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
     assert settings.redis_url
-    speaking = third_party(settings)
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
     cache = await stack.enter_async_context(open_page_cache(settings.redis_url))
     name = f"{settings.movie_api_kind} {settings.movie_api_url}"
     return await stack.enter_async_context(
-        open_movie_api(upstream, speaking, cache, name, settings.movie_cache_seconds))
+        open_movie_api(upstream, third_party(settings), cache, name, settings.movie_cache_seconds))

@@ -1,153 +1,156 @@
 -- name: add
--- Movies at the end of a collection, in the order given; those that it has stay as they are. Nothing is added where
--- it would have more than %(most)s then, nor where the idempotency key is kept already or another request with it is
--- under way. The row of the collection is locked first, as by everything that changes it.
--- One row (whether the key was kept for the same request, whether no other request with it is under way, whether the
--- collection is there, whether its version is one of those meant, whether all fit, answer json, version after it).
-SELECT set_config('movieserver.alone', coalesce(
-    pg_try_advisory_xact_lock(hashtextextended(%(user_id)s || ' ' || %(key)s, 0)), true)::text, true);
-SELECT FROM collections
-WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-    AND current_setting('movieserver.alone')::boolean
-FOR UPDATE;
-WITH own AS MATERIALIZED (
-    SELECT movie_uuid, position FROM collection_movies
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-), given AS MATERIALIZED (
-    SELECT movie.*, uuid NOT IN (SELECT movie_uuid FROM own) AS fresh
-    FROM ROWS FROM (
-        json_to_recordset(%(movies)s) AS (uuid uuid, title text, description text, genres text)
-    ) WITH ORDINALITY AS movie (uuid, title, description, genres, place)
-), outcome AS MATERIALIZED (
-    SELECT current_setting('movieserver.alone')::boolean AS alone, gen_random_uuid() AS version,
-        (SELECT count(*) FROM own) + count(*) FILTER (WHERE fresh) <= %(most)s AS fits,
-        json_build_object(
-            'added', count(*) FILTER (WHERE fresh), 'existing', count(*) FILTER (WHERE NOT fresh),
-            'items', coalesce(json_agg(json_build_object(
-                'uuid', uuid, 'result', CASE WHEN fresh THEN 'added' ELSE 'existing' END) ORDER BY place), '[]')
-        )::text AS answer
-    FROM given
-), held AS (
-    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s) AS meant
+-- Movies at the end of a collection; those that it has stay as they are. Nothing is added beyond %(max)s movies, nor if
+-- the idempotency key is stored or a request with it is running; expired keys are deleted.
+-- One row (whether the stored request is the same, whether no other is running, whether the collection is there, whether
+-- the precondition holds, whether all fit, response json, version).
+SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
+    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0)), true)::text, true)::boolean FOR NO KEY UPDATE;
+WITH stored AS (
+    SELECT request_digest = %(request_digest)s AS same, version, response
+    FROM idempotency_keys
+    WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(stored_seconds)s * interval '1 second'
+), held AS MATERIALIZED (
+    SELECT movies, movie_uuids, movie_genres,
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-), kept AS (
-    SELECT request_digest = %(request_digest)s AS same, version, answer
-    FROM idempotency_keys
-    WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(kept_seconds)s * interval '1 second'
+), sent AS MATERIALIZED (
+    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM held) AS new
+    FROM ROWS FROM (
+        unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), jsonb_array_elements(%(movie_genres)s)
+    ) WITH ORDINALITY AS sent (uuid, movie, genres, index)
+), new AS MATERIALIZED (
+    SELECT count(*) AS count, string_agg(movie::text, ',' ORDER BY index) AS movies,
+        array_agg(uuid ORDER BY index) AS uuids, coalesce(jsonb_agg(genres ORDER BY index), '[]') AS genres
+    FROM sent WHERE new
+), outcome AS MATERIALIZED (
+    SELECT current_setting('movieserver.alone', true) = 'true' AS alone, gen_random_uuid() AS version,
+        new.count + coalesce((SELECT cardinality(movie_uuids) FROM held), 0) <= %(max)s AS fits,
+        (
+            SELECT json_build_object('added', new.count, 'existing', count(*) - new.count, 'items', coalesce(json_agg(
+                json_build_object('uuid', uuid, 'result', CASE WHEN sent.new THEN 'added' ELSE 'existing' END)
+                ORDER BY index), '[]'))::text
+            FROM sent
+        ) AS response
+    FROM new
 ), claimed AS (
-    INSERT INTO idempotency_keys AS old (user_id, key, request_digest, collection_uuid, version, answer)
-    SELECT %(user_id)s, %(key)s, %(request_digest)s, %(collection_uuid)s, version, answer
+    INSERT INTO idempotency_keys AS expired (user_id, key, request_digest, collection_uuid, version, response)
+    SELECT %(user_id)s, %(key)s, %(request_digest)s, %(collection_uuid)s, version, response
     FROM held, outcome
-    WHERE %(key)s IS NOT NULL AND alone AND meant AND fits
+    WHERE %(key)s::text IS NOT NULL AND alone AND meant AND fits
     ON CONFLICT (user_id, key) DO UPDATE
     SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
-        version = excluded.version, answer = excluded.answer, created_at = excluded.created_at
-    WHERE old.created_at <= now() - %(kept_seconds)s * interval '1 second'
+        version = excluded.version, response = excluded.response, created_at = excluded.created_at
+    WHERE expired.created_at <= now() - %(stored_seconds)s * interval '1 second'
     RETURNING user_id
 ), swept AS (
     DELETE FROM idempotency_keys
-    WHERE user_id = %(user_id)s AND key IN (
-        SELECT key FROM idempotency_keys
-        WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
-            AND created_at <= now() - %(kept_seconds)s * interval '1 second'
-        FOR UPDATE SKIP LOCKED)
+    WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
+        AND created_at <= now() - %(stored_seconds)s * interval '1 second'
 ), changed AS (
-    UPDATE collections SET version = outcome.version, updated_at = clock_timestamp()
-    FROM held, outcome
+    UPDATE collections
+    SET movies = ('[' || concat_ws(',', nullif(btrim(held.movies::text, '[]'), ''), new.movies) || ']')::json,
+        movie_uuids = held.movie_uuids || new.uuids, movie_genres = held.movie_genres || new.genres,
+        version = outcome.version, updated_at = clock_timestamp()
+    FROM held, new, outcome
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND meant AND fits
-        AND (%(key)s IS NULL OR EXISTS (SELECT FROM claimed))
-    RETURNING user_id, collection_uuid, collections.version
-), filled AS (
-    INSERT INTO collection_movies (user_id, collection_uuid, movie_uuid, position, title, description, genres)
-    SELECT changed.user_id, changed.collection_uuid, given.uuid,
-        (SELECT coalesce(max(position), 0) FROM own) + given.place, given.title, given.description, given.genres
-    FROM changed, given
-    WHERE given.fresh
+        AND (%(key)s::text IS NULL OR EXISTS (SELECT FROM claimed))
+    RETURNING user_id, collections.version, new.genres
+), counted AS (
+    INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
+    SELECT user_id, changes.* FROM changed, genre_changes('[]', genres) AS changes
+    ON CONFLICT (user_id, genre) DO UPDATE
+    SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT same, alone, meant IS NOT NULL, meant, fits, coalesce(kept.answer, outcome.answer),
-    coalesce(kept.version, changed.version)::text
-FROM outcome LEFT JOIN held ON true LEFT JOIN kept ON true LEFT JOIN changed ON true;
+SELECT same, alone, meant IS NOT NULL, meant, fits, coalesce(stored.response, outcome.response),
+    coalesce(stored.version, changed.version)::text
+FROM outcome LEFT JOIN held ON true LEFT JOIN stored ON true LEFT JOIN changed ON true;
 
 -- name: remove
--- One movie out of a collection. One row (version, null where another than those meant is in force), or none when it
--- is not in a collection of the user's.
-SELECT FROM collections WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s FOR UPDATE;
-WITH held AS (
-    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s) AS meant
-    FROM collections JOIN collection_movies USING (user_id, collection_uuid)
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND movie_uuid = %(movie_uuid)s
+-- One movie out of a collection. One row (version, null if the precondition fails), or none if it is in no collection of
+-- the user with that uuid.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
+WITH held AS MATERIALIZED (
+    SELECT movies, movie_uuids, movie_genres, array_position(movie_uuids, %(movie_uuid)s) AS index,
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+    FROM collections
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND %(movie_uuid)s = ANY(movie_uuids)
 ), changed AS (
-    UPDATE collections SET version = gen_random_uuid(), updated_at = clock_timestamp()
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND (SELECT meant FROM held)
-    RETURNING version
-), removed AS (
-    DELETE FROM collection_movies
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND movie_uuid = %(movie_uuid)s
-        AND (SELECT meant FROM held)
+    UPDATE collections
+    SET movies = (
+            SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY number), '') || ']')::json
+            FROM json_array_elements(held.movies) WITH ORDINALITY AS movie (movie, number)
+            WHERE number <> index),
+        movie_uuids = array_remove(held.movie_uuids, %(movie_uuid)s), movie_genres = held.movie_genres - (index - 1),
+        version = gen_random_uuid(), updated_at = clock_timestamp()
+    FROM held
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
+    RETURNING user_id, version, jsonb_build_array(held.movie_genres -> (index - 1)) AS removed
+), counted AS (
+    INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
+    SELECT user_id, changes.* FROM changed, genre_changes(removed, '[]') AS changes
+    ON CONFLICT (user_id, genre) DO UPDATE
+    SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
 SELECT (SELECT version::text FROM changed) FROM held;
 
 -- name: reorder
--- The movies of a collection in another order, which names each of them. One row (version, whether the version in force
--- is one of those meant, places from 0 of those that it has not, uuids of those that are not named; no version where
--- nothing was done), or none when it is not the user's.
-SELECT FROM collections WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s FOR UPDATE;
-WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(%(movies)s::uuid[]) WITH ORDINALITY AS movie (uuid, place)
-), own AS MATERIALIZED (
-    SELECT movie_uuid, position FROM collection_movies
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-), outcome AS MATERIALIZED (
-    SELECT ARRAY(SELECT place - 1 FROM given WHERE uuid NOT IN (SELECT movie_uuid FROM own) ORDER BY place) AS unknown,
-        ARRAY(
-            SELECT movie_uuid::text FROM own WHERE movie_uuid NOT IN (SELECT uuid FROM given) ORDER BY position
-        ) AS missing
-), held AS (
-    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s) AS meant
+-- The movies of a collection in another order, which names each of them. One row (version, whether the precondition
+-- holds, indexes from 0 of those that it does not have, uuids of those that are missing; no version if nothing was
+-- changed), or none if it is not the user's.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+WITH held AS MATERIALIZED (
+    SELECT movies, movie_uuids, movie_genres,
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+), sent AS MATERIALIZED (
+    SELECT * FROM unnest(%(movie_uuids)s::uuid[]) WITH ORDINALITY AS sent (uuid, index)
+), own AS MATERIALIZED (
+    SELECT own.* FROM held, ROWS FROM (
+        unnest(movie_uuids), json_array_elements(movies), jsonb_array_elements(movie_genres)
+    ) WITH ORDINALITY AS own (uuid, movie, genres, index)
+), mismatch AS MATERIALIZED (
+    SELECT ARRAY(SELECT index - 1 FROM sent WHERE uuid NOT IN (SELECT uuid FROM own) ORDER BY index) AS unknown,
+        ARRAY(SELECT uuid::text FROM own WHERE uuid NOT IN (SELECT uuid FROM sent) ORDER BY index) AS missing
 ), changed AS (
-    UPDATE collections SET version = gen_random_uuid(), updated_at = clock_timestamp()
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
-        AND (SELECT meant FROM held) AND (SELECT unknown = '{}' AND missing = '{}' FROM outcome)
-    RETURNING user_id, collection_uuid, version
-), moved AS (
-    UPDATE collection_movies SET position = given.place
-    FROM changed, given
-    WHERE collection_movies.user_id = %(user_id)s AND collection_movies.collection_uuid = changed.collection_uuid
-        AND movie_uuid = given.uuid AND position <> given.place
+    UPDATE collections
+    SET movies = ordered.movies, movie_uuids = %(movie_uuids)s, movie_genres = ordered.genres,
+        version = gen_random_uuid(), updated_at = clock_timestamp()
+    FROM mismatch, held, (
+        SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY sent.index), '') || ']')::json AS movies,
+            coalesce(jsonb_agg(genres ORDER BY sent.index), '[]') AS genres
+        FROM sent JOIN own USING (uuid)
+    ) AS ordered
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant AND unknown = '{}' AND missing = '{}'
+    RETURNING version
 )
-SELECT (SELECT version::text FROM changed), meant, unknown, missing FROM held, outcome;
+SELECT (SELECT version::text FROM changed), meant, unknown, missing FROM held, mismatch;
 
--- name: holding
--- One page of the user's collections that a movie is in, newest first, with their number.
--- One row (collections json, count, microseconds and uuid of the last one where more follow).
+-- name: list_holding
+-- One page of the user's collections that hold a movie, newest first.
+-- One row (collections json, count, microseconds and uuid of the last one if more follow).
 WITH holding AS MATERIALIZED (
-    SELECT collection_uuid, created_at, collections.title
-    FROM collection_movies JOIN collections USING (user_id, collection_uuid)
-    WHERE user_id = %(user_id)s AND movie_uuid = %(movie_uuid)s
-), page AS MATERIALIZED (
-    SELECT * FROM holding
-    WHERE (created_at, collection_uuid) < (
+    SELECT collection_uuid AS uuid, title, created_at FROM collections
+    WHERE user_id = %(user_id)s AND %(movie_uuid)s = ANY(movie_uuids)
+), following AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY created_at DESC, uuid DESC) AS number
+    FROM holding
+    WHERE (created_at, uuid) < (
         coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
         coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-    ORDER BY created_at DESC, collection_uuid DESC
+    ORDER BY created_at DESC, uuid DESC
     LIMIT %(limit)s + 1
-), shown AS (
-    SELECT * FROM page ORDER BY created_at DESC, collection_uuid DESC LIMIT %(limit)s
 ), last AS (
-    SELECT created_at, collection_uuid FROM shown
-    WHERE (SELECT count(*) FROM page) > %(limit)s
-    ORDER BY created_at, collection_uuid LIMIT 1
+    SELECT created_at, uuid FROM following
+    WHERE number = %(limit)s AND EXISTS (SELECT FROM following WHERE number > %(limit)s)
 )
 SELECT
     (
-        SELECT coalesce(json_agg(
-            json_build_object('uuid', collection_uuid, 'title', title)
-            ORDER BY created_at DESC, collection_uuid DESC), '[]')::text
-        FROM shown
+        SELECT coalesce(json_agg(entry), '[]')::text
+        FROM (SELECT uuid, title FROM following WHERE number <= %(limit)s ORDER BY number) AS entry
     ),
     (SELECT count(*) FROM holding),
     (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
-    (SELECT collection_uuid::text FROM last);
+    (SELECT uuid::text FROM last);

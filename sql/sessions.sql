@@ -1,23 +1,20 @@
--- name: open
--- A new login of a user; sessions of theirs that ran out are swept. Waits for a change of the password under way.
--- One row (user_id), or none when the user is gone or has changed the password more than %(password_changes)s times.
-WITH owner AS (
-    SELECT user_id FROM users WHERE user_id = %(user_id)s AND password_changes = %(password_changes)s FOR SHARE
-), swept AS (
+-- name: open_session
+-- A new login of a user; their expired sessions are deleted.
+-- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+WITH swept AS (
     DELETE FROM sessions WHERE user_id = %(user_id)s AND expires_at <= now()
-), opened AS (
-    INSERT INTO sessions (user_id, session_uuid, refresh_digest, expires_at)
-    SELECT user_id, %(session_uuid)s, %(refresh_digest)s, now() + %(lifetime)s * interval '1 second'
-    FROM owner
-    RETURNING user_id
 )
-SELECT user_id::text FROM opened;
+INSERT INTO sessions (user_id, session_uuid, refresh_digest, expires_at)
+SELECT user_id, %(session_uuid)s, %(refresh_digest)s, now() + %(lifetime)s * interval '1 second'
+FROM users
+WHERE user_id = %(user_id)s AND password_changes = %(password_changes)s
+RETURNING user_id::text;
 
 -- name: rotate
--- Spend a refresh token and put the next in its place; of several at once the first one does, the others see it. The
--- token spent last gets the same answer for %(grace)s seconds; any other one of this login ends it.
--- One row (refresh_digest in force), or none when the token is not in force.
-SELECT FROM sessions WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s FOR UPDATE;
+-- Spend a refresh token and store its successor. The token spent last gets the same successor for %(grace)s seconds; any
+-- other token of this login ends it. One row (refresh_digest in force), or none if the token is not in force.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH rotated AS (
     UPDATE sessions
     SET refresh_digest = %(next_digest)s, previous_digest = refresh_digest, refreshed_at = clock_timestamp(),
@@ -37,30 +34,37 @@ WITH rotated AS (
 )
 SELECT refresh_digest FROM rotated UNION ALL SELECT refresh_digest FROM repeated;
 
--- name: close
--- End a login, by any token that it ever had. One row (session_uuid), or none when it had ended.
+-- name: close_session
+-- End a login, by any token that it ever had. One row (session_uuid), or none if it had ended.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 DELETE FROM sessions
 WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
 RETURNING session_uuid::text;
 
--- name: list
+-- name: list_all
 -- The user's logins that can be refreshed, newest first; `current` is the one named %(login)s. One row (sessions json).
-SELECT coalesce(json_agg(
-    json_build_object(
-        'uuid', public_uuid, 'created_at', created_at, 'refreshed_at', refreshed_at, 'expires_at', expires_at,
-        'current', coalesce(public_uuid = %(login)s, false))
-    ORDER BY created_at DESC, public_uuid), '[]')::text
-FROM sessions
-WHERE user_id = %(user_id)s AND expires_at > now();
+SELECT coalesce(json_agg(entry), '[]')::text
+FROM (
+    SELECT public_uuid AS uuid,
+        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
+        to_char(refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS refreshed_at,
+        to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS expires_at,
+        coalesce(public_uuid = %(login)s, false) AS current
+    FROM sessions
+    WHERE user_id = %(user_id)s AND expires_at > now()
+    ORDER BY sessions.created_at DESC, public_uuid
+) AS entry;
 
 -- name: revoke
--- End the login of that public uuid. One row (public_uuid), or none when it is not the user's.
+-- End the login with that public uuid. One row (public_uuid), or none if it is not the user's.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 DELETE FROM sessions
 WHERE user_id = %(user_id)s AND public_uuid = %(login)s
 RETURNING public_uuid::text;
 
 -- name: revoke_all
 -- End every login of the user. One row (how many).
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH ended AS (
     DELETE FROM sessions WHERE user_id = %(user_id)s RETURNING user_id
 )

@@ -1,5 +1,5 @@
 -- name: register
--- A new user and a first session. One row (user_id), or none when the name is taken.
+-- A new user and a first session. One row (user_id), or none if the name is taken.
 WITH registered AS (
     INSERT INTO users (user_id, username, username_key, password_hash)
     VALUES (%(user_id)s, %(username)s, %(username_key)s, %(password_hash)s)
@@ -13,24 +13,24 @@ WITH registered AS (
 SELECT user_id::text FROM registered;
 
 -- name: find
--- The user of that name: one row (user_id, username_key, password_hash, password_changes), or none.
+-- The user with that name: one row (user_id, username_key, password_hash, password_changes), or none.
 SELECT user_id::text, username_key, password_hash, password_changes
 FROM users WHERE username_key = %(username_key)s;
 
--- name: read
+-- name: get
 -- That user: one row (user_id, username_key, password_hash, password_changes), or none.
 SELECT user_id::text, username_key, password_hash, password_changes
 FROM users WHERE user_id = %(user_id)s;
 
 -- name: rehash
--- Another hash of the same password, in place of the one that was read. One row (user_id), or none when it is another.
+-- Another hash of the same password. One row (user_id), or none if the hash is not the one that was read.
 UPDATE users SET password_hash = %(password_hash)s
 WHERE user_id = %(user_id)s AND password_hash = %(outdated)s
 RETURNING user_id::text;
 
 -- name: change_password
--- Another password; it ends every login but the one named %(login)s, also one that is being opened.
--- One row (user_id), or none when the user is gone or has changed the password more than %(password_changes)s times.
+-- Another password; it ends every login but the one named %(login)s.
+-- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH changed AS (
     UPDATE users SET password_hash = %(password_hash)s, password_changes = password_changes + 1
@@ -38,10 +38,10 @@ WITH changed AS (
     RETURNING user_id
 ), ended AS (
     DELETE FROM sessions
-    WHERE user_id = %(user_id)s AND public_uuid IS DISTINCT FROM %(login)s AND EXISTS (SELECT FROM changed)
+    WHERE user_id = (SELECT user_id FROM changed) AND public_uuid IS DISTINCT FROM %(login)s
 )
 SELECT user_id::text FROM changed;
 
 -- name: delete
--- A user and everything of theirs. One row (user_id), or none when there is no such user.
+-- A user and everything of theirs. One row (user_id), or none if there is no such user.
 DELETE FROM users WHERE user_id = %(user_id)s RETURNING user_id::text;

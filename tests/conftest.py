@@ -147,7 +147,7 @@ def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries of the third party follow each other at once."""
+    """Retries of a call to the third party follow at once."""
     monkeypatch.setattr(client, "PAUSE_SECONDS", 0.01)
 
 

@@ -225,7 +225,7 @@ async def test_what_fails_for_another_reason_is_no_failure(
     """ASVS 5.0 6.1.1: neither a database that is away nor a body at fault slows anybody down."""
     pair = await somebody(api)
     with monkeypatch.context() as patch:
-        patch.setitem(resources.database._statements, "users.find", "SELECT FROM nowhere")
+        patch.setitem(resources.database.statements, "users.find", "SELECT FROM nowhere")
         for _ in range(2 * PAIR_FAILURES):
             assert (await login(api, pair)).status == 503
             assert (await login(api, {"username": pair["username"]})).status == 400

@@ -1,4 +1,4 @@
-"""The demo catalogue: the third party's dialect, and failures on demand."""
+"""The demo catalogue: pages, a search, and failures on demand."""
 from __future__ import annotations
 
 import asyncio
@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
@@ -25,9 +26,10 @@ from tests.conftest import make_settings
 def url(io_loop: AsyncIOLoop) -> Iterator[str]:
     """A catalogue that knows the user demo with the password word."""
     listening, address = listen()
+    assert address.endswith("/movies/?query={query}")
     server = HTTPServer(make_catalogue("demo", "word"))
     server.add_socket(listening)
-    yield address
+    yield address.partition("?")[0]
     server.stop()
     io_loop.run_sync(server.close_all_connections)
 
@@ -47,6 +49,25 @@ def test_the_films() -> None:
         assert set(film) == {"title", "description", "genres", "uuid"}
         assert uuid.UUID(film["uuid"]).version == 5
         assert all(genre == genre.strip() and genre for genre in film["genres"].split(","))
+        assert 1900 < int(film["description"][:4]) < 2030 and film["description"][4:6] == ". "
+    assert casablanca["description"].startswith("1942. ")
+
+
+def titles(found: Any) -> list[str]:
+    return [film["title"] for film in found]
+
+
+async def test_a_search(url: str) -> None:
+    for words, expected in (
+        ("solaris", ["Solaris"]), ("GODFATHER", ["The Godfather"]), ("1931", ["City Lights", "M"]),
+        ("western 1956", ["The Searchers"]), ("8½", ["8½"]), ("solaris western", []),
+    ):
+        found = json.loads((await ask(f"{url}?{urlencode({'query': words})}")).body)
+        assert (found["count"], found["next"], found["previous"]) == (len(expected), None, None)
+        assert titles(found["results"]) == expected
+    found = json.loads((await ask(f"{url}?query=drama&page=2")).body)
+    assert "query=drama" in found["next"] and "query=drama" in found["previous"]
+    assert all("Drama" in film["genres"] for film in found["results"])
 
 
 async def test_pages(url: str) -> None:
@@ -95,7 +116,7 @@ class TestBehindTheServer:
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, url: str) -> Settings:
         return make_settings(
-            postgres.url, redis.url, url, movie_api_username="demo", movie_api_password="word")
+            postgres.url, redis.url, url + "?query={query}", movie_api_username="demo", movie_api_password="word")
 
     async def test_all_pages_through_the_server(self, alice: Api) -> None:
         link, films = "/movies/", []
@@ -105,6 +126,14 @@ class TestBehindTheServer:
             link = answer["next"]
         assert films == listing()
         assert (await alice.get("/movies/?page=8")).status == 404
+
+    async def test_a_search_through_the_server(self, alice: Api) -> None:
+        assert titles((await alice.get("/movies/?query=solaris")).json["data"]) == ["Solaris"]
+        answer = await alice.get("/movies/?query=science%20fiction")
+        found, more = titles(answer.json["data"]), (await alice.get(answer.json["next"])).json
+        assert len(found) == 10 and more["data"] and not set(found) & set(titles(more["data"]))
+        assert (await alice.get("/movies/?query=no%20such%20film%20at%20all")).json["data"] == []
+        assert (await alice.get("/movies/?query=%20")).status == 400
 
     async def test_a_catalogue_that_often_fails_never_makes_the_server_lie(self, alice: Api, url: str) -> None:
         faults = url.replace("/movies/", "/faults/")

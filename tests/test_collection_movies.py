@@ -272,7 +272,7 @@ async def test_finding_a_movie_reads_an_index(alice: Api, resources: Resources, 
     for _ in range(3):
         await created(alice, movies=many(2000))
     run(postgres.url, "ANALYZE collections, collection_movies")
-    database._statements["plan"] = "EXPLAIN (FORMAT JSON) " + database._statements["collection_movies.holding"]
+    database.statements["plan"] = "EXPLAIN (FORMAT JSON) " + database.statements["collection_movies.list_holding"]
     row = await database.read(
         "plan", user_id=user_id, movie_uuid=one["uuid"], limit=20, after_uuid=None, after_microseconds=None)
     assert row
@@ -282,13 +282,13 @@ async def test_finding_a_movie_reads_an_index(alice: Api, resources: Resources, 
 async def test_each_call_is_one_message(alice: Api, resources: Resources) -> None:
     given = movies(2)
     path = await path_of(alice, given)
-    names, asking = [], resources.database._run
+    names, asking = [], resources.database.run
 
     async def counting(name: str, parameters: dict[str, object], tries: int) -> Any:
         names.append(name)
         return await asking(name, parameters, tries)
 
-    resources.database._run = counting  # type: ignore[method-assign]
+    resources.database.run = counting  # type: ignore[method-assign]
     more = movies(1)
     await alice.post(f"{path}movies/", more)
     await alice.put(f"{path}order/", uuids(more + given))

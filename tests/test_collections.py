@@ -365,7 +365,7 @@ async def test_a_walk_while_others_write(alice: Api) -> None:
 async def test_a_walk_over_collections_of_one_instant(alice: Api, resources: Resources) -> None:
     uuids = {await created(alice, movies=[]) for _ in range(9)}
     database = resources.database
-    database._statements["same instant"] = (
+    database.statements["same instant"] = (
         "UPDATE collections SET created_at = '2026-01-01T00:00:00.123456Z' "
         "WHERE collection_uuid::text = ANY(%(uuids)s) RETURNING 1")
     await database.write("same instant", uuids=list(uuids))
@@ -455,13 +455,13 @@ def many(count: int) -> list[dict[str, str]]:
 
 async def test_ten_thousand_movies_are_one_statement(alice: Api, resources: Resources) -> None:
     given, statements = many(10_000), []
-    run = resources.database._run
+    run = resources.database.run
 
     async def counting(*given: Any) -> Any:
         statements.append(given[0])
         return await run(*given)
 
-    resources.database._run = counting  # type: ignore[assignment, method-assign]
+    resources.database.run = counting  # type: ignore[assignment, method-assign]
     uuid_ = await created(alice, movies=given)
     assert statements == ["collections.create"]
     assert (await alice.get(f"/collection/{uuid_}/")).json["movies"] == given
@@ -493,19 +493,19 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
     for _ in range(10):
         await created(alice)
     statements = []
-    run = resources.database._run
+    run = resources.database.run
 
     async def counting(*given: Any) -> Any:
         statements.append(given[0])
         return await run(*given)
 
-    resources.database._run = counting  # type: ignore[assignment, method-assign]
+    resources.database.run = counting  # type: ignore[assignment, method-assign]
     await alice.get("/collection/?movies=false")
-    assert statements == ["collections.list"]
+    assert statements == ["collections.list_page"]
 
 
 async def test_a_token_of_a_user_who_is_gone(alice: Api, resources: Resources, app: MovieServer) -> None:
-    resources.database._statements["forget"] = "DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1"
+    resources.database.statements["forget"] = Statement("DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1")
     assert alice.token
     await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)
     answer: Answer = await alice.post("/collection/", collection())

@@ -38,7 +38,7 @@ STATEMENTS = {
 @asynccontextmanager
 async def pool(postgres: Postgres, size: int = 1) -> AsyncIterator[Database]:
     async with open_database(postgres.url, size) as database:
-        database._statements.update(STATEMENTS)
+        database.statements.update(STATEMENTS)
         yield database
 
 
@@ -111,7 +111,7 @@ async def test_a_cancelled_caller_gives_its_place_back(postgres: Postgres) -> No
 
 async def test_a_read_whose_connection_dies_is_tried_again_and_a_write_is_not(postgres: Postgres) -> None:
     async with pool(postgres) as database:
-        database._statements["first dies"] = (
+        database.statements["first dies"] = (
             "SELECT CASE WHEN pg_backend_pid() = %(pid)s THEN pg_terminate_backend(pg_backend_pid()) END")
         row = await database.read("pid")
         assert row
@@ -120,7 +120,7 @@ async def test_a_read_whose_connection_dies_is_tried_again_and_a_write_is_not(po
         assert row
         with pytest.raises(ConnectionLost):
             await database.write("first dies", pid=row[0])
-        database._statements["dies"] = "SELECT pg_terminate_backend(pg_backend_pid())"
+        database.statements["dies"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
         with pytest.raises(ConnectionLost):
             await database.read("dies")
 
@@ -154,7 +154,7 @@ async def test_errors_of_the_server(postgres: Postgres) -> None:
             ("25006", ConnectionLost), ("57P01", ConnectionLost), ("08006", ConnectionLost),
             ("53200", DatabaseUnavailable), ("40P01", DatabaseUnavailable), ("22012", InternalError),
         ):
-            database._statements["raise"] = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$"
+            database.statements["raise"] = Statement(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
             with pytest.raises(error) as caught:
                 await database.write("raise")
             assert caught.type is error
@@ -165,7 +165,7 @@ async def test_a_host_that_is_away_is_passed_over(postgres: Postgres) -> None:
     folder = postgres.url.partition("host=")[2]
     url = postgres.url.replace(f"host={folder}", f"host=/nowhere,127.0.0.1,{folder}&port=5432,1,5432")
     async with open_database(url, 3) as database:
-        database._statements.update(STATEMENTS)
+        database.statements.update(STATEMENTS)
         for _ in range(3):
             assert await asyncio.gather(*[database.read("one") for _ in range(3)]) == [(1,)] * 3
             database.close_idle()
@@ -183,7 +183,7 @@ async def test_a_server_that_never_answers(postgres: Postgres, monkeypatch: pyte
 
 async def test_a_connection_that_dies_while_much_is_sent(postgres: Postgres) -> None:
     async with pool(postgres) as database:
-        database._statements["long"] = "SELECT length(%(text)s), pg_terminate_backend(pg_backend_pid())"
+        database.statements["long"] = Statement("SELECT length(%(text)s), pg_terminate_backend(pg_backend_pid())")
         for _ in range(2):
             with pytest.raises(ConnectionLost):
                 await database.write("long", text="x" * 20_000_000)
@@ -213,14 +213,14 @@ async def test_the_session_has_its_limits(postgres: Postgres) -> None:
 async def test_options_of_the_url_are_kept(postgres: Postgres) -> None:
     url = postgres.url + "&options=-c%20application_name%3Dkept"
     async with open_database(url, 1) as database:
-        database._statements.update(STATEMENTS)
+        database.statements.update(STATEMENTS)
         assert await database.read("setting", setting="application_name") == ("kept",)
         assert await database.read("setting", setting="jit") == ("off",)
 
 
 def test_every_statement_has_a_name_and_a_contract() -> None:
     statements = load_statements()
-    assert {"users.register", "collections.list", "sessions.rotate"} <= set(statements)
+    assert {"users.register", "collections.list_page", "sessions.rotate"} <= set(statements)
     for file in sorted(module.STATEMENTS.glob("*.sql")):
         text = file.read_text(encoding="utf-8")
         assert len(parse_statements(text)) == len(re.findall("^-- name:", text, re.MULTILINE))

@@ -195,8 +195,8 @@ def test_the_manual_explains_what_the_log_says() -> None:
     for file in (TOP / "movieserver").rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         events = re.findall(r"\blog\.(?:info|warning|error|exception)\(\s*\"([^\"]+)", text)
-        troubles = [f"{name}: trouble began" for name in re.findall(r"\bTrouble\(\"([^\"]+)", text)]
-        for event in (*events, *troubles):
+        outages = [f"{name}: outage began" for name in re.findall(r"\bOutage\(\"([^\"]+)", text)]
+        for event in (*events, *outages):
             assert f"| `{event}`" in manual, event
 
 

@@ -243,7 +243,7 @@ async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for statement in ("SELECT 1/0", "SELECT nothing FROM nowhere_at_all", "SELEKT"):
-        resources.database._statements["collections.list"] = statement
+        resources.database.statements["collections.list_page"] = statement
         answer = await alice.get("/collection/")
         assert answer.status in (500, 503)
         assert b"nowhere" not in answer.body and b"zero" not in answer.body

@@ -15,7 +15,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from movieserver.third_party import client
 from movieserver.redis.request_counter import open_counter
-from movieserver.third_party.providers import Plain
+from movieserver.third_party.plain import Plain
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -177,8 +177,8 @@ class TestBehindAProxy:
         third_party.behaviour = page(listing())
         async with proxy(third_party.url) as between:
             behind = third_party.url.replace(third_party.url.split("/")[2], f"127.0.0.1:{between.port}")
-            assert isinstance(resources.movie_api._dialect, Plain)
-            resources.movie_api._dialect._url = behind
+            assert isinstance(resources.movie_api.provider, Plain)
+            resources.movie_api.provider.url = behind
             assert (await alice.get("/movies/")).json["data"] == [MOVIE]
             setattr(between, name, 5.0 if name == "delay" else True)
             if name == "refuse":
@@ -199,8 +199,8 @@ class TestBehindAProxy:
     ) -> None:
         third_party.behaviour = page(listing())
         async with proxy(third_party.url) as between:
-            assert isinstance(resources.movie_api._dialect, Plain)
-            resources.movie_api._dialect._url = third_party.url.replace(
+            assert isinstance(resources.movie_api.provider, Plain)
+            resources.movie_api.provider.url = third_party.url.replace(
                 third_party.url.split("/")[2], f"127.0.0.1:{between.port}")
             between.delay = 0.02
             cutting = asyncio.ensure_future(cut(between))
@@ -212,8 +212,8 @@ class TestBehindAProxy:
     async def test_a_handshake_that_is_broken_off_is_asked_again(
         self, alice: Api, third_party: ThirdParty, resources: Resources
     ) -> None:
-        assert isinstance(resources.movie_api._dialect, Plain)
-        resources.movie_api._dialect._url = third_party.url.replace("http://", "https://")
+        assert isinstance(resources.movie_api.provider, Plain)
+        resources.movie_api.provider.url = third_party.url.replace("http://", "https://")
         assert (await alice.get("/movies/")).status in (503, 504)
 
     async def test_headers_and_then_nothing(self, alice: Api, third_party: ThirdParty) -> None:
@@ -231,8 +231,8 @@ class TestBehindAProxy:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
         third_party.behaviour = page(listing())
-        assert isinstance(resources.movie_api._dialect, Plain)
-        resources.movie_api._dialect._url = third_party.serve_tls(context)
+        assert isinstance(resources.movie_api.provider, Plain)
+        resources.movie_api.provider.url = third_party.serve_tls(context)
         for _ in range(2):
             answer = await alice.get("/movies/")
             assert answer.status == 502
@@ -241,7 +241,7 @@ class TestBehindAProxy:
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
         assert (await alice.get("/movies/")).json["data"] == [MOVIE]
-        resources.movie_api._dialect._url = resources.movie_api._dialect._url.replace("localhost", "127.0.0.1")
+        resources.movie_api.provider.url = resources.movie_api.provider.url.replace("localhost", "127.0.0.1")
         assert (await alice.get("/movies/")).status == 502
 
     async def test_fifty_megabytes_are_not_read(self, alice: Api, third_party: ThirdParty) -> None:

@@ -47,9 +47,9 @@ def requests(lines: Lines) -> list[dict[str, Any]]:
     return [line for line in lines() if line["event"] == "request"]
 
 
-def troubles(lines: Lines) -> list[tuple[str, str]]:
+def outages(lines: Lines) -> list[tuple[str, str]]:
     """What began and ended, in turn."""
-    said = [line["event"].partition(": trouble ") for line in lines()]
+    said = [line["event"].partition(": outage ") for line in lines()]
     return [(what, how) for what, _, how in said if how]
 
 
@@ -108,7 +108,7 @@ async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> N
 async def test_nobody_is_sent_anything_who_has_gone(
     alice: Api, app: MovieServer, resources: Resources, lines: Lines
 ) -> None:
-    resources.database._statements["collections.read"] = "SELECT '{}', pg_sleep(1)"
+    resources.database.statements["collections.get"] = Statement("SELECT '{}', pg_sleep(1)")
     _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
     path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
@@ -167,7 +167,7 @@ def drained(terminal: int) -> str:
     return said.decode()
 
 
-class TestTrouble:
+class TestOutage:
     """It is told once when it begins and once when it ends, with how long it lasted and how much failed."""
 
     @pytest.fixture
@@ -179,40 +179,40 @@ class TestTrouble:
         monkeypatch.setattr(logs, "QUIET_SECONDS", 0.2)
 
     def told(self, lines: Lines, what: str) -> list[dict[str, Any]]:
-        return [line for line in lines() if line["event"].startswith(what + ": trouble ")]
+        return [line for line in lines() if line["event"].startswith(what + ": outage ")]
 
     async def test_successes_in_between_do_not_end_it(
         self, io_loop: object, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logs, "QUIET_SECONDS", 0.5)
-        trouble = logs.Trouble("the weather")
-        trouble.end()
+        outage = logs.Outage("the weather")
+        outage.record_success()
         for _ in range(20):
-            trouble.begin(OSError("rain"))
-            trouble.end()
+            outage.record_failure(OSError("rain"))
+            outage.record_success()
             await asyncio.sleep(0.05)
-        assert troubles(lines) == [("the weather", "began")]
-        await until(lambda: len(troubles(lines)) == 2)
+        assert outages(lines) == [("the weather", "began")]
+        await until(lambda: len(outages(lines)) == 2)
         began, ended = self.told(lines, "the weather")
         assert (began["level"], began["reason"]) == ("warning", "OSError: rain")
         assert (ended["level"], ended["failures"]) == ("warning", 20)
         assert 0.5 < ended["seconds"] <= 30
-        trouble.begin("snow")
-        trouble.begin("snow")
+        outage.record_failure("snow")
+        outage.record_failure("snow")
         assert self.told(lines, "the weather")[-1]["reason"] == "snow"
         await asyncio.sleep(0.6)
-        assert len(troubles(lines)) == 3
+        assert len(outages(lines)) == 3
 
     async def test_a_full_pool(
         self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
-        resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(0.6)"
+        resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
         answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
         pool = "the pool of connections to PostgreSQL"
         await until(lambda: len(self.told(lines, pool)) == 2)
-        assert troubles(lines) == [(pool, "began"), (pool, "ended")]
+        assert outages(lines) == [(pool, "began"), (pool, "ended")]
         began, ended = self.told(lines, pool)
         assert began["reason"] == (
             "no place for genres.list in 0.1 s: all 1 connections of this process are in use; "
@@ -224,7 +224,7 @@ class TestTrouble:
     ) -> None:
         resources.database.close_idle()
         monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
-        resources.database._statements["collections.list"] = "SELECT pg_sleep(5)"
+        resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
         monkeypatch.undo()
@@ -232,15 +232,15 @@ class TestTrouble:
             "collections.list was cut off: it took -0.9 s, or an operator cancelled it"]
 
     async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
-        whole = resources.database._statements["collections.list"]
-        resources.database._statements["collections.list"] = "SELECT pg_terminate_backend(pg_backend_pid())"
+        whole = resources.database.statements["collections.list_page"]
+        resources.database.statements["collections.list_page"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
-        assert troubles(lines) == [("PostgreSQL", "began")]
+        assert outages(lines) == [("PostgreSQL", "began")]
         assert "terminating connection" in self.told(lines, "PostgreSQL")[0]["reason"]
-        resources.database._statements["collections.list"] = whole
+        resources.database.statements["collections.list_page"] = whole
         assert (await alice.get("/collection/")).status == 200
-        await until(lambda: troubles(lines)[1:] == [("PostgreSQL", "ended")])
+        await until(lambda: outages(lines)[1:] == [("PostgreSQL", "ended")])
         assert self.told(lines, "PostgreSQL")[1]["failures"] == 3
 
     async def test_redis_away(self, api: Api, own_redis: Redis, lines: Lines) -> None:
@@ -249,11 +249,11 @@ class TestTrouble:
         for _ in range(5):
             assert (await api.get("/request-count/")).status == 503
         counter = "Redis (request count)"
-        assert troubles(lines) == [(counter, "began")]
+        assert outages(lines) == [(counter, "began")]
         assert self.told(lines, counter)[0]["reason"]
         own_redis.launch()
         own_redis.wait_ready()
-        await until(lambda: troubles(lines)[1:] == [(counter, "ended")])
+        await until(lambda: outages(lines)[1:] == [(counter, "ended")])
         assert self.told(lines, counter)[1]["failures"] >= 1
 
     @pytest.mark.usefixtures("impatient")
@@ -265,13 +265,13 @@ class TestTrouble:
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)
         away, wrong = "movie API", "movie API, what it says"
-        assert troubles(lines) == [(away, "began"), (wrong, "began")]
+        assert outages(lines) == [(away, "began"), (wrong, "began")]
         assert self.told(lines, away)[0]["reason"] == "status 500"
         assert "cannot be read" in self.told(lines, wrong)[0]["reason"]
         third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
         assert (await alice.get("/movies/")).status == 200
-        await until(lambda: len(troubles(lines)) == 4)
-        assert set(troubles(lines)[2:]) == {(away, "ended"), (wrong, "ended")}
+        await until(lambda: len(outages(lines)) == 4)
+        assert set(outages(lines)[2:]) == {(away, "ended"), (wrong, "ended")}
 
     async def test_too_many_passwords(self, api: Api, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(passwords, "MOST_WAITING", 0)
@@ -279,11 +279,11 @@ class TestTrouble:
             assert (await api.post("/register/", registration())).status == 503
         monkeypatch.setattr(passwords, "MOST_WAITING", 1)
         assert (await api.post("/register/", registration())).status == 201
-        await until(lambda: len(troubles(lines)) == 2)
-        assert troubles(lines) == [("password hashing", "began"), ("password hashing", "ended")]
+        await until(lambda: len(outages(lines)) == 2)
+        assert outages(lines) == [("password hashing", "began"), ("password hashing", "ended")]
 
 
-class TestTroubleOfTheCache:
+class TestOutageOfTheCache:
     @pytest.fixture
     def settings(self, postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, own_redis.url, third_party.url, movie_cache_seconds=60)
@@ -292,7 +292,7 @@ class TestTroubleOfTheCache:
         own_redis.stop()
         for number in range(1, 4):
             assert (await alice.get(f"/movies/?page={number}")).status in (200, 404)
-        assert troubles(lines).count(("Redis (page cache)", "began")) == 1
+        assert outages(lines).count(("Redis (page cache)", "began")) == 1
 
 
 @pytest.mark.last

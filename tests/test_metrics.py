@@ -161,7 +161,7 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     assert before.of("pool_size") == 2
     idle = before.of("pool_in_use")
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 1)
-    resources.database._statements["genres.list"] = "SELECT '[]', 0 FROM pg_sleep(1.5)"
+    resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(1.5)")
     asked = asyncio.gather(*[alice.get("/genres/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
     await seen(alice, 3, "pool_waiting")
@@ -185,7 +185,7 @@ class TestTheThirdParty:
     async def test_tries_and_failures(
         self, alice: Api, resources: Resources, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(client, "TRY_SECONDS", 0.2)
+        monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
         for behaviour, reason, tries in (
             (page(listing()), None, 1), (page({}, 500), "status", 3), (page({}, 429), "status", 3),
             (page({}, 401), "nonsense", 1), (page({"x": 1}), "nonsense", 1), (hang, "timeout", 3),

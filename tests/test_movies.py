@@ -13,10 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from movieserver.third_party import client
-from movieserver.resources import Resources
+from movieserver.resources import Resources, open_resources
+from movieserver.settings import Settings
 from tests.client import Answer, Api
 from tests.third_party import (
-    PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, break_off, hang, in_turn, page, raw
+    PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw
 )
 
 MOVIE = {
@@ -25,12 +26,12 @@ MOVIE = {
 }
 
 
-def listing(number: int = 1, key: str = "results", **given: Any) -> dict[str, Any]:
-    """A page as the third party says it."""
+def listing(number: int = 1, key: str = "results", **fields: Any) -> dict[str, Any]:
+    """A page as the third party sends it."""
     host = "https://third-party.example/api/v1/list/"
     return {
         "count": 45466, "next": f"{host}?page={number + 1}",
-        "previous": f"{host}?page={number - 1}" if number > 1 else None, key: [MOVIE], **given,
+        "previous": f"{host}?page={number - 1}" if number > 1 else None, key: [MOVIE], **fields,
     }
 
 
@@ -68,7 +69,7 @@ async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) ->
     assert parse_qs(urlsplit(answer.json["previous"]).query) == {"page": ["8"]}
 
 
-async def test_some_deployments_say_data(alice: Api, third_party: ThirdParty) -> None:
+async def test_some_deployments_call_the_list_data(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(key="data"))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
@@ -122,7 +123,7 @@ async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) ->
     assert_keeps_its_secrets(answer, third_party)
 
 
-NONSENSE: dict[str, Behaviour] = {
+INVALID: dict[str, Behaviour] = {
     "HTML": page(b"<html>theirs</html>"),
     "nothing": page(b""),
     "a list": page([MOVIE]),
@@ -130,11 +131,11 @@ NONSENSE: dict[str, Behaviour] = {
     "its own failure": page({"is_success": False, "error": {"message": "theirs"}}),
     "results of another type": page(listing(results="theirs")),
     "a movie without a title": page(listing(results=[{"uuid": MOVIE["uuid"]}])),
-    "a movie that is none": page(listing(results=[None])),
-    "a count that is none": page(listing(count="many")),
-    "cut JSON": page(b'{"count": 1, "results": ['),
+    "a movie that is null": page(listing(results=[None])),
+    "a count that is no number": page(listing(count="many")),
+    "half a JSON text": page(b'{"count": 1, "results": ['),
     "a lone surrogate": page(b'{"count": 1, "results": [{"uuid": "x", "title": "\\ud800"}]}'),
-    "too much": page(b" " * (client.ANSWER_BYTES + 1)),
+    "too much": page(b" " * (client.MAX_RESPONSE_BYTES + 1)),
     "refused credentials": page({"detail": "theirs"}, status=401, WWW_Authenticate="Basic"),
     "forbidden": page({"detail": "theirs"}, status=403),
     "a redirect": page(b"", status=302, Location="http://third-party.example/"),
@@ -146,9 +147,9 @@ NONSENSE: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("case", NONSENSE)
-async def test_nonsense_is_502_and_not_asked_again(alice: Api, third_party: ThirdParty, case: str) -> None:
-    third_party.behaviour = NONSENSE[case]
+@pytest.mark.parametrize("case", INVALID)
+async def test_an_invalid_response_is_502_and_not_retried(alice: Api, third_party: ThirdParty, case: str) -> None:
+    third_party.behaviour = INVALID[case]
     answer = await alice.get("/movies/")
     assert answer.status == 502
     assert "WWW-Authenticate" not in answer.headers
@@ -169,7 +170,7 @@ async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_what_may_pass_is_asked_again(alice: Api, third_party: ThirdParty, status: int) -> None:
+async def test_a_failure_that_may_pass_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
     failure = page({"detail": "theirs"}, status=status)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
@@ -177,22 +178,22 @@ async def test_what_may_pass_is_asked_again(alice: Api, third_party: ThirdParty,
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_broken_connection_is_asked_again(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_broken_connection_is_retried(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = in_turn(break_off, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_tries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
+async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=500)
     answer = await alice.get("/movies/")
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) >= 1
-    assert len(third_party.calls) == client.TRIES
+    assert len(third_party.calls) == 1 + client.RETRIES
     assert_keeps_its_secrets(answer, third_party)
 
 
-async def test_its_wish_for_a_pause_is_kept_and_passed_on(
+async def test_a_requested_pause_is_kept_and_passed_on(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     third_party.behaviour = in_turn(page(b"", status=503, Retry_After="1"), page(listing()))
@@ -206,6 +207,84 @@ async def test_its_wish_for_a_pause_is_kept_and_passed_on(
     assert answer.headers["Retry-After"] == "30"
 
 
+PAUSES = {
+    "30": 30, "3600": 3600, "3601": 3600, "86400": 3600, "9" * 30: 3600, "9" * 400: 3600,
+    "Fri, 31 Dec 2999 23:59:59 GMT": 3600, "Friday, 31-Dec-60 23:59:59 GMT": 3600, "Fri Dec 31 23:59:59 2999": 3600,
+}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("value", PAUSES)
+async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
+    alice: Api, third_party: ThirdParty, resources: Resources, value: str, status: int
+) -> None:
+    resources.movie_api.upstream.seconds = 0.5
+    third_party.behaviour = in_turn(page(b"", status=status, Retry_After=value), page(listing()))
+    for number in range(1, 8):
+        answer = await alice.get(f"/movies/?page={number}")
+        assert answer.status == 503
+        assert PAUSES[value] - 20 < int(answer.headers["Retry-After"]) <= PAUSES[value]
+    assert len(third_party.calls) == 1
+
+
+async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party: ThirdParty) -> None:
+    moments: list[float] = []
+
+    async def behave(handler: ThirdPartyHandler) -> None:
+        moments.append(time.monotonic())
+        await (page(listing()) if len(moments) > 1 else page(b"", status=429, Retry_After="1"))(handler)
+
+    third_party.behaviour = behave
+    first = asyncio.ensure_future(alice.get("/movies/"))
+    while not moments:
+        await asyncio.sleep(0.01)
+    answers = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
+    assert {answer.status for answer in answers} == {200}
+    assert min(moments[1:]) - moments[0] >= 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("value", [
+    "0", "", "-5", "1.5", "1e3", "soon", "nan", "inf", "1, 2", "²", "Fri, 31 Dec 1999 23:59:59 GMT",
+    "Fri, 99 Foo 2999 99:99:99 GMT", "Fri, 31 Dec 99999999999 23:59:59 GMT", "x" * 5000,
+])
+async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
+    failure = page(b"", status=503, Retry_After=value)
+    third_party.behaviour = in_turn(failure, failure, page(listing()))
+    assert (await alice.get("/movies/")).status == 200
+    third_party.behaviour = failure
+    answer = await alice.get("/movies/")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("head, sent, expected", [
+    (b"Content-Length: 4194305", b"", 502), (b"Content-Length: 99999999999999999999999", b"", 502),
+    (b"Content-Length: -1", b"", 502), (b"Content-Length: abc", b"", 502), (b"Content-Length: 10", b"[" * 100, 502),
+    (b"Content-Encoding: gzip", b"not gzip", 502), (b"X: " + b"x" * 1_000_000, b"", 502),
+])
+async def test_a_length_that_cannot_be_believed(
+    alice: Api, third_party: ThirdParty, head: bytes, sent: bytes, expected: int
+) -> None:
+    third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (head, sent))
+    assert (await alice.get("/movies/")).status == expected
+    assert len(third_party.calls) == 1
+
+
+async def test_an_end_with_calls_under_way_is_quiet(
+    settings: Settings, third_party: ThirdParty, caplog: pytest.LogCaptureFixture
+) -> None:
+    third_party.behaviour = hang
+    async with open_resources(settings) as own:
+        calls = [asyncio.ensure_future(own.movie_api.page(number)) for number in range(1, 6)]
+        while len(third_party.calls) < 5:
+            await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+    await asyncio.wait(calls)
+    await asyncio.sleep(0.1)
+    assert caplog.records == []
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
     await third_party.close()
@@ -217,7 +296,7 @@ async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
 async def test_a_third_party_that_hangs(
     alice: Api, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.3)
     third_party.behaviour = in_turn(hang, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = hang
@@ -226,7 +305,7 @@ async def test_a_third_party_that_hangs(
     assert_keeps_its_secrets(answer, third_party)
 
 
-async def test_all_tries_together_have_a_limit(
+async def test_a_call_with_its_retries_has_a_time_limit(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
@@ -235,7 +314,7 @@ async def test_all_tries_together_have_a_limit(
     assert len(third_party.calls) == 1
 
 
-async def test_calls_that_are_given_up_are_not_made_later(
+async def test_calls_that_timed_out_are_not_made_later(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
@@ -250,14 +329,14 @@ async def test_calls_that_are_given_up_are_not_made_later(
     assert len(third_party.calls) == 1
 
 
-async def test_a_header_that_is_none_is_passed_over(alice: Api, third_party: ThirdParty) -> None:
+async def test_an_invalid_header_is_ignored(alice: Api, third_party: ThirdParty) -> None:
     body = json.dumps(listing()).encode()
 
     third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\nfo o: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_a_pause_may_be_said_as_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
+async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
         datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
@@ -267,7 +346,7 @@ async def test_a_pause_may_be_said_as_a_date(alice: Api, third_party: ThirdParty
     assert len(third_party.calls) == 1
 
 
-async def test_a_pause_of_nothing_is_none(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_pause_of_0_seconds_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"", status=503, Retry_After="0")
     began = time.monotonic()
     assert (await alice.get("/movies/")).status == 503

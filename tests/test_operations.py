@@ -54,7 +54,7 @@ async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
 
 
 async def test_not_ready_on_a_standby(api: Api, resources: Resources) -> None:
-    resources.database._statements["operations.migrations"] = "SELECT 1 WHERE false"
+    resources.database.statements["operations.migrations"] = Statement("SELECT 1 WHERE false")
     answer = await api.get("/readyz")
     assert answer.status == 503
     assert "standby" in answer.json["detail"]

@@ -83,7 +83,7 @@ async def test_somebody_elses_uuid_is_one_that_nobody_has(
     owner, other = await sign_up(), await sign_up()
     theirs = await MAKERS[route.template](owner)
     ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
-    resources.database._statements["rows"] = ROWS
+    resources.database.statements["rows"] = ROWS
     before = await resources.database.read("rows", ids=ids)
     for method in route.handler_class.verbs:
         answers = [

@@ -74,7 +74,7 @@ class TestAtAHigherCost:
     @pytest.fixture
     def stored(self, resources: Resources) -> Stored:
         """Have somebody's hash made at another cost, as it was before the setting was changed."""
-        resources.database._statements.update(hash=HASH, keep=KEEP)
+        resources.database.statements.update(hash=HASH, keep=KEEP)
 
         async def make(pair: dict[str, Any], rounds: int) -> None:
             kept = bcrypt.hashpw(passwords._digest(pair["password"]), bcrypt.gensalt(rounds)).decode()

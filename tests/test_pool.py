@@ -374,7 +374,7 @@ async def test_a_server_that_falls_silent_is_answered_for_and_found_again(
 ) -> None:
     async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
         async with module.open_database(address(between.port), 3) as database:
-            database._statements["one"] = "SELECT 1"
+            database.statements["one"] = Statement("SELECT 1")
             await asyncio.gather(*[database.read("one") for _ in range(20)])
             between.black_hole = True
             with monkeypatch.context() as hasty:
@@ -430,7 +430,7 @@ async def test_a_silent_host_is_passed_over_and_then_asked_last(
     silent.setblocking(False)
     async with over_tcp() as (_, good):
         async with module.open_database(address(good, f"localhost:{port},no-such-host.invalid:1,127.0.0.1"), 3) as pool:
-            pool._statements["one"] = "SELECT 1"
+            pool.statements["one"] = Statement("SELECT 1")
             assert await pool.read("one") == (1,)
             assert accepted(silent) > 0
             pool.close_idle()
@@ -443,7 +443,7 @@ async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> N
     async with over_tcp() as (_, port):
         for url, milliseconds in ((address(port), 4000), (address(port) + "&tcp_user_timeout=9000", 9000)):
             async with module.open_database(url, 1) as database:
-                database._statements["one"] = "SELECT 1"
+                database.statements["one"] = Statement("SELECT 1")
                 await database.read("one")
                 with socket.socket(fileno=os.dup(database._idle[0].raw.fileno())) as one:
                     assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
@@ -455,7 +455,7 @@ async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> No
     async with over_tcp() as (first, port), over_tcp() as (second, other):
         hosts = f"127.0.0.1:{port},127.0.0.1"
         async with module.open_database(address(other, hosts), 3) as database:
-            database._statements |= {
+            database.statements |= {
                 "where": "SELECT inet_server_port()", "write": "CREATE TABLE IF NOT EXISTS written (x int); SELECT 1"}
             await asyncio.gather(*[database.read("where") for _ in range(3)])
             with operating(first) as operator:

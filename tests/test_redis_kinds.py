@@ -95,7 +95,7 @@ async def test_the_count_on_a_cluster(cluster_url: str) -> None:
         assert max(total or 0 for total in totals) == 600
         await other.reset()
         assert [await one.count(), await other.count()] == [1, 2]
-        assert await one.trouble() is None
+        assert await one.outage() is None
 
 
 async def test_what_a_cluster_is_like(cluster_url: str) -> None:
@@ -150,7 +150,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_cluster_that_is_down() -> None:
     async with open_counter("redis+cluster://127.0.0.1:1,127.0.0.1:2") as one:
         assert await one.count() is None
-        assert await one.trouble()
+        assert await one.outage()
         with pytest.raises(CounterUnavailable):
             await one.reset()
     async with open_page_cache("redis+cluster://127.0.0.1:1") as cache:

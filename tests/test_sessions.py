@@ -30,7 +30,7 @@ def query(resources: Resources) -> Query:
     """Ask the database itself."""
 
     async def ask(statement: str, **parameters: object) -> Any:
-        resources.database._statements["asked"] = statement
+        resources.database.statements["asked"] = statement
         row = await resources.database.read("asked", **parameters)
         return row[0] if row else None
 
@@ -125,7 +125,7 @@ async def test_twenty_refreshes_of_one_token_at_once_make_one_child(
     """RFC 9700 section 4.14.2: of several at once the first rotates, the others are told of its child."""
     registered = await api.post("/register/", registration())
     token, owner = registered.json["refresh_token"], user_id(registered)
-    resources.database._statements["hold"] = HOLD
+    resources.database.statements["hold"] = HOLD
     holding = asyncio.create_task(resources.database.write("hold", user_id=owner))
     while not await query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %(hold)s",
                           hold=HOLD.replace("%(user_id)s", f"'{owner}'")):

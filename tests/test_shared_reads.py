@@ -34,7 +34,7 @@ STATEMENTS = {
 @asynccontextmanager
 async def pool(postgres: Postgres) -> AsyncIterator[Database]:
     async with open_database(postgres.url, 2) as database:
-        database._statements.update(STATEMENTS)
+        database.statements.update(STATEMENTS)
         yield database
 
 
@@ -110,13 +110,13 @@ async def test_large_and_small_at_once(alice: Api, sign_up: SignUp, resources: R
     paths = {await created(alice, movies=large): large, await created(bob, movies=small): small}
     long = await created(alice, movies=[], description="d" * 100_000)
     apart: list[str] = []
-    run = resources.database._run
+    run = resources.database.run
 
     async def noted(name: str, parameters: dict[str, Any], tries: int) -> Any:
         apart.append(str(parameters["apart"]))
         return await run(name, parameters, tries)
 
-    resources.database._run = noted  # type: ignore[method-assign]
+    resources.database.run = noted  # type: ignore[method-assign]
     one, other, described, page, bobs = await asyncio.gather(
         *[api.get(f"/collection/{uuid}/") for api, uuid in zip((alice, bob), paths)],
         alice.get(f"/collection/{long}/"), alice.get("/collection/"), bob.get("/collection/"))

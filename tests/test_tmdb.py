@@ -1,4 +1,4 @@
-"""The second dialect: The Movie Database's API, version 3, as its reference documents it."""
+"""The provider tmdb: The Movie Database's API, version 3, as its reference documents it."""
 from __future__ import annotations
 
 import asyncio
@@ -81,7 +81,7 @@ async def test_what_it_lists_can_be_collected(alice: Api, seen: list[str]) -> No
     assert (await alice.get(answer.headers["Location"])).json["movies"] == movies
 
 
-async def test_genre_names_are_kept(alice: Api, seen: list[str]) -> None:
+async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None:
     for _ in range(3):
         await alice.get("/movies/")
     assert sum("genre" in uri for uri in seen) == 1
@@ -129,7 +129,7 @@ async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:
 @pytest.mark.parametrize("found", [
     {"results": None}, {"results": [{"id": "x"}]}, {"total_pages": "many"}, {"page": 7}, {"total_results": True},
 ])
-async def test_nonsense(alice: Api, third_party: ThirdParty, found: dict[str, Any]) -> None:
+async def test_invalid_responses(alice: Api, third_party: ThirdParty, found: dict[str, Any]) -> None:
     third_party.behaviour = tmdb(found, [])
     assert (await alice.get("/movies/")).status == 502
 
@@ -141,7 +141,22 @@ async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> Non
     assert b"theirs" not in answer.body and TOKEN.encode() not in answer.body
 
 
-class TestThePlainDialect:
+class TestAPlainProviderThatNamesItsSearch:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url + "?key=a%20b&search={query}&x=1")
+
+    async def test_is_searched_by_that_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+        third_party.behaviour = page({"count": 0, "next": "x", "previous": None, "results": []})
+        answer = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
+        assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
+        assert (await alice.get("/movies/")).status == 200
+        assert third_party.calls == [
+            {"key": "a b", "search": "{query} & co+", "x": "1", "page": "2"}, {"key": "a b", "x": "1", "page": "1"}]
+        assert (await alice.get("/movies/?query=")).status == 400
+
+
+class TestThePlainProvider:
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)

@@ -1,4 +1,4 @@
-"""A stand-in for the third party: a real server on a free port that says what it is told to say."""
+"""A stand-in for the third party: a real server on a free port that responds as a test wants."""
 from __future__ import annotations
 
 import asyncio
@@ -20,7 +20,7 @@ Behaviour = Callable[["ThirdPartyHandler"], Awaitable[None]]
 
 
 class ThirdParty:
-    """The server; `behaviour` answers each call, `calls` are the queries it was asked with."""
+    """The server; `behaviour` responds to each request, `calls` are the query parameters of each."""
 
     def __init__(self) -> None:
         listening, port = bind_unused_port()
@@ -50,7 +50,7 @@ class ThirdParty:
 
 
 class ThirdPartyHandler(RequestHandler):
-    """Whatever is asked, the behaviour answers."""
+    """Responds to every request by the behaviour."""
 
     def initialize(self, party: ThirdParty) -> None:
         self.party = party
@@ -68,7 +68,7 @@ def _silent(handler: RequestHandler) -> None:
 
 
 def page(body: Any, status: int = 200, **headers: str) -> Behaviour:
-    """Answer with this JSON (or these bytes)."""
+    """Respond with this JSON (or these bytes)."""
 
     async def behave(handler: ThirdPartyHandler) -> None:
         handler.set_status(status)
@@ -80,7 +80,7 @@ def page(body: Any, status: int = 200, **headers: str) -> Behaviour:
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """Each call gets the next behaviour; the last one stays."""
+    """Each request gets the next behaviour; the last one stays."""
     left = list(behaviours)
 
     async def behave(handler: ThirdPartyHandler) -> None:
@@ -90,16 +90,16 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 
 async def hang(handler: ThirdPartyHandler) -> None:
-    """Answer no more, as long as the test lasts."""
+    """Do not respond until the test ends."""
     await handler.party.over.wait()
 
 
-def raw(said: bytes) -> Behaviour:
-    """Say these bytes and close the connection."""
+def raw(sent: bytes) -> Behaviour:
+    """Send these bytes and close the connection."""
 
     async def behave(handler: ThirdPartyHandler) -> None:
         stream = handler.detach()
-        await stream.write(said)
+        await stream.write(sent)
         stream.close()
 
     return behave

@@ -20,7 +20,7 @@ import bcrypt
 
 from movieserver.observability import metrics
 from movieserver.errors import Unavailable
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
@@ -62,7 +62,7 @@ class Passwords:
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bcrypt", initializer=_give_way)
         self._waiting = 0
         self._seconds = 0.1  # what one took, in this process
-        self._trouble = Trouble("password hashing")
+        self._outage = Outage("password hashing")
         self._nobody = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
@@ -91,7 +91,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:
-            self._trouble.begin(f"{MOST_WAITING} passwords wait to be hashed: that is as many as may")
+            self._outage.record_failure(f"{MOST_WAITING} passwords wait to be hashed: that is as many as may")
             raise TooManyLogins(self._waiting * self._seconds / (os.cpu_count() or 1))
         self._waiting += 1
         try:
@@ -99,7 +99,7 @@ class Passwords:
                 result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
         finally:
             self._waiting -= 1
-        self._trouble.end()
+        self._outage.record_success()
         return result
 
     def _timed(self, work: Callable[[], T]) -> T:

@@ -3,16 +3,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from movieserver.schemas.requests import MOVIES, Movie, movies_json
+from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
 from movieserver.http.preconditions import Precondition
 from movieserver.data.collections import Cursor, version_of
 from movieserver.postgres.database import Database
 from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
-from movieserver.http.idempotency import Once
+from movieserver.http.idempotency import IdempotencyKey
 
 
 class Added(NamedTuple):
-    """What became of each movie, as JSON text, and the collection's version."""
+    """What was done with each movie, as JSON text, and the collection's version."""
 
     text: str
     version: str
@@ -27,23 +27,25 @@ class Holding(NamedTuple):
 
 
 async def add(
-    db: Database, *, user_id: str, collection_uuid: str, movies: list[Movie], precondition: Precondition, once: Once
+    db: Database, *, user_id: str, collection_uuid: str, movies: list[Movie], precondition: Precondition,
+    key: IdempotencyKey
 ) -> Added | None:
-    """Movies at the end of a collection, once; CollectionFull where not all of them find a place in it."""
+    """Append movies to a collection; PreconditionFailed, or CollectionFull if it would hold too many."""
     row = await db.write(
-        "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, movies=movies_json(movies),
-        most=MOVIES, only=precondition.only_versions, unless=precondition.unless_versions, **once.parameters(),
+        "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, **stored(movies)._asdict(),
+        max=MAX_MOVIES, only=precondition.only_versions, unless=precondition.unless_versions, **key.parameters(),
     )
-    assert row is not None
-    same, alone, there, meant, fits, answer, version = row
-    if not once.is_kept(same, alone):
+    if row is None:
+        return None
+    same, alone, there, meant, fits, response, version = row
+    if not key.is_stored(same, alone):
         if not there:
             return None
         if not meant:
             raise PreconditionFailed
         if not fits:
-            raise CollectionFull(MOVIES)
-    return Added(answer, version)
+            raise CollectionFull(MAX_MOVIES)
+    return Added(response, version)
 
 
 async def remove(
@@ -62,7 +64,7 @@ async def reorder(
 ) -> str | None:
     """The new version of a collection with its movies in that order; OrderMismatch names each that does not fit."""
     row = await db.write(
-        "collection_movies.reorder", user_id=user_id, collection_uuid=collection_uuid, movies=movies,
+        "collection_movies.reorder", user_id=user_id, collection_uuid=collection_uuid, movie_uuids=movies,
         only=precondition.only_versions, unless=precondition.unless_versions,
     )
     if row is None:
@@ -72,16 +74,16 @@ async def reorder(
         raise PreconditionFailed
     if unknown or missing:
         raise OrderMismatch(
-            [Fault(f"{pointer}/{place}", f"The movie {movies[place]} is not in this collection") for place in unknown]
+            [Fault(f"{pointer}/{index}", f"The movie {movies[index]} is not in this collection") for index in unknown]
             + [Fault(pointer, f"The movie {uuid} of this collection is missing here") for uuid in missing])
     assert isinstance(version, str)
     return version
 
 
-async def holding(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Holding:
-    """The newest `limit` collections behind `after` that a movie is in."""
+async def list_holding(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Holding:
+    """The newest `limit` collections behind `after` that hold a movie."""
     row = await db.read(
-        "collection_movies.holding", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
+        "collection_movies.list_holding", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
     assert row is not None

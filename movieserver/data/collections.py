@@ -7,26 +7,28 @@ import struct
 import uuid
 from typing import NamedTuple
 
-from movieserver.schemas.requests import CollectionChanges, NewCollection, movies_json
-from movieserver.http.preconditions import Precondition
-from movieserver.postgres.database import Database, Row
 from movieserver.errors import PreconditionFailed
-from movieserver.http.idempotency import Once
+from movieserver.http.idempotency import IdempotencyKey
+from movieserver.http.preconditions import Precondition
+from movieserver.postgres.connection import Row
+from movieserver.postgres.database import Database
+from movieserver.schemas.movies import StoredMovies, stored
+from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
-PAGE_BYTES = 16 * 1024 * 1024
+PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
 MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of intervals
 
 
 class Cursor(NamedTuple):
-    """The place behind a collection in the list: its created_at in microseconds since 1970, its uuid."""
+    """A position in the list: behind the collection with this created_at (microseconds since 1970) and uuid."""
 
     microseconds: int
     collection_uuid: str
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor written as `text`, or None where it is none of ours."""
+        """The cursor written as `text`, or None if it is not one of ours."""
         try:
             microseconds, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
         except (UnicodeEncodeError, binascii.Error, struct.error):
@@ -54,45 +56,36 @@ class Created(NamedTuple):
     version: str
 
 
-class Read(NamedTuple):
+class Found(NamedTuple):
     """A collection as JSON text, and its version."""
 
     text: str
     version: str
 
 
-async def create(db: Database, *, user_id: str, new: NewCollection) -> Created | None:
-    """The new collection; None when the user is gone."""
+async def create(db: Database, *, user_id: str, new: NewCollection, key: IdempotencyKey) -> Created | None:
+    """The new collection, or the one that the same request created before; None if the user is gone."""
     row = await db.write(
-        "collections.create", user_id=user_id,
-        title=new.title, description=new.description, movies=movies_json(new.movies),
-    )
-    return Created(*row) if row else None
-
-
-async def create_once(db: Database, *, user_id: str, new: NewCollection, once: Once) -> Created | None:
-    """The new collection, or the one that the same request got before; None when the user is gone."""
-    row = await db.write(
-        "collections.create_once", user_id=user_id,
-        title=new.title, description=new.description, movies=movies_json(new.movies), **once.parameters(),
+        "collections.create", user_id=user_id, title=new.title, description=new.description or "",
+        **stored(new.movies)._asdict(), **key.parameters(),
     )
     if row is None:
         return None
-    collection_uuid, version, same = row
-    once.is_kept(same, alone=collection_uuid is not None)
+    same, alone, collection_uuid, version = row
+    key.is_stored(same, alone)
     return Created(collection_uuid, version)
 
 
-async def read(db: Database, *, user_id: str, collection_uuid: str) -> Read | None:
+async def get(db: Database, *, user_id: str, collection_uuid: str) -> Found | None:
     """One collection."""
-    row = await db.read_shared("collections.read", user_id=user_id, collection_uuid=collection_uuid)
-    return Read(*row) if row else None
+    row = await db.read_batched("collections.get", user_id=user_id, collection_uuid=collection_uuid)
+    return Found(*row) if row else None
 
 
-async def list(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
-    """The newest `limit` collections behind `after` (fewer where they are large), with their movies or without."""
-    row = await db.read_shared(
-        "collections.list", user_id=user_id, limit=limit, movies=movies, bytes=PAGE_BYTES,
+async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
+    """The newest `limit` collections behind `after` (fewer if they are large), with or without their movies."""
+    row = await db.read_batched(
+        "collections.list_page", user_id=user_id, limit=limit, movies=movies,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
     assert row is not None
@@ -103,18 +96,20 @@ async def list(db: Database, *, user_id: str, limit: int, after: Cursor | None, 
 async def update(
     db: Database, *, user_id: str, collection_uuid: str, changes: CollectionChanges, precondition: Precondition
 ) -> str | None:
-    """The new version of the changed collection."""
+    """The new version of the changed collection; PreconditionFailed."""
+    sent = changes.named
+    movies = stored(changes.movies)._asdict() if "movies" in sent else dict.fromkeys(StoredMovies._fields)
     row = await db.write(
         "collections.update", user_id=user_id, collection_uuid=collection_uuid,
-        title=changes.title, description=changes.description,
-        movies=None if changes.movies is None else movies_json(changes.movies),
+        title=changes.title if "title" in sent else None,
+        description=changes.description or "" if "description" in sent else None, **movies,
         only=precondition.only_versions, unless=precondition.unless_versions,
     )
     return version_of(row)
 
 
 async def delete(db: Database, *, user_id: str, collection_uuid: str, precondition: Precondition) -> str | None:
-    """The last version of the deleted collection."""
+    """The last version of the deleted collection; PreconditionFailed."""
     row = await db.write(
         "collections.delete", user_id=user_id, collection_uuid=collection_uuid,
         only=precondition.only_versions, unless=precondition.unless_versions,
@@ -123,7 +118,7 @@ async def delete(db: Database, *, user_id: str, collection_uuid: str, preconditi
 
 
 def version_of(row: Row | None) -> str | None:
-    """The version that a row begins with; PreconditionFailed where it is null: it was not the one meant."""
+    """The version that a row begins with; PreconditionFailed if it is null."""
     if row is None:
         return None
     if row[0] is None:

@@ -13,8 +13,8 @@ class Genres(NamedTuple):
     total: int
 
 
-async def list(db: Database, *, user_id: str, limit: int, skipped: int) -> Genres:
+async def list_page(db: Database, *, user_id: str, limit: int, skipped: int) -> Genres:
     """The `limit` most frequent genres behind the first `skipped`."""
-    row = await db.read("genres.list", user_id=user_id, limit=limit, skipped=skipped)
+    row = await db.read("genres.list_page", user_id=user_id, limit=limit, skipped=skipped)
     assert row is not None
     return Genres(*row)

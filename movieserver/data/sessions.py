@@ -10,11 +10,11 @@ from movieserver.accounts.tokens import RefreshToken
 GRACE_SECONDS = 5.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
 
 
-async def open(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
+async def open_session(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
     """The refresh token of a new login; None when the user is gone or the password was changed meanwhile."""
     token = RefreshToken.new(user.user_id)
     row = await db.write(
-        "sessions.open", user_id=user.user_id, password_changes=user.password_changes,
+        "sessions.open_session", user_id=user.user_id, password_changes=user.password_changes,
         session_uuid=token.session_uuid, refresh_digest=token.digest, lifetime=lifetime,
     )
     return token if row else None
@@ -34,15 +34,15 @@ async def rotate(
     return next((each for each in successors if row and each.digest == bytes(row[0])), None)
 
 
-async def close(db: Database, *, token: RefreshToken) -> bool:
+async def close_session(db: Database, *, token: RefreshToken) -> bool:
     """End the login of `token`, also of a spent one: its session's uuid is secret enough. Whether it was there."""
-    row = await db.write("sessions.close", user_id=token.user_id, session_uuid=token.session_uuid)
+    row = await db.write("sessions.close_session", user_id=token.user_id, session_uuid=token.session_uuid)
     return row is not None
 
 
-async def list(db: Database, *, user_id: str, login: str | None) -> str:
+async def list_all(db: Database, *, user_id: str, login: str | None) -> str:
     """The user's logins as a JSON array; `login` is the current one."""
-    row = await db.read("sessions.list", user_id=user_id, login=login)
+    row = await db.read("sessions.list_all", user_id=user_id, login=login)
     assert row is not None
     sessions: str = row[0]
     return sessions

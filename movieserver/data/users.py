@@ -7,7 +7,8 @@ import uuid
 from typing import NamedTuple
 
 from movieserver.schemas.requests import NAME_CHARACTERS
-from movieserver.postgres.database import Database, Row
+from movieserver.postgres.connection import Row
+from movieserver.postgres.database import Database
 from movieserver.accounts.tokens import RefreshToken
 
 
@@ -43,9 +44,9 @@ async def find(db: Database, *, username_key: bytes) -> User | None:
     return _user(await db.read("users.find", username_key=username_key))
 
 
-async def read(db: Database, *, user_id: str) -> User | None:
+async def get(db: Database, *, user_id: str) -> User | None:
     """That user."""
-    return _user(await db.read("users.read", user_id=user_id))
+    return _user(await db.read("users.get", user_id=user_id))
 
 
 async def rehash(db: Database, *, user: User, password_hash: str) -> bool:

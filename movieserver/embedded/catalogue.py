@@ -1,8 +1,8 @@
-"""A demo movie catalogue that speaks the third party's dialect, and fails when it is told to.
+"""A demo movie catalogue that responds as the third party does, and fails on demand.
 
-GET /movies/?page=N     {"count", "next", "previous", "results"}, 10 a page, basic authentication
-PUT /faults/            {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of calls to answer with a 500,
-                        never, and in half
+GET /movies/?page=N&query=words   {"count", "next", "previous", "results"}, 10 a page, basic authentication
+PUT /faults/                      {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of calls that get a 500,
+                                  no response, and half of one
 """
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from urllib.parse import urlencode
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from movieserver.embedded.films import listing
+from movieserver.embedded.films import search
 
 PAGE = 10
 PATH = "/movies/"
+SEARCH = "?query={query}"
 
 
 @dataclass
@@ -45,11 +47,11 @@ class Faults:
 
 
 class CatalogueHandler(RequestHandler):
-    """Everything here needs the user name and the password."""
+    """Every request needs the user name and the password."""
 
     def prepare(self) -> None:
-        given = self.request.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, self.settings["authorization"]):
+        sent = self.request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(sent, self.settings["authorization"]):
             self.set_header("WWW-Authenticate", 'Basic realm="catalogue"')
             self.set_status(401)
             self.finish({"detail": "Authentication credentials were not provided."})
@@ -72,21 +74,23 @@ class MoviesHandler(CatalogueHandler):
             self.finish(text)
 
     def _page(self) -> dict[str, object]:
-        films = self.settings["films"]
+        words = self.get_query_argument("query", "")
+        films = search(words)
         number = self.get_query_argument("page", "1")
-        first = (int(number) - 1) * PAGE if number.isdecimal() and len(number) < 19 else -1
-        if not 0 <= first < len(films):
+        page = int(number) if number.isdecimal() and len(number) < 19 else 0
+        first = (page - 1) * PAGE
+        if not 0 <= first < max(len(films), 1):
             raise HTTPError(404)
-        page = int(number)
         return {
             "count": len(films),
-            "next": self._link(page + 1) if first + PAGE < len(films) else None,
-            "previous": self._link(page - 1) if page > 1 else None,
+            "next": self._link(page + 1, words) if first + PAGE < len(films) else None,
+            "previous": self._link(page - 1, words) if page > 1 else None,
             "results": films[first:first + PAGE],
         }
 
-    def _link(self, page: int) -> str:
-        return f"http://{self.request.host}{PATH}?page={page}"
+    def _link(self, page: int, words: str) -> str:
+        parameters = {"page": str(page)} | ({"query": words} if words else {})
+        return f"http://{self.request.host}{PATH}?{urlencode(parameters)}"
 
     async def _half(self, body: bytes) -> None:
         stream = self.detach()
@@ -111,15 +115,15 @@ def make_catalogue(username: str, password: str, faults: Faults | None = None) -
     credentials = base64.b64encode(f"{username}:{password}".encode())
     return Application(
         [(PATH, MoviesHandler), ("/faults/", FaultsHandler)],
-        authorization=b"Basic " + credentials, films=listing(), faults=faults or Faults(),
+        authorization=b"Basic " + credentials, faults=faults or Faults(),
         never=asyncio.Event(), log_function=lambda handler: None,
     )
 
 
 def listen(port: int = 0) -> tuple[socket.socket, str]:
-    """A socket on 127.0.0.1 and the address of the movie list there."""
+    """A socket on 127.0.0.1, and the address of the movie list there as MOVIE_API_URL takes it."""
     listening = bind_sockets(port, "127.0.0.1")[0]
-    return listening, f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}"
+    return listening, f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}{SEARCH}"
 
 
 def serve(

@@ -88,7 +88,7 @@ class LoginHandler(AccountHandler):
         db, passwords = self.resources.database, self.resources.passwords
         user = await users.find(db, username_key=username_key)
         right = await passwords.verify(password, user and user.password_hash)
-        refresh = user and right and await sessions.open(
+        refresh = user and right and await sessions.open_session(
             db, user=user, lifetime=self.resources.tokens.refresh_seconds)
         if not user or not refresh:
             raise Unauthenticated(WRONG_PAIR.detail)
@@ -123,7 +123,7 @@ class LogoutHandler(AccountHandler):
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
-            await sessions.close(self.resources.database, token=token)
+            await sessions.close_session(self.resources.database, token=token)
         self.answer({"message": "Logged out successfully"})
 
 
@@ -132,7 +132,7 @@ class OwnAccountHandler(Handler):
 
     async def check_password(self, password: str) -> User:
         """Whose request this is; WrongPassword counts as a failed login."""
-        user = await users.read(self.resources.database, user_id=self.owner)
+        user = await users.get(self.resources.database, user_id=self.owner)
         if user is None:
             raise Unauthenticated("The user of this access token is gone.")
         async with attempt(self, user.username_key):

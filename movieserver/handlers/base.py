@@ -14,16 +14,15 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
-from movieserver.schemas.requests import Body, parse
+from movieserver.schemas.requests import AnyBody, parse
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.http.preconditions import Precondition, entity_tag
-from movieserver.postgres.database import DatabaseTimeout, DatabaseUnavailable, SchemaMissing
 from movieserver.openapi.operation import Query, WholeNumber, operation_of
 from movieserver.errors import (
-    ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, PreconditionFailed, Unauthenticated,
-    UnsupportedMediaType
+    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
+    PreconditionFailed, SchemaMissing, Unauthenticated, UnsupportedMediaType
 )
-from movieserver.http.idempotency import Once
+from movieserver.http.idempotency import IdempotencyKey
 from movieserver.observability.logs import log
 from movieserver.resources import Resources
 from movieserver.settings import BEARER_TOKEN
@@ -175,7 +174,7 @@ class Handler(RequestHandler):
         self.clear_header("Content-Type")
         self.set_status(204)
 
-    def body(self, kind: type[Body]) -> Body:
+    def body(self, kind: type[AnyBody]) -> AnyBody:
         """The request's body as a record of `kind`, which is what the verb says that it takes."""
         operation = operation_of(self, self.request.method or "")
         if operation is None or operation.body is not kind:
@@ -251,9 +250,9 @@ class Handler(RequestHandler):
         only, unless = headers.get("If-Match"), headers.get("If-None-Match")
         return NO_PRECONDITION if only is None and unless is None else Precondition.parse(only, unless)
 
-    def once(self, address: str) -> Once:
+    def idempotency_key(self, address: str) -> IdempotencyKey:
         """The request's idempotency key; `address` is the same for all spellings of its path."""
-        return Once.parse(self.request.headers.get("Idempotency-Key"), address, self.request.body)
+        return IdempotencyKey.parse(self.request.headers.get("Idempotency-Key"), address, self.request.body)
 
     async def represent(self, text: str, version: str | None = None) -> None:
         """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""

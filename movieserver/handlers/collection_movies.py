@@ -4,8 +4,10 @@ from __future__ import annotations
 import json
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import MOVIES, AddedMovies, Order, parse_uuid
+from movieserver.schemas.requests import AddedMovies, Order
 from movieserver.data import collection_movies
+from movieserver.formats import parse_uuid
+from movieserver.schemas.movies import MAX_MOVIES
 from movieserver.openapi.operation import Operation
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
 from movieserver.handlers.base import STORED, Handler, Route
@@ -21,14 +23,14 @@ class AddHandler(Handler):
 
     @Operation(
         "Add movies to a collection", responses.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
-        errors=(*STORED, NO_COLLECTION, CollectionFull(MOVIES), KeyInUse(), KeyReused()),
+        errors=(*STORED, NO_COLLECTION, CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
         detail="One or many, at its end; those that it has stay as they are. Where one is at fault, none is added.")
     async def post(self, segment: str) -> None:
-        given, precondition = self.body(AddedMovies), self.precondition
-        once = self.once(f"/collection/{segment.lower()}/movies/")
+        new, precondition = self.body(AddedMovies), self.precondition
+        key = self.idempotency_key(f"/collection/{segment.lower()}/movies/")
         added = found(await collection_movies.add(
-            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=given.movies,
-            precondition=precondition, once=once))
+            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
+            precondition=precondition, key=key))
         self.say_version(added.version)
         self.answer(added.text)
 
@@ -60,7 +62,7 @@ class OrderHandler(Handler):
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
         self.say_version(found(await collection_movies.reorder(
-            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movies,
+            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
             pointer=order.pointer, precondition=precondition)))
         self.answer({"message": "Collection reordered successfully"})
 
@@ -75,7 +77,7 @@ class HoldingHandler(CollectionListHandler):
         movie_uuid, limit = parse_uuid(movie), self.whole_number(LIMIT)
         if movie_uuid is None:
             raise NotFound(NO_UUID)
-        page = await collection_movies.holding(
+        page = await collection_movies.list_holding(
             self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit, after=self.cursor())
         following = self.following(f"/movies/{movie_uuid}/collections/", page.next, limit=limit)
         await self.represent(

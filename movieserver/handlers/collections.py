@@ -7,7 +7,8 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import CollectionChanges, NewCollection, parse_uuid
+from movieserver.schemas.requests import CollectionChanges, NewCollection
+from movieserver.formats import parse_uuid
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.openapi.operation import Operation, Query, WholeNumber
@@ -20,6 +21,7 @@ LARGEST_PAGE = 100
 LIMIT = WholeNumber("limit", "How many at most", default=PAGE, most=LARGEST_PAGE)
 CURSOR = Query("cursor", "Where the page begins, as `next` says it", pattern="^AA[A-Za-z0-9_-]{30}$")
 MOVIES = Query("movies", "`false` leaves the movies out", ("true", "false"))
+NOTHING_NAMED = "The body must name title, description or movies. It names "
 EXAMPLE = (Path(__file__).parents[1] / "openapi" / "collection.json").read_text(encoding="utf-8")
 NO_COLLECTION = NotFound("There is no such collection of yours.")
 
@@ -51,7 +53,7 @@ class CollectionsHandler(CollectionListHandler):
         "come to 16 MiB; following `next` gives every collection once.")
     async def get(self) -> None:
         limit, movies, after = self.whole_number(LIMIT), self.query(MOVIES) != "false", self.cursor()
-        page = await collections.list(
+        page = await collections.list_page(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
         following = self.following("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
         await self.represent(
@@ -64,10 +66,8 @@ class CollectionsHandler(CollectionListHandler):
         headers=("Location", "ETag"), errors=(*STORED, KeyInUse(), KeyReused()), example=EXAMPLE,
         detail="Movies keep the order given; the same uuid twice is 400. Keys that are not described are ignored.")
     async def post(self) -> None:
-        new, once, db = self.body(NewCollection), self.once("/collection/"), self.resources.database
-        created = await (
-            collections.create_once(db, user_id=self.owner, new=new, once=once) if once.key
-            else collections.create(db, user_id=self.owner, new=new))
+        new, key = self.body(NewCollection), self.idempotency_key("/collection/")
+        created = await collections.create(self.resources.database, user_id=self.owner, new=new, key=key)
         if created is None:
             raise Unauthenticated("The user of this access token is gone.")
         self.set_header("Location", f"/collection/{created.collection_uuid}/")
@@ -80,7 +80,7 @@ class CollectionHandler(Handler):
 
     @Operation("Read a collection", responses.Collection, tagged=True, errors=(*STORED, NO_COLLECTION))
     async def get(self, segment: str) -> None:
-        collection = found(await collections.read(
+        collection = found(await collections.get(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
         await self.represent(*collection)
 
@@ -90,6 +90,8 @@ class CollectionHandler(Handler):
         detail="Changes what the body names and keeps the rest; `movies` is the whole new list. PUT and PATCH are one.")
     async def put(self, segment: str) -> None:
         changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, uuid_of(segment)
+        if not changes.named:
+            raise BadRequest(NOTHING_NAMED + ", ".join(changes.model_extra or ["nothing"]))
         version = found(await collections.update(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
             precondition=precondition))

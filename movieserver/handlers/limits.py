@@ -4,9 +4,10 @@ from __future__ import annotations
 import json
 import math
 
+from movieserver import formats
 from movieserver.accounts import login_attempts
 from movieserver.http import idempotency
-from movieserver.schemas import requests, responses
+from movieserver.schemas import movies, requests, responses
 from movieserver.serving import memory_limits
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
@@ -17,16 +18,16 @@ QUERY_ARGUMENTS = 1000  # Tornado's own
 CACHED_SECONDS = 3600
 
 BOUNDS = {
-    "body": {"bytes": requests.BYTES, "nesting": requests.NESTING},
+    "body": {"bytes": requests.MAX_BYTES, "nesting": requests.MAX_NESTING},
     "headers": {"bytes": HEADER_BYTES},
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
         "username_characters": requests.NAME_CHARACTERS, "password_characters_at_least": requests.PASSWORD_CHARACTERS,
     },
-    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": requests.MOVIES},
+    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES},
     "movie": {
-        "title_characters": requests.MOVIE_TITLE_CHARACTERS, "description_characters": requests.DESCRIPTION_CHARACTERS,
-        "genres_characters": requests.GENRES_CHARACTERS,
+        "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
+        "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,
     },
     "pages": {
         "bytes": PAGE_BYTES,
@@ -34,7 +35,7 @@ BOUNDS = {
         "/movies/<uuid>/collections/": {"limit": collections.LARGEST_PAGE, "default": collections.PAGE},
         "/genres/": {"limit": genres.LARGEST_PAGE, "default": genres.LARGEST_PAGE},
     },
-    "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.KEPT_SECONDS},
+    "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {
         "window_seconds": int(login_attempts.WINDOW_SECONDS),
         "wrong_passwords_for_an_account": login_attempts.PAIR_FAILURES,

@@ -12,7 +12,7 @@ from movieserver.handlers.base import Handler, Route
 from movieserver.third_party.movies import Listed
 
 PAGE = WholeNumber("page", "Which page")
-QUERY = Query("query", "Words to search for, where the third party's list can be searched; 400 where it cannot")
+QUERY = Query("query", "Words to search for; 400 if the third party's list cannot be searched")
 
 
 class MoviesHandler(Handler):
@@ -22,27 +22,27 @@ class MoviesHandler(Handler):
         "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), tagged=True,
         headers=("Age", "Link"),
         errors=(NotFound(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
-        detail="A page of the list, fetched from the third party or kept from a moment ago: `Age` tells how old it is.")
+        detail="A page of the list, fetched from the third party or cached: `Age` tells how old it is in seconds.")
     async def get(self) -> None:
         number, query = self.whole_number(PAGE), self.query(QUERY)
         listed = await self.resources.movie_api.page(number, query)
-        self._say_age(listed)
+        self._set_age(listed)
         page = listed.page
-        following = self._address(number + 1, query) if page.next else None
-        previous = self._address(number - 1, query) if page.previous and number > 1 else None
+        following = self._address(number + 1, query) if page.has_next else None
+        previous = self._address(number - 1, query) if page.has_previous and number > 1 else None
         self.link(next=following, prev=previous)
         await self.represent(
             f'{{"count": {page.count}, "next": {json.dumps(following)}, "previous": {json.dumps(previous)}, '
             f'"data": {page.movies}}}')
 
-    def _say_age(self, listed: Listed) -> None:
-        """How old the page is, and up to which age it is fresh (RFC 9111 sections 5.1 and 5.2)."""
+    def _set_age(self, listed: Listed) -> None:
+        """The age of the page, and up to which age it is fresh (RFC 9111 sections 5.1 and 5.2)."""
         self.set_header("Age", str(int(listed.age)))
-        self.set_header("Cache-Control", f"private, max-age={int(listed.fresh)}")
+        self.set_header("Cache-Control", f"private, max-age={int(listed.max_age)}")
 
     def _address(self, number: int, query: str | None) -> str:
-        given: dict[str, Any] = {"page": number} | ({} if query is None else {"query": query})
-        return f"{self.server_url}/movies/?{urlencode(given)}"
+        parameters: dict[str, Any] = {"page": number} | ({} if query is None else {"query": query})
+        return f"{self.server_url}/movies/?{urlencode(parameters)}"
 
 
 routes = [Route("/movies/", MoviesHandler, protected=True)]

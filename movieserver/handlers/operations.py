@@ -41,7 +41,7 @@ class ReadyHandler(OperationsHandler):
         if self.settings["draining"]:
             raise NotReady("The server is about to stop.")
         await self._check_database()
-        if await self.resources.counter.trouble():
+        if await self.resources.counter.outage():
             raise NotReady("Redis does not answer.")
         self.answer({"status": "ready"})
 

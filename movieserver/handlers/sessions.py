@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from movieserver.schemas import responses
-from movieserver.schemas.requests import parse_uuid
 from movieserver.data import sessions
 from movieserver.openapi.operation import Operation
 from movieserver.errors import NotFound
+from movieserver.formats import parse_uuid
 from movieserver.handlers.base import STORED, Handler, Route
 
 NO_LOGIN = "There is no such login of yours."
@@ -18,7 +18,7 @@ class SessionsHandler(Handler):
         "List my logins", responses.Sessions, tagged=True, errors=STORED,
         detail="Those that can be refreshed, newest first.")
     async def get(self) -> None:
-        listed = await sessions.list(self.resources.database, user_id=self.owner, login=self.login)
+        listed = await sessions.list_all(self.resources.database, user_id=self.owner, login=self.login)
         await self.represent(f'{{"data": {listed}}}')
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from movieserver.data import operations
-from movieserver.postgres.database import SchemaMissing, open_database, place
-from movieserver.errors import ApiError
+from movieserver.postgres.connection import describe
+from movieserver.postgres.database import open_database
+from movieserver.errors import ApiError, SchemaMissing
 from movieserver.redis.client import AWAY, ServerFacts, facts, open_redis
 from movieserver.resources import third_party
 from movieserver.settings import Settings
@@ -76,7 +77,7 @@ async def check(settings: Settings) -> dict[str, Finding]:
 
 async def _database(settings: Settings) -> Finding:
     assert settings.database_url
-    where = place(settings.database_url)
+    where = describe(settings.database_url)
     async with open_database(settings.database_url, 1) as database:
         try:
             server = await operations.server(database)

@@ -90,30 +90,30 @@ def _rendering(on_terminal: bool) -> list[Processor]:
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
 
 
-class Trouble:
-    """A state of trouble that is logged once when it begins, and once when nothing failed for QUIET_SECONDS."""
+class Outage:
+    """Logs once when something begins to fail, and once when nothing has failed for QUIET_SECONDS."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._failures = 0
         self._first = 0.0
         self._last = 0.0
-        self._well = True
+        self._succeeded = True
         self._ending: asyncio.TimerHandle | None = None
 
-    def begin(self, error: BaseException | str) -> None:
-        """Something failed: say what, unless it is trouble already."""
+    def record_failure(self, error: BaseException | str) -> None:
+        """Something failed; the first failure of an outage is logged with its reason."""
         self._last = time.monotonic()
-        self._well = False
+        self._succeeded = False
         self._failures += 1
         if self._failures == 1:
             self._first = self._last
             reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}".strip()
-            log.warning(f"{self._what}: trouble began", reason=reason)
+            log.warning(f"{self._what}: outage began", reason=reason)
 
-    def end(self) -> None:
-        """Something succeeded: the trouble, where there is any, is over unless something else fails soon."""
-        self._well = True
+    def record_success(self) -> None:
+        """Something succeeded; an outage ends with this, unless something fails in the next QUIET_SECONDS."""
+        self._succeeded = True
         if self._failures and not self._ending:
             quiet = self._last + QUIET_SECONDS - time.monotonic()
             self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._settle, self._last)
@@ -122,7 +122,7 @@ class Trouble:
         self._ending = None
         if last == self._last:
             log.warning(
-                f"{self._what}: trouble ended", failures=self._failures, seconds=round(self._last - self._first, 1))
+                f"{self._what}: outage ended", failures=self._failures, seconds=round(self._last - self._first, 1))
             self._failures = 0
-        elif self._well:
-            self.end()
+        elif self._succeeded:
+            self.record_success()

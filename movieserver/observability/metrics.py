@@ -60,6 +60,8 @@ upstream_tries = Counter("movieserver_upstream_tries", "Requests sent to the thi
 upstream_failures = _counters(
     "upstream_failures", "What went wrong with the third party.", "reason",
     "connection", "timeout", "status", "nonsense")
+upstream_skipped_entries = Counter(
+    "movieserver_upstream_skipped_entries", "Entries of the third party's pages that were left out.", registry=REGISTRY)
 upstream_breaker = _gauges(
     "upstream_breaker", "Processes whose breaker is in this state.", "state", "open", "half_open")
 page_cache_results = _counters(

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from movieserver.schemas.responses import Problem
-from movieserver.schemas.requests import BYTES, UUID_SCHEMA
+from movieserver.schemas.requests import MAX_BYTES
+from movieserver.schemas.texts import UUID_SCHEMA
 from movieserver.serving.memory_limits import Overloaded
 from movieserver.openapi.operation import Operation, Query, operation_of
 from movieserver.errors import (
@@ -69,7 +70,7 @@ SAID = {  # headers of answers
 }
 ALWAYS = ("X-Request-ID", "X-Content-Type-Options", "Cache-Control")
 MAY_BE_ABSENT = {"Link"}
-OF_EVERY_VERB = (BadRequest(), BodyTooLarge(BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
+OF_EVERY_VERB = (BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
 # of parameters by name, of bodies by model, of answers by operation or model
 EXAMPLES: Json = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
 EXAMPLE_ID = EXAMPLES["parameters"]["X-Request-ID"]

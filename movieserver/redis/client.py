@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 
 SECONDS = 0.25
 PAUSE_SECONDS = 1.0
@@ -84,7 +84,7 @@ class Calls:
         self._seconds = seconds
         self._places = asyncio.Semaphore(CONNECTIONS)  # the client has no more than 100, and no patience
         self._away_until = 0.0
-        self._trouble = Trouble(f"Redis ({purpose})")
+        self._outage = Outage(f"Redis ({purpose})")
 
     @property
     def away(self) -> bool:
@@ -100,9 +100,9 @@ class Calls:
                 answer = await in_time(command(), self._seconds)
             except AWAY as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
-                self._trouble.begin(error)
+                self._outage.record_failure(error)
                 return None
-        self._trouble.end()
+        self._outage.record_success()
         return answer
 
 

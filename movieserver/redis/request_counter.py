@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 
 from movieserver.observability import metrics
 from movieserver.errors import Unavailable
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis
 
 COUNT = "{movieserver}:requests"
@@ -128,7 +128,7 @@ class RequestCounter:
         self._wanted = asyncio.Event()
         self._away = False
         self._closing = False
-        self._trouble = Trouble("Redis (request count)")
+        self._outage = Outage("Redis (request count)")
 
     async def count(self) -> int | None:
         """Count one request and give the total with it, or None when Redis is away or slower than WAIT_SECONDS."""
@@ -144,7 +144,7 @@ class RequestCounter:
         except AWAY as error:
             raise CounterUnavailable from error
 
-    async def trouble(self) -> str | None:
+    async def outage(self) -> str | None:
         """What is wrong with Redis, None where nothing is."""
         try:
             await in_time(self._redis.ping())
@@ -182,14 +182,14 @@ class RequestCounter:
                     forgiven = True
                     continue
                 was_away = self._away = True
-                self._trouble.begin(error)
+                self._outage.record_failure(error)
                 batch.answer(None)
                 self._open.answer(None)
                 metrics.counter_backlog.set(batch.size + self._open.size)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._away = False
-                self._trouble.end()
+                self._outage.record_success()
                 metrics.counter_backlog.set(self._open.size if was_away else 0)
                 if was_away and not self._open.size:
                     self._open = _Batch(next(self._numbers))  # the callers of the other one were sent away

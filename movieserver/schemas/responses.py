@@ -5,14 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from movieserver.schemas import requests
-from movieserver.third_party import providers
+from movieserver.schemas.texts import UUID_SCHEMA
 
-Uuid = Annotated[str, Field(json_schema_extra=requests.UUID_SCHEMA)]
+Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
 Address = Annotated[str, Field(description="An absolute address, to be followed as it is", pattern="^https?://")]
-ALL_OF_IT = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Answer(BaseModel):
@@ -52,10 +50,13 @@ class Sessions(Answer):
     data: list[Session]
 
 
-class ListedMovie(providers.CatalogueMovie):
+class ListedMovie(Answer):
     """A movie of the third party's."""
 
-    model_config = ALL_OF_IT
+    title: str
+    description: str
+    genres: str
+    uuid: Uuid
 
 
 class MovieListPage(Answer):
@@ -67,10 +68,8 @@ class MovieListPage(Answer):
     data: list[ListedMovie]
 
 
-class CollectionMovie(requests.Movie):
+class CollectionMovie(ListedMovie):
     """A movie of a collection."""
-
-    model_config = ALL_OF_IT
 
 
 class CreatedCollection(Answer):

@@ -18,7 +18,7 @@ from movieserver.errors import ApiError, BadRequest
 from movieserver.handlers.base import new_request_id
 from movieserver.handlers.limits import QUERY_ARGUMENTS
 from movieserver.serving.connection import Connection
-from movieserver.observability.logs import Trouble
+from movieserver.observability.logs import Outage
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5
@@ -44,7 +44,7 @@ class Server:
         self._turned_away: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
-        self._trouble = Trouble("connections")
+        self._outage = Outage("connections")
 
     def add_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on bound sockets that listen."""
@@ -102,7 +102,7 @@ class Server:
     def made(self, connection: Connection) -> None:
         """Give it a place, or turn it away."""
         if len(self.connections) < MOST_CONNECTIONS:
-            self._trouble.end()
+            self._outage.record_success()
         elif not self._close_oldest():
             self._turned_away.add(connection)
             self._refuse(connection, Overloaded("The server has no free connection. Try again shortly."))
@@ -129,7 +129,7 @@ class Server:
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
         except OSError as error:  # no file is left for it
-            self._trouble.begin(error)
+            self._outage.record_failure(error)
             self._pause(listening)
             return False
         self._spawn(self._welcome(arrived))
@@ -160,7 +160,8 @@ class Server:
         if oldest is not None:
             self.connections.discard(oldest)
             oldest.transport.abort()
-        self._trouble.begin(f"all {MOST_CONNECTIONS} are in use; the longest idle one is closed for each that comes")
+        self._outage.record_failure(
+            f"all {MOST_CONNECTIONS} are in use; the longest idle one is closed for each that comes")
         return oldest is not None
 
     def _refuse(self, connection: Connection, error: ApiError) -> None:

@@ -1,4 +1,4 @@
-"""Calls to the third party: one budget for all tries, a breaker, kept connections, nothing believed unchecked."""
+"""Calls to the third party: one time limit for all retries, a breaker, pauses that it asks for, kept connections."""
 from __future__ import annotations
 
 import asyncio
@@ -8,40 +8,50 @@ import os
 import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import certifi
 import pycurl
 import stamina
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
-from tornado.httpclient import HTTPResponse
-from tornado.httputil import HTTPInputError
 
-from movieserver.observability import metrics
 from movieserver.errors import ApiError, NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
-from movieserver.observability.logs import Trouble
+from movieserver.observability import metrics
+from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
-TRY_SECONDS = 3.0
-MARGIN_SECONDS = 0.05  # by which a try ends before all of them do: nothing is given up half-way
-TRIES = 3
+REQUEST_SECONDS = 3.0
+MARGIN_SECONDS = 0.05  # a request ends this much before its call does
+RETRIES = 2
 PAUSE_SECONDS = 0.1
+MAX_PAUSE_SECONDS = 3600
 CONNECTIONS = 20
-MOST_WAITING = 200
-ANSWER_BYTES = 4 * 1024 * 1024
+MAX_WAITING = 200
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 BREAKING_FAILURES = 5
 OPEN_SECONDS = 5.0
-# the first is our own word to libcurl: too large
-NO_HTTP = (pycurl.E_WRITE_ERROR, pycurl.E_FTP_WEIRD_SERVER_REPLY, pycurl.E_UNSUPPORTED_PROTOCOL)
-NO_TRUST = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
+HEADERS_TOO_LARGE = 100  # CURLE_TOO_LARGE, which pycurl does not name
+INVALID_HTTP = (
+    pycurl.E_WRITE_ERROR, pycurl.E_FILESIZE_EXCEEDED, HEADERS_TOO_LARGE, pycurl.E_FTP_WEIRD_SERVER_REPLY,
+    pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_BAD_CONTENT_ENCODING)
+UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
 
 class Call(NamedTuple):
-    """What to ask: an address, headers, and what the client needs to sign it."""
+    """What to get: an address, headers, and the credentials as the HTTP client takes them."""
 
     url: str
     headers: dict[str, str]
     credentials: dict[str, str]
+
+
+class Response(NamedTuple):
+    """What the third party sent; names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class Breaker:
@@ -49,31 +59,31 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0
-        self._open_until = 0.0
+        self._opened_at = -math.inf
         self._probing = False
 
     def check(self) -> None:
         """UpstreamUnavailable while calls are stopped."""
-        left = self._open_until - time.monotonic()
+        left = self._opened_at + OPEN_SECONDS - time.monotonic()
         if left > 0 or self._probing:
             raise UpstreamUnavailable(max(1, math.ceil(left)))
 
     def enter(self) -> bool:
-        """Begin a call, where calls are not stopped; whether it is the probe."""
+        """Begin a call unless calls are stopped; returns whether it is the probe."""
         self.check()
         self._probing = self._failures >= BREAKING_FAILURES
         self._show()
         return self._probing
 
     def leave(self, probe: bool, failed: bool | None) -> None:
-        """End a call: it failed or not, or nobody knows. While a probe is under way only the probe decides."""
+        """End a call; `failed` is None if that is unknown. During a probe no other call changes the state."""
         if self._probing and not probe:
             return
         self._probing = False
         if failed is not None:
             self._failures = self._failures + 1 if failed else 0
             if self._failures >= BREAKING_FAILURES:
-                self._open_until = time.monotonic() + OPEN_SECONDS
+                self._opened_at = time.monotonic()
         self._show()
 
     def _show(self) -> None:
@@ -82,38 +92,44 @@ class Breaker:
         metrics.upstream_breaker["half_open"].set(self._probing)
 
 
-class _Passing(Exception):
-    """A failure that may pass: try again, after `pause` seconds where the third party asked for that."""
+class _Retryable(Exception):
+    """A failure that may be over at the next request; `error` is what the client gets if it is not."""
 
-    def __init__(self, error: ApiError, reason: str, pause: float | None = None) -> None:
+    def __init__(self, error: ApiError, reason: str) -> None:
         self.error = error
-        self.pause = pause
         super().__init__(reason)
 
 
 class Upstream:
-    """The third party; a call to it takes at most `seconds`, however many tries it makes."""
+    """The third party; a call to it takes at most `seconds`, retries included."""
 
-    def __init__(self, client: CurlAsyncHTTPClient, seconds: float) -> None:
+    def __init__(self, http: _Http, seconds: float) -> None:
         self.seconds = seconds
         self.breaker = Breaker()
-        self._client = client
-        self._places = asyncio.Semaphore(CONNECTIONS)  # the client's own queue has no end, and no way out
+        self._http = http
+        self._slots = asyncio.Semaphore(CONNECTIONS)  # the HTTP client's own queue is unbounded
         self._waiting = 0
-        self._trouble = Trouble("movie API")
+        self._paused_until = 0.0
+        self._outage = Outage("movie API")
+
+    def check(self, end: float) -> None:
+        """UpstreamUnavailable if no request may be sent before `end`: a pause was asked for, or the breaker is open."""
+        self._check_pause(end)
+        self.breaker.check()
 
     async def get(self, call: Call, end: float) -> bytes:
-        """The body of a 200, got before the moment `end` of the loop's clock; NotFound for a 404."""
-        if self._waiting >= MOST_WAITING:
+        """The body of a 200, received before the moment `end` of the loop's clock; NotFound for a 404."""
+        if self._waiting >= MAX_WAITING:
             raise UpstreamUnavailable
+        self._check_pause(end)
         probe = self.breaker.enter()
         self._waiting += 1
         failed: bool | None = True
         try:
-            body = await self._until(end, call)
+            body = await self._in_time(call, end)
             failed = False
         except (NotFound, UpstreamFault):
-            failed = False  # it answers, and at once
+            failed = False  # it responds, and at once
             raise
         except asyncio.CancelledError:
             failed = None
@@ -122,113 +138,147 @@ class Upstream:
             self._waiting -= 1
             self.breaker.leave(probe, failed)
             if failed is False:
-                self._trouble.end()
+                self._outage.record_success()
         return body
 
-    async def _until(self, end: float, call: Call) -> bytes:
+    def _check_pause(self, end: float) -> None:
+        pause = self._paused_until - _now()
+        if pause > max(0.0, end - _now() - 2 * MARGIN_SECONDS):
+            raise UpstreamUnavailable(math.ceil(pause))
+
+    async def _in_time(self, call: Call, end: float) -> bytes:
         try:
             async with asyncio.timeout_at(end):
-                return await self._patiently(end, call)
+                return await self._with_retries(call, end)
         except TimeoutError:
             metrics.upstream_failures["timeout"].inc()
-            self._trouble.begin(f"no answer in {self.seconds} s")
+            self._outage.record_failure(f"no response in {self.seconds} s")
             raise UpstreamTimeout from None
-        except _Passing as failure:
-            self._trouble.begin(str(failure))
+        except _Retryable as failure:
+            self._outage.record_failure(str(failure))
             raise failure.error from failure
 
-    async def _patiently(self, end: float, call: Call) -> bytes:
+    async def _with_retries(self, call: Call, end: float) -> bytes:
+        def may_retry(failure: Exception) -> bool:
+            return isinstance(failure, _Retryable) and self._paused_until < end - 2 * MARGIN_SECONDS
+
         async for attempt in stamina.retry_context(
-            on=lambda failure: _pause(failure, end - _now()), attempts=TRIES, timeout=end - _now(),
-            wait_initial=PAUSE_SECONDS, wait_jitter=PAUSE_SECONDS,
+            on=may_retry, attempts=1 + RETRIES, timeout=end - _now(), wait_initial=PAUSE_SECONDS,
+            wait_jitter=PAUSE_SECONDS,
         ):
             with attempt:
-                async with self._places:
-                    answer = await self._ask(call, min(TRY_SECONDS, end - _now() - MARGIN_SECONDS))
-                return _body(answer)
-        raise AssertionError("stamina ends with an answer or an error")
+                async with self._slots:
+                    await self._wait_for_pause(end)
+                    response = await _request(self._http, call, min(REQUEST_SECONDS, end - _now() - MARGIN_SECONDS))
+                return self._body(response)
+        raise AssertionError("stamina returns a response or raises")
 
-    async def _ask(self, call: Call, seconds: float) -> HTTPResponse:
-        if seconds < MARGIN_SECONDS:
-            raise TimeoutError
-        try:
-            metrics.upstream_tries.inc()
-            return await self._client.fetch(
-                call.url, headers={"Accept": "application/json"} | call.headers, raise_error=False,
-                follow_redirects=False, connect_timeout=CONNECT_SECONDS, request_timeout=seconds,
-                ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(), **call.credentials,
-            )
-        except CurlError as error:
-            if error.errno in NO_HTTP:
-                raise nonsense(f"no answer in HTTP, or one of more than {ANSWER_BYTES} bytes: {error}")
-            if error.errno in NO_TRUST:
-                raise nonsense(f"its certificate cannot be trusted: {error}")
-            too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
-            metrics.upstream_failures["timeout" if too_slow else "connection"].inc()
-            raise _Passing(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error)) from None
+    async def _wait_for_pause(self, end: float) -> None:
+        while (pause := self._paused_until - _now()) > 0:
+            self._check_pause(end)
+            await asyncio.sleep(pause)
+
+    def _body(self, response: Response) -> bytes:
+        if response.status == 200:
+            return response.body
+        if response.status == 404:
+            raise NotFound
+        if response.status == 429 or response.status >= 500:
+            metrics.upstream_failures["status"].inc()
+            pause = retry_after(response.headers.get("retry-after", ""))
+            self._paused_until = max(self._paused_until, _now() + pause)
+            raise _Retryable(UpstreamUnavailable(max(1, math.ceil(pause))), f"status {response.status}")
+        if response.status in (401, 403):
+            settings = "MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN"
+            raise invalid_response(f"it refuses {settings} (status {response.status})")
+        raise invalid_response(f"status {response.status}: is MOVIE_API_URL right?")
 
 
-def nonsense(reason: str) -> UpstreamFault:
-    """A fault with its reason, which is for the operator only."""
+def invalid_response(reason: str) -> UpstreamFault:
+    """A fault, measured, with its reason, which only the operator reads."""
+    metrics.upstream_failures["nonsense"].inc()
     fault = UpstreamFault()
     fault.__cause__ = ValueError(reason)
     return fault
 
 
-def _body(answer: HTTPResponse) -> bytes:
-    if answer.code == 200:
-        return answer.body
-    if answer.code == 404:
-        raise NotFound
-    if answer.code == 429 or answer.code >= 500:
-        metrics.upstream_failures["status"].inc()
-        pause = _retry_after(answer)
-        raise _Passing(UpstreamUnavailable(max(1, int(pause or 1))), f"status {answer.code}", pause)
-    if answer.code in (401, 403):
-        settings = "MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN"
-        raise nonsense(f"it refuses {settings} (status {answer.code})")
-    raise nonsense(f"status {answer.code}: is MOVIE_API_URL right?")
+def retry_after(value: str) -> float:
+    """The seconds of a Retry-After header (RFC 9110 section 10.2.3), from 0 (no pause) to MAX_PAUSE_SECONDS."""
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_PAUSE_SECONDS)
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):  # what it raises is not documented
+        return 0.0
+    return min(max(0.0, seconds), MAX_PAUSE_SECONDS)
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _pause(failure: Exception, left: float) -> bool | float:
-    if not isinstance(failure, _Passing):
-        return False
-    return True if failure.pause is None else failure.pause < left - 2 * MARGIN_SECONDS and failure.pause
-
-
-def _retry_after(answer: HTTPResponse) -> float | None:
-    """Seconds, from either form of RFC 9110 section 10.2.3."""
-    said = answer.headers.get("Retry-After", "")
-    if said.isascii() and said.isdigit() and len(said) < 6:
-        return float(said) or None
+async def _request(http: _Http, call: Call, seconds: float) -> Response:
+    if seconds < MARGIN_SECONDS:
+        raise TimeoutError
+    metrics.upstream_tries.inc()
     try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time()) or None
-    except ValueError:
-        return None
+        return await http.get(call, seconds)
+    except CurlError as error:
+        if error.errno in INVALID_HTTP:
+            raise invalid_response(f"not HTTP, or more than {MAX_RESPONSE_BYTES} bytes: {error}")
+        if error.errno in UNTRUSTED:
+            raise invalid_response(f"its certificate cannot be trusted: {error}")
+        too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
+        metrics.upstream_failures["timeout" if too_slow else "connection"].inc()
+        raise _Retryable(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error)) from None
 
 
-class _Client(CurlAsyncHTTPClient):
-    """Tornado's client, which passes over header lines that are none instead of raising inside libcurl."""
+class _Http:
+    """GET requests through libcurl, on connections that are kept."""
 
-    def _curl_header_callback(self, *given: Any) -> None:
-        with contextlib.suppress(HTTPInputError):
-            super()._curl_header_callback(*given)
+    def __init__(self) -> None:
+        self._client = CurlAsyncHTTPClient(
+            force_instance=True, max_clients=CONNECTIONS, max_body_size=MAX_RESPONSE_BYTES)
+        self._handles: set[pycurl.Curl] = set()
 
-    def _handle_timeout(self) -> None:
-        if self._multi is not None:  # closed, with calls under way
-            super()._handle_timeout()
+    async def get(self, call: Call, seconds: float) -> Response:
+        """The response, whatever its status, or CurlError."""
+        headers: dict[str, str] = {}
+        response = await self._client.fetch(
+            call.url, headers={"Accept": "application/json"} | call.headers, raise_error=False,
+            follow_redirects=False, connect_timeout=CONNECT_SECONDS, request_timeout=seconds,
+            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            prepare_curl_callback=partial(self._prepare, headers), **call.credentials,
+        )
+        return Response(response.code, headers, response.body)
+
+    def _prepare(self, headers: dict[str, str], handle: pycurl.Curl) -> None:
+        self._handles.add(handle)
+        handle.setopt(pycurl.MAXFILESIZE, MAX_RESPONSE_BYTES)
+        handle.setopt(pycurl.HEADERFUNCTION, partial(_read_header, headers))  # Tornado's raises for an invalid line
+
+    def close(self) -> None:
+        """End the requests under way, and close all connections."""
+        for handle in self._handles:  # first, or libcurl starts a timer that outlives the client
+            handle.close()
+        self._client.close()
+
+
+def _read_header(headers: dict[str, str], line: bytes) -> None:
+    """Add a header line as it arrives; a status line begins anew, a line that is no header is ignored."""
+    if line.startswith(b"HTTP/"):
+        headers.clear()
+    name, colon, value = line.decode("latin-1").partition(":")
+    if colon:
+        headers[name.lower()] = value.strip()
 
 
 @contextlib.asynccontextmanager
 async def open_upstream(seconds: float) -> AsyncIterator[Upstream]:
     """An Upstream whose connections are kept and used again."""
-    stamina.instrumentation.set_on_retry_hooks([])  # a try that fails is no news; Trouble says when all do
-    client = _Client(force_instance=True, max_clients=CONNECTIONS, max_body_size=ANSWER_BYTES)
+    stamina.instrumentation.set_on_retry_hooks([])  # a retry is not worth a log line; Outage logs a call that fails
+    http = _Http()
     try:
-        yield Upstream(client, seconds)
+        yield Upstream(http, seconds)
     finally:
-        client.close()
+        http.close()

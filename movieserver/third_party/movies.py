@@ -1,6 +1,7 @@
 """The third party's movie list: from the cache while it is fresh, else from the third party, else from the cache.
 
-Callers of one page that is not kept share one call upstream, in this process and, by a lock in Redis, in all of them.
+Clients who wait for the same page share one call to the third party, within this process by a task (single flight) and
+between processes by a lock in Redis.
 """
 from __future__ import annotations
 
@@ -10,15 +11,18 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver.observability import metrics
-from movieserver.third_party.providers import Dialect, MoviePage, remembered
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
-from movieserver.observability.logs import Trouble
-from movieserver.third_party.page_cache import PageCache
+from movieserver.observability import metrics
+from movieserver.observability.logs import Outage, log
 from movieserver.third_party.client import Upstream
+from movieserver.third_party.page_cache import PageCache
+from movieserver.third_party.provider import MoviePage, Provider, load_page
 
 POLL_SECONDS = 0.05
-GRACE_SECONDS = 0.3  # to keep what came at the last moment
+GRACE_SECONDS = 0.3  # to store what arrives at the last moment
+INCOMPLETE_SECONDS = 10
+LOG_SECONDS = 60
+MAX_LOGGED = 3
 
 
 class Listed(NamedTuple):
@@ -26,91 +30,114 @@ class Listed(NamedTuple):
 
     page: MoviePage
     age: float
-    fresh: float
+    max_age: float
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it need not be fetched again."""
+        return self.age < self.max_age
 
 
 class MovieApi:
-    """Pages of the third party's list, fresh for `fresh_seconds` (0: nothing is kept)."""
+    """Pages of the third party's list, fresh for `fresh_seconds` (0: nothing is cached)."""
 
-    def __init__(self, upstream: Upstream, dialect: Dialect, cache: PageCache, name: str, fresh_seconds: float) -> None:
+    def __init__(
+        self, upstream: Upstream, provider: Provider, cache: PageCache, name: str, fresh_seconds: float
+    ) -> None:
         self.upstream = upstream
-        self._dialect = dialect
-        self._cache = cache
+        self.provider = provider
+        self.cache = cache
         self._name = name
         self._fresh_seconds = fresh_seconds
-        self._trouble = Trouble("movie API, what it says")
+        self._outage = Outage("movie API, its responses")
+        self._quiet_until = 0.0
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
 
     async def page(self, number: int, query: str | None = None) -> Listed:
-        """Page `number` (from 1); NotFound past the end, else what errors.py says of the upstream."""
-        self._dialect.check(query)
+        """Page `number` (from 1); NotFound past the end, else what errors.py says of the third party."""
+        self.provider.check(query)
         if not self._fresh_seconds:
-            return Listed(await self._ask(number, query), 0, 0)
+            async with self._time_limit() as end:
+                return Listed(await self._request(number, query, end), 0, 0)
         key = hashlib.sha256(f"{self._name} {number} {query!r}".encode()).hexdigest()[:32]
-        kept = await self._kept(key)
-        if kept is None:
+        cached = await self._cached(key)
+        if cached is None:
             metrics.page_cache_results["miss"].inc()
-            return Listed(await asyncio.shield(self._fly(key, number, query)), 0, self._fresh_seconds)
-        if kept.age >= self._fresh_seconds:
+            return self._listed(await asyncio.shield(self._fly(key, number, query)), 0)
+        if not cached.fresh:
             self._fly(key, number, query)
-        metrics.page_cache_results["fresh" if kept.age < self._fresh_seconds else "stale"].inc()
-        return kept
+        metrics.page_cache_results["fresh" if cached.fresh else "stale"].inc()
+        return cached
 
     async def close(self) -> None:
-        """Give up the calls under way."""
+        """Stop the calls under way."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-        await self._dialect.close()
+        await self.provider.close()
+
+    def _listed(self, page: MoviePage, age: float) -> Listed:
+        return Listed(page, age, self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS))
 
     def _fly(self, key: str, number: int, query: str | None) -> asyncio.Task[MoviePage]:
         """The one call of this process for a page."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(self._fetch(key, number, query))
-            flight.add_done_callback(lambda done: self._landed(key, done))
+            flight.add_done_callback(lambda done: self._land(key, done))
         return flight
 
-    def _landed(self, key: str, flight: asyncio.Task[MoviePage]) -> None:
+    def _land(self, key: str, flight: asyncio.Task[MoviePage]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # upstream.py has logged it; nobody may be left who waits for it
+            flight.exception()  # it has been logged, and it may be that nobody waits for it
 
-    async def _kept(self, key: str) -> Listed | None:
-        kept = await self._cache.get(key)
-        page = kept and remembered(kept.text)
-        return Listed(page, kept.age, self._fresh_seconds) if kept and page else None
+    async def _cached(self, key: str) -> Listed | None:
+        entry = await self.cache.get(key)
+        page = entry and load_page(entry.text)
+        return self._listed(page, entry.age) if entry and page else None
 
     async def _fetch(self, key: str, number: int, query: str | None) -> MoviePage:
-        """A page from the third party, unless another process is fetching it: then what that one puts."""
-        async with self._budget() as end:
+        """A page from the third party, or from the process that is fetching it already."""
+        async with self._time_limit() as end:
             while True:
-                self.upstream.breaker.check()
-                async with self._cache.lock(key) as alone:
-                    if alone or self._cache.away:
+                self.upstream.check(end)
+                async with self.cache.lock(key) as alone:
+                    if alone or self.cache.away:
                         return await self._fetch_alone(key, number, query, end)
                 await asyncio.sleep(POLL_SECONDS)
-                kept = await self._kept(key)
-                if kept and kept.age < self._fresh_seconds:
-                    return kept.page
+                cached = await self._cached(key)
+                if cached and cached.fresh:
+                    return cached.page
 
     async def _fetch_alone(self, key: str, number: int, query: str | None, end: float) -> MoviePage:
         try:
-            page = await self._dialect.page(lambda call: self.upstream.get(call, end), number, query)
+            page = await self._request(number, query, end)
         except NotFound:
-            await self._cache.drop(key)
+            await self.cache.delete(key)
             raise
-        await self._cache.put(key, page.model_dump_json())
+        await self.cache.put(key, page.dump())
         return page
 
-    async def _ask(self, number: int, query: str | None) -> MoviePage:
-        async with self._budget() as end:
-            return await self._dialect.page(lambda call: self.upstream.get(call, end), number, query)
+    async def _request(self, number: int, query: str | None, end: float) -> MoviePage:
+        page = await self.provider.page(lambda call: self.upstream.get(call, end), number, query)
+        if page.skipped:
+            self._report(number, page.skipped)
+        return page
+
+    def _report(self, number: int, skipped: tuple[str, ...]) -> None:
+        """Count the entries that were left out, and log them at most once in LOG_SECONDS."""
+        metrics.upstream_skipped_entries.inc(len(skipped))
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_SECONDS
+            log.warning(
+                "movie API: entries left out", page=number, entries=len(skipped), reasons=list(skipped[:MAX_LOGGED]))
 
     @contextlib.asynccontextmanager
-    async def _budget(self) -> AsyncIterator[float]:
-        """The moment at which calls upstream end; shortly after it everything does."""
+    async def _time_limit(self) -> AsyncIterator[float]:
+        """The moment at which calls to the third party end; shortly after it everything does."""
         end = asyncio.get_running_loop().time() + self.upstream.seconds
         try:
             async with asyncio.timeout_at(end + GRACE_SECONDS):
@@ -118,18 +145,17 @@ class MovieApi:
         except TimeoutError:
             raise UpstreamTimeout from None
         except UpstreamFault as fault:
-            metrics.upstream_failures["nonsense"].inc()
-            self._trouble.begin(str(fault.__cause__))
+            self._outage.record_failure(str(fault.__cause__))
             raise
-        self._trouble.end()
+        self._outage.record_success()
 
 
 @contextlib.asynccontextmanager
 async def open_movie_api(
-    upstream: Upstream, dialect: Dialect, cache: PageCache, name: str, fresh_seconds: float
+    upstream: Upstream, provider: Provider, cache: PageCache, name: str, fresh_seconds: float
 ) -> AsyncIterator[MovieApi]:
-    """A MovieApi; at the end it gives up what is under way."""
-    api = MovieApi(upstream, dialect, cache, name, fresh_seconds)
+    """A MovieApi; at the end it stops what is under way."""
+    api = MovieApi(upstream, provider, cache, name, fresh_seconds)
     try:
         yield api
     finally:

@@ -1,4 +1,4 @@
-"""Pages of the third party in Redis: fresh for a while, kept for a day. Without Redis nothing is kept."""
+"""Pages of the third party in Redis, for a day. While Redis is away nothing is cached."""
 from __future__ import annotations
 
 import asyncio
@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from movieserver.redis.client import AWAY, Calls, Client, Script, in_time, open_redis
 
-KEPT_SECONDS = 86400
-LOCK_SECONDS = 3.0  # a process that died with a lock holds up the others no longer
+CACHED_SECONDS = 86400
+LOCK_SECONDS = 3.0  # after this long, a process that died with the lock no longer blocks the others
 
 GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
-class Kept(NamedTuple):
+class Entry(NamedTuple):
     """A text as it was put, and its age in seconds."""
 
     text: str
@@ -31,42 +31,42 @@ class PageCache:
         self._get = Script(redis, GET)
         self._unlock = Script(redis, UNLOCK)
         self._calls = Calls("page cache")
-        self._looks: dict[str, asyncio.Task[Kept | None]] = {}  # that have not begun yet
+        self._reads: dict[str, asyncio.Task[Entry | None]] = {}  # that have not begun yet
 
     @property
     def away(self) -> bool:
-        """Whether Redis did not answer a moment ago."""
+        """Whether Redis did not respond a moment ago."""
         return self._calls.away
 
-    async def get(self, key: str) -> Kept | None:
-        """What was put under `key`, if it is still kept; who asks in the same turn of the event loop shares a look."""
-        if key not in self._looks:
-            self._looks[key] = asyncio.create_task(self._look(key))
-        return await asyncio.shield(self._looks[key])
+    async def get(self, key: str) -> Entry | None:
+        """What was put under `key`, if it is still there; calls in the same turn of the event loop share one read."""
+        if key not in self._reads:
+            self._reads[key] = asyncio.create_task(self._read(key))
+        return await asyncio.shield(self._reads[key])
 
-    async def _look(self, key: str) -> Kept | None:
-        del self._looks[key]
-        said = await self._calls.ask(lambda: self._get([_page(key)]))
-        return Kept(said[0], KEPT_SECONDS - said[1] / 1000) if said and said[0] else None
+    async def _read(self, key: str) -> Entry | None:
+        del self._reads[key]
+        found = await self._calls.ask(lambda: self._get([_page(key)]))
+        return Entry(found[0], CACHED_SECONDS - found[1] / 1000) if found and found[0] else None
 
     async def put(self, key: str, text: str) -> None:
-        """Keep a text from now on."""
-        await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=KEPT_SECONDS))
+        """Store a text, as of now."""
+        await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=CACHED_SECONDS))
 
-    async def drop(self, key: str) -> None:
-        """Keep it no longer."""
+    async def delete(self, key: str) -> None:
+        """Delete what is stored under `key`."""
         await self._calls.ask(lambda: self._redis.delete(_page(key)))
 
     @contextlib.asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[bool]:
-        """Whether we are the only process that fetches `key` now; the lock ends by itself after LOCK_SECONDS."""
+        """Whether we are the only process that fetches `key` now; the lock expires after LOCK_SECONDS."""
         name, token = f"movieserver:fetching:{{{key}}}", secrets.token_hex(8)
-        got = await self._calls.ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
+        locked = await self._calls.ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
         unknown = self.away
         try:
-            yield bool(got)
+            yield bool(locked)
         finally:
-            if got or unknown:
+            if locked or unknown:
                 with contextlib.suppress(*AWAY):
                     await in_time(self._unlock([name], [token]))
 

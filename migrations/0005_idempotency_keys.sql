@@ -6,13 +6,13 @@ CREATE TABLE idempotency_keys (
     request_digest bytea NOT NULL,
     collection_uuid uuid NOT NULL,
     version uuid NOT NULL,
-    answer text,
+    response text,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, key)
 );
 
 COMMENT ON TABLE idempotency_keys IS
-    'what a request with an Idempotency-Key was answered; written by the statement that carried it out';
+    'the response to a request with an Idempotency-Key; written by the statement that carried it out';
 COMMENT ON COLUMN idempotency_keys.request_digest IS 'SHA-256 of method, path and body';
 COMMENT ON COLUMN idempotency_keys.version IS 'the version of the collection after the request';
-COMMENT ON COLUMN idempotency_keys.answer IS 'JSON; null for a creation, of which collection_uuid and version say all';
+COMMENT ON COLUMN idempotency_keys.response IS 'JSON; null for a creation, which collection_uuid and version describe';

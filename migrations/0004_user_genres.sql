@@ -1,0 +1,81 @@
+-- depends: 0003_collections
+
+CREATE FUNCTION most_frequent(spellings jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT key FROM jsonb_each_text(spellings) ORDER BY value::integer DESC, key COLLATE "C" LIMIT 1
+$$;
+
+CREATE TABLE user_genres (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    genre text COLLATE "C" NOT NULL,
+    times integer NOT NULL,
+    spelling text NOT NULL,
+    spellings jsonb,
+    name text NOT NULL
+        GENERATED ALWAYS AS (CASE WHEN spellings IS NULL THEN spelling ELSE most_frequent(spellings) END) STORED,
+    PRIMARY KEY (user_id, genre)
+);
+
+CREATE INDEX user_genres_most_frequent_first ON user_genres (user_id, times DESC, genre);
+
+COMMENT ON TABLE user_genres IS
+    'how often each genre occurs over all movies of all collections of a user, kept by the statements that write
+collections; a row with 0 times is deleted by the next write';
+COMMENT ON COLUMN user_genres.genre IS 'after NFC and case folding';
+COMMENT ON COLUMN user_genres.spellings IS 'how often each spelling occurs; null while `spelling` is the only one';
+
+-- The rows by which `user_genres` changes when movies with the genres `before` are replaced by others.
+CREATE FUNCTION genre_changes(before jsonb, after jsonb)
+RETURNS TABLE (genre text, times integer, spelling text, spellings jsonb)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT genre, sum(times)::integer, min(spelling), CASE WHEN count(*) > 1 THEN jsonb_object_agg(spelling, times) END
+    FROM (
+        SELECT pair ->> 0 AS genre, pair ->> 1 AS spelling, sum(times)::integer AS times
+        FROM (VALUES (before, -1), (after, 1)) AS side (movies, times),
+            jsonb_array_elements(movies) AS movie, jsonb_array_elements(movie) AS pair
+        GROUP BY 1, 2
+        HAVING sum(times) <> 0
+    ) AS changed
+    GROUP BY genre
+$$;
+
+-- The spellings of a row of `user_genres` after a change by `genre_changes`.
+CREATE FUNCTION add_spellings(old user_genres, change user_genres) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF old.spellings IS NULL AND change.spellings IS NULL AND old.spelling = change.spelling THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT coalesce(jsonb_object_agg(key, times) FILTER (WHERE times <> 0), '{}')
+        FROM (
+            SELECT key, sum(value::integer) AS times
+            FROM (VALUES (old), (change)) AS side (row),
+                jsonb_each_text(coalesce((row).spellings, jsonb_build_object((row).spelling, (row).times)))
+            GROUP BY key
+        ) AS summed);
+END
+$$;
+
+CREATE VIEW miscounted_users AS
+WITH counted AS (
+    SELECT user_id, genre, sum(times) AS times, jsonb_object_agg(spelling, times) AS spellings
+    FROM (
+        SELECT user_id, pair ->> 0 AS genre, pair ->> 1 AS spelling, count(*) AS times
+        FROM collections, jsonb_array_elements(movie_genres) AS movie, jsonb_array_elements(movie) AS pair
+        GROUP BY 1, 2, 3
+    ) AS spelled
+    GROUP BY user_id, genre
+), kept AS (
+    SELECT user_id, genre, times, coalesce(spellings, jsonb_build_object(spelling, times)) AS spellings
+    FROM user_genres
+    WHERE times > 0
+)
+SELECT DISTINCT user_id
+FROM counted FULL JOIN kept USING (user_id, genre)
+WHERE (counted.times, counted.spellings) IS DISTINCT FROM (kept.times, kept.spellings)
+UNION
+SELECT user_id FROM collections
+WHERE movie_count <> json_array_length(movies) OR movie_count <> jsonb_array_length(movie_genres);
+
+COMMENT ON VIEW miscounted_users IS 'users whose kept counts differ from a count of what they have; always empty';

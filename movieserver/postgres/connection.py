@@ -1,0 +1,245 @@
+"""One connection to PostgreSQL: aiopg's, mended, and how to reach the hosts of a URL."""
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Any
+
+import aiopg
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
+
+from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError, SchemaMissing
+from movieserver.postgres.statements import Statement
+
+STATEMENT_SECONDS = 10.0
+SESSION = {
+    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "client_connection_check_interval": "1s",
+    "client_min_messages": "warning",
+    "timezone": "UTC",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+# Defaults for what the URL leaves out. TCP alone would notice a vanished host after a quarter of an hour.
+NETWORK = {
+    "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
+}
+UNCONFIRMED = "synchronous replication"  # in the warning that a standby may lack what was just committed
+
+Row = tuple[Any, ...]
+Address = dict[str, str]  # libpq parameters
+
+
+class ConnectFailed(Exception):
+    """No connection; the message is libpq's or the operating system's."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """503: the connection died under the statement; whether it was carried out is not known."""
+
+
+class StatementTimeout(ConnectionLost):
+    """503: the server sent nothing within its own time limit."""
+
+
+class NotReplicated(DatabaseUnavailable):
+    """503: the wait for a synchronous standby was cancelled; a failover would lose the write."""
+
+
+class NotApplied(DatabaseUnavailable):
+    """503: a deadlock or serialization failure; nothing was applied, so the statement can be run again."""
+
+
+class Connection(aiopg.Connection):
+    """aiopg's connection with three mends.
+
+    aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
+    connection with the same number; it does not notice when libpq moves to another socket; and it turns a statement
+    that the server cancelled into a bare CancelledError.
+    """
+
+    address: Address
+    generation = 0  # of the pool when it was opened
+    pid = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepared: set[str] = set()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is open and outside any transaction."""
+        return not self.closed and bool(self._conn.get_transaction_status() == TRANSACTION_STATUS_IDLE)
+
+    async def run(self, statement: Statement, parameters: dict[str, object], seconds: float) -> list[Row]:
+        """All rows of the last SQL statement; raises ApiErrors."""
+        try:
+            for part in statement.parts:
+                if part.prepare not in self._prepared:
+                    await self._rows(part.prepare, None, seconds)
+                    self._prepared.add(part.prepare)
+            rows = await self._rows(statement.execute, parameters, seconds)
+        except TimeoutError as error:
+            raise StatementTimeout from error  # the server itself would have cancelled it earlier
+        except psycopg2.Error as error:
+            ours = _error_for(error)
+            raise ours from (None if isinstance(ours, SchemaMissing) else error)
+        if self._conn.notices and UNCONFIRMED in self._conn.notices.pop():
+            raise NotReplicated
+        return rows
+
+    async def _rows(self, text: str, parameters: dict[str, object] | None, seconds: float) -> list[Row]:
+        cursor, waiter = self._conn.cursor(), self._create_waiter("rows")
+        try:
+            cursor.execute(text, parameters)
+        except BaseException:
+            self._waiter = None
+            raise
+        await self._poll(waiter, seconds)
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        cursor.close()
+        return rows
+
+    async def _connect(self) -> Connection:
+        try:
+            self._loop.remove_reader(self._conn.fileno())
+            self._fileno = None
+            async with asyncio.timeout(self._timeout):
+                while (state := self._conn.poll()) != POLL_OK:
+                    await self._wait_for_socket(state)
+        except BaseException as error:
+            self._waiter = None
+            self.close()
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no response in {self._timeout} s") from None
+            raise
+        self._waiter = None
+        self._fileno = self._conn.fileno()
+        self._loop.add_reader(self._fileno, self._ready, self._weakref)
+        self.pid = self._conn.get_backend_pid()
+        del self._conn.notices[:]
+        return self
+
+    async def _wait_for_socket(self, state: int) -> None:
+        """Wait until the socket is readable or writable."""
+        loop, fd, able = self._loop, self._conn.fileno(), asyncio.Event()
+        add, remove = (
+            (loop.add_reader, loop.remove_reader) if state == POLL_READ else (loop.add_writer, loop.remove_writer))
+        add(fd, able.set)
+        try:
+            await able.wait()
+        finally:
+            remove(fd)
+
+    async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:
+        overdue = self._loop.call_later(timeout, _fail, waiter)
+        try:
+            self._ready(self._weakref)
+            await waiter
+        finally:
+            overdue.cancel()
+            self._waiter = None
+
+    @staticmethod
+    def _ready(weak_self: Any) -> None:
+        self = weak_self()
+        if self is not None and self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._fileno)
+        aiopg.Connection._ready(weak_self)
+
+
+def describe(url: str) -> str:
+    """Servers, database and user of a libpq URI, without its password."""
+    fields = parse_dsn(url)
+    hosts = fields.get("host", "").split(",")
+    ports = fields.get("port", "5432").split(",")
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    servers = ", ".join(f"{host or 'this machine'}:{port or 5432}" for host, port in zip(hosts, ports))
+    database, user = fields.get("dbname", "of the same name"), fields.get("user", "of this process")
+    return f"{servers}, database {database}, user {user}"
+
+
+def hosts_of(url: str) -> list[Address]:
+    """The libpq parameters of each host in `url`. libpq alone would wait for the first host without limit."""
+    fields = parse_dsn(url)
+    session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    common = NETWORK | fields | {"options": f"-c application_name=movieserver {fields.get('options', '')} {session}"}
+    lists = {key: fields[key].split(",") for key in ("host", "hostaddr", "port") if "," in fields.get(key, "")}
+    if not lists:
+        return [common]
+    common.setdefault("target_session_attrs", "read-write")
+    if len({len(values) for values in lists.values()}) > 1:
+        return [common]  # libpq says what is wrong with it
+    return [common | dict(zip(lists, values)) for values in zip(*lists.values())]
+
+
+async def resolve(host: Address, seconds: float) -> list[Address]:
+    """The addresses of a host; ConnectFailed. libpq would block the process while it resolves a name."""
+    name = host.get("host", "")
+    if not name or name[0] in "/@" or "," in name or "hostaddr" in host:
+        return [host]
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectFailed(_message(error)) from error
+    return [host | {"hostaddr": str(information[4][0])} for information in found]
+
+
+async def connect(address: Address, seconds: float) -> Connection:
+    """An open connection; ConnectFailed after `seconds`."""
+    if seconds <= 0:
+        raise ConnectFailed("no time left to connect")
+    try:
+        connection = Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
+        await connection
+    except (psycopg2.Error, OSError, UnicodeError) as error:
+        raise ConnectFailed(_message(error)) from error
+    connection.address = address
+    return connection
+
+
+async def end_session(lost: Connection, seconds: float) -> None:
+    """End a silent session on the server: while it waits for a standby, nothing else would."""
+    with suppress(psycopg2.Error, OSError, ConnectFailed):
+        connection = await connect(lost.address, seconds)
+        try:
+            cursor = await connection.cursor()
+            await cursor.callproc("pg_terminate_backend", [lost.pid], timeout=seconds)
+        finally:
+            connection.close()
+
+
+def reason_of(error: BaseException | None) -> str | None:
+    """What PostgreSQL said, for the log; without the values that it quotes in its details."""
+    return error.diag.message_primary if isinstance(error, psycopg2.Error) else None
+
+
+def _message(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def _fail(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+def _error_for(error: psycopg2.Error) -> ApiError:
+    """The ApiError for a driver error, by its SQLSTATE (PostgreSQL manual, appendix A)."""
+    state = error.pgcode or ""
+    if state in ("42P01", "42703"):  # undefined table, undefined column
+        return SchemaMissing()
+    if state == "57014":  # cancelled
+        return DatabaseTimeout()
+    if state in ("40P01", "40001"):  # deadlock, serialization failure
+        return NotApplied()
+    # a standby, a broken or ended session, one that lost its plans or whose plans the tables outgrew
+    if state in ("25006", "26000", "0A000") or state.startswith(("08", "57P")):
+        return ConnectionLost()
+    if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # from libpq itself
+        return ConnectionLost()
+    return DatabaseUnavailable() if isinstance(error, psycopg2.OperationalError) else InternalError()

@@ -1,0 +1,88 @@
+"""Genres of a movie: comma-separated text, and the names in it as they are counted."""
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from typing import Any, NamedTuple
+
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
+
+MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an index entry has a maximum size
+
+
+class Genre(NamedTuple):
+    """A genre: what identifies it (NFC, case folded), and its name as it was sent (NFC)."""
+
+    key: str
+    spelling: str
+
+
+class Genres(NamedTuple):
+    """The genres of a movie: the text as it was sent, and each name in it."""
+
+    text: str
+    names: list[Genre]
+
+
+NO_GENRES = Genres("", [])
+
+
+def parse_genres(value: object) -> Genres:
+    """Genres from comma-separated text, a list of texts or None; ValidationError or PydanticCustomError."""
+    if value is None:
+        return NO_GENRES
+    if isinstance(value, list):
+        _check_list(value)
+        value = ",".join(value)
+    if not isinstance(value, str):
+        raise PydanticCustomError("genres", "Genres must be comma-separated text or a list of texts")
+    if len(value) > GENRES_CHARACTERS:
+        raise PydanticCustomError("genres", f"Genres must have at most {GENRES_CHARACTERS} characters")
+    if "\0" in value:
+        raise PydanticCustomError("nul", "A NUL character cannot be stored")
+    names = [_genre(name) for part in value.split(",") if (name := _trim(part))]
+    if len(names) > MOVIE_GENRES:
+        raise PydanticCustomError("genres", f"A movie must not name more than {MOVIE_GENRES} genres")
+    return Genres(value, names)
+
+
+def _check_list(names: list[Any]) -> None:
+    faults: list[InitErrorDetails] = []
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            faults.append(_fault(index, name, "A genre must be a text"))
+        elif "," in name:
+            faults.append(_fault(index, name, "A genre in a list must not contain a comma; send two genres instead"))
+    if faults:
+        raise ValidationError.from_exception_data("Genres", faults, hide_input=True)
+
+
+def _fault(index: int, name: object, detail: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("genre", detail), loc=(index,), input=name)
+
+
+def _trim(name: str) -> str:
+    """Without the white space and the format characters at its ends."""
+    if name.isascii():
+        return name.strip()
+    start, end = 0, len(name)
+    while start < end and _is_invisible(name[start]):
+        start += 1
+    while end > start and _is_invisible(name[end - 1]):
+        end -= 1
+    return name[start:end]
+
+
+def _is_invisible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cf"
+
+
+def _genre(name: str) -> Genre:
+    if name.isascii() and len(name) <= MAX_NORMALIZED:
+        return Genre(name.lower(), name)
+    if len(name) > MAX_NORMALIZED:
+        return Genre(f"{name[:MAX_NORMALIZED // 2]} {hashlib.sha256(name.casefold().encode()).hexdigest()}", name)
+    spelling = unicodedata.normalize("NFC", name)
+    return Genre(unicodedata.normalize("NFC", spelling.casefold()), spelling)

@@ -1,0 +1,38 @@
+"""Texts and uuids as bodies carry them: how they are checked, and how the description shows them."""
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+UUID_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+UUID_SCHEMA: dict[str, JsonValue] = {"format": "uuid", "pattern": UUID_PATTERN}
+TEXT_PATTERN = r"^[^\u0000]*$"
+# The patterns are checked by pydantic-core itself, without a call into Python for each text; these say what they mean.
+PATTERN_DETAILS = {
+    UUID_PATTERN: "A uuid must have the form 8-4-4-4-12 hexadecimal digits",
+    TEXT_PATTERN: "A text must not contain a NUL character",
+}
+
+
+class Body(BaseModel):
+    """A request body; keys that it does not define are ignored."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+def text(minimum: int = 0, maximum: int | None = None) -> Any:
+    """A text of so many characters, without NUL."""
+    return Field(min_length=minimum or None, max_length=maximum, pattern=TEXT_PATTERN)
+
+
+def _not_null(value: object) -> object:
+    if value is None:
+        raise PydanticCustomError("null", "The value must not be null; omit the key to keep the current value")
+    return value
+
+
+NOT_NULL = BeforeValidator(_not_null)
+Text = Annotated[str, text()]
+RawUuid = Annotated[str, Field(pattern=UUID_PATTERN, json_schema_extra={"format": "uuid"})]

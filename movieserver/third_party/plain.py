@@ -1,0 +1,61 @@
+"""The provider `plain`: a list with count, next, previous and results (or data), with basic authentication."""
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote_plus
+
+from tornado.httputil import url_concat
+
+from movieserver.errors import BadRequest, NotFound
+from movieserver.third_party.client import Call, invalid_response
+from movieserver.third_party.provider import (
+    Get, Movie, MoviePage, canonical_uuid, check_words, make_movie, read_movies, read_object, whole_number
+)
+
+WORDS = "{query}"
+SEARCH = re.compile(r"(?<=[?&])[^?&=]+=\{query\}&?")
+
+
+class Plain:
+    """The list at `url`. If it can be searched, its address names the parameter: https://host/list/?search={query}."""
+
+    def __init__(self, url: str, username: str | None, password: str | None) -> None:
+        self.url = url
+        self._credentials = {} if username is None else {
+            "auth_username": username, "auth_password": password or "", "auth_mode": "basic"
+        }
+
+    def check(self, query: str | None) -> None:
+        """A list can be searched if its address names a parameter for that."""
+        if query is not None and not SEARCH.search(self.url):
+            raise BadRequest("This catalogue cannot be searched: omit the query parameter query.")
+        check_words(query)
+
+    async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
+        """The third party's own page."""
+        url = SEARCH.sub("", self.url) if query is None else self.url.replace(WORDS, quote_plus(query))
+        try:
+            body = await get(Call(url_concat(url, {"page": str(number)}), {}, self._credentials))
+        except NotFound:
+            if number == 1:
+                raise invalid_response("status 404 for the first page: is MOVIE_API_URL right?")
+            raise
+        return _read_page(body)
+
+    async def close(self) -> None:
+        """Nothing is under way but what a page waits for."""
+
+
+def _read_page(body: bytes) -> MoviePage:
+    page = read_object(body)
+    count = whole_number(page.get("count"))
+    if count is None:
+        raise invalid_response("the page cannot be read: its count is not a whole number")
+    movies, skipped = read_movies(page.get("results", page.get("data")), _read_movie)
+    return MoviePage(count, bool(page.get("next")), bool(page.get("previous")), movies, skipped=skipped)
+
+
+def _read_movie(entry: dict[str, Any]) -> Movie:
+    return make_movie(
+        canonical_uuid(entry.get("uuid")), [entry.get("title")], entry.get("description"), entry.get("genres"))

@@ -1,0 +1,175 @@
+"""What every provider gives: a page of movies, made of entries of which some may be odd.
+
+Whatever is shown can be stored in a collection as it is, so texts are cut to the bounds of formats.py.
+"""
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from movieserver.errors import BadRequest
+from movieserver.formats import (
+    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS, parse_uuid
+)
+from movieserver.third_party.client import Call, invalid_response
+
+MAX_NUMBER = 2 ** 53 - 1  # what every JSON reader reads exactly (RFC 8259 section 6)
+NUMBER_CHARACTERS = 20
+NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+UUID_DIGITS = re.compile("[0-9a-f]{32}")
+
+Get = Callable[[Call], Awaitable[bytes]]
+
+
+class Movie(NamedTuple):
+    """A movie as it is shown; genres are comma-separated text."""
+
+    title: str
+    description: str
+    genres: str
+    uuid: str
+
+
+@dataclass(frozen=True)
+class MoviePage:
+    """A page: `movies` is the text of a JSON array, `skipped` says why entries were left out.
+
+    `complete` is false if genre names were not known yet.
+    """
+
+    count: int
+    has_next: bool
+    has_previous: bool
+    movies: str
+    complete: bool = True
+    skipped: tuple[str, ...] = ()
+
+    def dump(self) -> str:
+        """The page as text, for `load_page`."""
+        return json.dumps([self.count, self.has_next, self.has_previous, self.complete]) + "\n" + self.movies
+
+
+def load_page(text: str) -> MoviePage | None:
+    """The page of a text that `dump` made; None if another version made it."""
+    head, _, movies = text.partition("\n")
+    try:
+        match json.loads(head):
+            case [int(count), bool(has_next), bool(has_previous), bool(complete)] if movies:
+                return MoviePage(count, has_next, has_previous, movies, complete)
+    except ValueError:
+        pass
+    return None
+
+
+class Provider(Protocol):
+    """A way to get a page of a list."""
+
+    def check(self, query: str | None) -> None:
+        """BadRequest if the list cannot be searched for `query`."""
+
+    async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
+        """Page `number` (from 1) of the list, or of what `query` finds; NotFound past the end."""
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+
+
+class OddEntry(Exception):
+    """An entry that cannot be shown; the message says why."""
+
+
+def check_words(query: str | None) -> None:
+    """BadRequest for a search without a word."""
+    if query is not None and not query.strip():
+        raise BadRequest("The query parameter query is empty: omit it, or give words to search for.")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; UpstreamFault if it is none. Bytes that are not UTF-8 are replaced, NaN is null."""
+    try:
+        value = json.loads(
+            body.decode("utf-8", "replace").lstrip("\ufeff"), parse_constant=lambda name: None,
+            parse_int=lambda digits: int(digits[:NUMBER_CHARACTERS]))
+    except (ValueError, RecursionError) as error:
+        raise invalid_response(f"the page cannot be read: it is not JSON: {error}")
+    if not isinstance(value, dict):
+        raise invalid_response("the page cannot be read: it is not an object")
+    return value
+
+
+def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tuple[str, tuple[str, ...]]:
+    """The movies as JSON, each uuid once, and why entries were left out; UpstreamFault if all of them were."""
+    if not isinstance(entries, list):
+        raise invalid_response("the page cannot be read: it has no list of movies")
+    movies: dict[str, Movie] = {}
+    skipped = []
+    for index, entry in enumerate(entries):
+        try:
+            if not isinstance(entry, dict):
+                raise OddEntry("is not an object")
+            movie = read(entry)
+            if movie.uuid in movies:
+                raise OddEntry("repeats a uuid")
+            movies[movie.uuid] = movie
+        except OddEntry as reason:
+            skipped.append(f"entry {index} {reason}")
+    if entries and not movies:
+        raise invalid_response(f"the page cannot be read: {'; '.join(skipped[:3])}")
+    return json.dumps([movie._asdict() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
+
+
+def make_movie(identity: str | None, titles: list[object], description: object, genres: object) -> Movie:
+    """A movie with the first title that is not blank; OddEntry if it has no title, or no uuid."""
+    title = next(filter(str.strip, (text(title, MOVIE_TITLE_CHARACTERS) for title in titles)), None)
+    if title is None:
+        raise OddEntry("has no title")
+    if identity is None:
+        raise OddEntry("has no uuid")
+    return Movie(title, text(description, DESCRIPTION_CHARACTERS), genre_text(genres), identity)
+
+
+def text(value: object, max_characters: int) -> str:
+    """What can be stored of a text, at most `max_characters` of it; a whole number is its digits, all else is blank."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return NOT_STORABLE.sub("", value)[:max_characters] if isinstance(value, str) else ""
+
+
+def genre_text(value: object) -> str:
+    """Comma-separated text, made of such a text, of an object with a name, or of a list of these."""
+    joined = ""
+    for name in _genre_names(value)[:MOVIE_GENRES]:
+        longer = f"{joined},{name}" if joined else name
+        if len(longer) <= GENRES_CHARACTERS:
+            joined = longer
+    return joined
+
+
+def _genre_names(value: object) -> list[str]:
+    found = value if isinstance(value, list) else [value]
+    texts = (each.get("name") if isinstance(each, dict) else each for each in found)
+    names = (NOT_STORABLE.sub("", each).split(",") for each in texts if isinstance(each, str))
+    return [name for part in names for name in part if name.strip()]
+
+
+def whole_number(value: object) -> int | None:
+    """A number from 0, cut to MAX_NUMBER, also one written as "7" or 7.0; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:NUMBER_CHARACTERS])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return None
+    return min(value, MAX_NUMBER)
+
+
+def canonical_uuid(value: object) -> str | None:
+    """The canonical spelling of a uuid, also of one in capitals, in braces, without dashes or as a urn; or None."""
+    if not isinstance(value, str):
+        return None
+    spelling = value.strip().lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}")
+    return str(uuid.UUID(spelling)) if UUID_DIGITS.fullmatch(spelling) else parse_uuid(spelling)
