@@ -1,13 +1,12 @@
-"""The yardstick: Tornado handlers on uvloop that answer, without any work, the bytes that the server answers.
+"""The yardstick: a Tornado handler on uvloop that sends, without any work, the bytes that the server would send.
 
-They do what the server needs of Tornado and no more: no ETag is made, since the server sends none, and no access log
-is written. Standard input says what to answer: [method, path with query, status, body] in turn.
+It does what the server needs of Tornado and no more: no ETag is computed, and no access log is written. Standard input
+says what to send: [method, path with query, token, status, body] in turn; where the token is "", to everybody.
 """
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 import sys
 
@@ -16,17 +15,20 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
+Responses = dict[tuple[str, str, str], tuple[int, bytes]]
 
 
 class Bare(RequestHandler):
-    """Answers what is said for a method and an address, its query included."""
+    """Sends what belongs to a method, an address with its query, and a token."""
 
-    def initialize(self, answers: dict[tuple[str, str], tuple[int, bytes]]) -> None:
-        self._answers = answers
+    def initialize(self, responses: Responses) -> None:
+        self._responses = responses
 
     def get(self) -> None:
-        status, body = self._answers[self.request.method or "", self.request.uri or ""]
+        method, uri = self.request.method or "", self.request.uri or ""
+        token = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        status, body = self._responses.get((method, uri, token)) or self._responses[method, uri, ""]
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(body)
@@ -37,20 +39,18 @@ class Bare(RequestHandler):
         return None
 
 
-def make_bare(said: list[tuple[str, str, int, str]]) -> Application:
+def make_bare(lines: list[tuple[str, str, str, int, str]]) -> Application:
     """The application."""
-    answers = {(method, uri): (status, body.encode()) for method, uri, status, body in said}
-    paths = {uri.partition("?")[0] for _, uri in answers}
-    return Application(
-        [(re.escape(path), Bare, {"answers": answers}) for path in sorted(paths)], log_function=lambda handler: None)
+    responses: Responses = {(method, uri, token): (status, body.encode()) for method, uri, token, status, body in lines}
+    return Application([(".*", Bare, {"responses": responses})], log_function=lambda handler: None)
 
 
-async def serve(answers: list[tuple[str, str, int, str]]) -> None:
+async def serve(lines: list[tuple[str, str, str, int, str]]) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     listening = bind_sockets(0, "127.0.0.1")
-    HTTPServer(make_bare(answers), max_body_size=MOST_BYTES).add_sockets(listening)
+    HTTPServer(make_bare(lines), max_body_size=MAX_BYTES).add_sockets(listening)
     print(f"listens on http://127.0.0.1:{listening[0].getsockname()[1]}", flush=True)
     await stop.wait()
 

@@ -1,108 +1,79 @@
-"""The calls that are measured: what is sent, what must come back, and the statement behind it."""
+"""The calls that are measured: what every user asks, in turn."""
 from __future__ import annotations
 
-import json
-import uuid
-from dataclasses import dataclass, field
-from typing import Any
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
-from movieserver.data.collections import PAGE_BYTES
-from movieserver.embedded.films import listing
+from benchmarks import people
+from benchmarks.messages import Request
+from benchmarks.people import COLLECTIONS, Person
 
-JSON = {"Content-Type": "application/json"}
-CONNECTIONS = (1, 16, 64)
-# sixteen bodies of 10,000 movies are more than the server holds at once for one user
-FEW_CONNECTIONS = (1, 4)
-LONG_SECONDS = 2
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is sent, the same to every contender; `status` is what all of them must answer."""
-
-    path: str
-    method: str = "GET"
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    status: int = 200
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of sql/ by name, with its parameters."""
-
-    name: str
-    parameters: dict[str, Any]
+VARIANTS = 4  # of the body of a create, so that no two that follow each other are equal
+READS, ADDS, CREATES = 16, 3, 1  # the mixed load, of each user: 80 %, 15 %, 5 %
 
 
 @dataclass(frozen=True)
 class Call:
-    """One thing to measure; `least_seconds` is for what is too slow for a shorter look."""
+    """One thing to measure. `long` is for what takes long: measured for longer, by a client that waits for the last."""
 
     name: str
     title: str
-    request: Request
-    statement: Statement | None = None
-    connections: tuple[int, ...] = CONNECTIONS
-    least_seconds: float = 0
-
-    @property
-    def writes(self) -> bool:
-        """Whether it leaves something behind."""
-        return self.request.method != "GET"
+    requests: Callable[[Sequence[Person]], list[Request]]
+    writes: bool = False
+    exact: bool = True  # whether a response's length is always the same
+    long: bool = False
+    connections: tuple[int, ...] = (1, 16, 64)
 
 
-def movies(count: int) -> list[dict[str, str]]:
-    """Movies with the films of the demo catalogue in turn, no two of one uuid."""
-    films = listing()
-    return [films[number % len(films)] | {"uuid": str(uuid.UUID(int=number + 1, version=4))} for number in range(count)]
+def of_each(path: str) -> Callable[[Sequence[Person]], list[Request]]:
+    """A GET by each user."""
+    return lambda crowd: [Request(path, token=person.token) for person in crowd]
 
 
-def collection(count: int) -> bytes:
-    """The body that creates a collection of `count` movies."""
-    return json.dumps({"title": "Silent evenings", "description": "For rainy days", "movies": movies(count)}).encode()
+def one(crowd: Sequence[Person]) -> list[Request]:
+    """Of each user the collection whose movies are those of the others' too, so that all are equally long."""
+    return [Request(f"/collection/{person.collections[-person.number % COLLECTIONS]}/", token=person.token)
+            for person in crowd]
 
 
-def listed(name: str, title: str, user_id: str, sign: dict[str, str], with_movies: bool = False) -> Call:
-    """The list of a user's collections."""
-    return Call(
-        name, title, Request("/collection/" if with_movies else "/collection/?movies=false", headers=sign),
-        Statement("collections.list", alone(
-            user_id=user_id, limit=20, movies=with_movies, after_microseconds="NULL", after_uuid="NULL",
-            bytes=PAGE_BYTES, apart=False)))
+def created(count: int, crowd: Sequence[Person]) -> list[Request]:
+    """A new collection by each user."""
+    return [Request("/collection/", "POST", person.token, body(count, person.number % VARIANTS), 201)
+            for person in crowd]
 
 
-def one(user_id: str, sign: dict[str, str], collection_uuid: str) -> Call:
-    """One collection."""
-    return Call(
-        "one", "one collection, 10 movies", Request(f"/collection/{collection_uuid}/", headers=sign),
-        Statement("collections.read", alone(user_id=user_id, collection_uuid=collection_uuid, apart=False)))
+@lru_cache
+def body(count: int, variant: int) -> bytes:
+    """The body that creates a collection."""
+    return people.collection(variant, 0, [people.movie(variant, number) for number in range(count)])
 
 
-def alone(**values: object) -> dict[str, str]:
-    """The parameters of a statement that many can share, for one who asks: arrays of one."""
-    return {name: f"{{{value}}}" for name, value in values.items()}
+def mixed(crowd: Sequence[Person]) -> list[Request]:
+    """Reads, single adds and creates by everybody, shuffled the same way each time."""
+    requests = []
+    for person in crowd:
+        reads = [Request(path, token=person.token) for path in
+                 ("/collection/?movies=false", "/collection/", f"/collection/{person.collections[0]}/")]
+        add = Request(f"/collection/{person.collections[0]}/movies/", "POST", person.token, people.unique_movie())
+        requests += [reads[number % 3] for number in range(READS)] + [add] * ADDS + created(2, [person]) * CREATES
+    random.Random(1).shuffle(requests)
+    return requests
 
 
-def created(user_id: str, sign: dict[str, str], count: int) -> Call:
-    """A new collection of `count` movies."""
-    body, large = collection(count), count > 1000
-    text = json.dumps(movies(count), ensure_ascii=False, separators=(",", ":"))
-    return Call(
-        f"create-{count}", f"create a collection of {count:,} movies",
-        Request("/collection/", "POST", sign | JSON, body, 201),
-        Statement("collections.create", {"user_id": user_id, **json.loads(body), "movies": text}),
-        FEW_CONNECTIONS if large else CONNECTIONS, LONG_SECONDS if large else 0)
-
-
-def all_calls(reader: str, reads: dict[str, str], collection_uuid: str, writer: str, writes: dict[str, str],
-              ) -> list[Call]:
-    """Every call, of a user who reads and one who writes; what stands in the headers of each is given too."""
-    return [
-        listed("list", "list, `?movies=false`, 10 collections", reader, reads),
-        listed("list-movies", "list with movies, 10 × 10", reader, reads, with_movies=True),
-        one(reader, reads, collection_uuid),
-        Call("movies", "cached movie page", Request("/movies/?page=2", headers=reads)),
-        Call("count", "request count", Request("/request-count/")),
-        *(created(writer, writes, count) for count in (2, 100, 10_000)),
-    ]
+CALLS = (
+    Call("list", "list, `?movies=false`, 10 collections", of_each("/collection/?movies=false")),
+    Call("list-movies", "list with movies, 10 × 10", of_each("/collection/")),
+    Call("one", "one collection, 10 movies", one),
+    Call("movies", "cached movie page", of_each("/movies/?page=2")),
+    Call("count", "request count", lambda crowd: [Request("/request-count/")], exact=False),
+    Call("create-2", "create with 2 movies", partial(created, 2), writes=True),
+    Call("create-100", "create with 100 movies", partial(created, 100), writes=True),
+    # 64 bodies of 2.5 MB are more than the server holds at once (64 MiB): it would refuse some with 503
+    Call("create-10000", "create with 10,000 movies", partial(created, 10_000), writes=True, long=True,
+         connections=(1, 16)),
+)
+MIXED = Call("mixed", "mixed load: 80 % reads, 15 % single adds, 5 % creates, a login a second", mixed, writes=True,
+             exact=False, connections=(16,))
+TITLES = {call.name: call.title for call in (*CALLS, MIXED)}

@@ -1,100 +1,147 @@
-"""A load client for machines without wrk, in a process of its own; standard input says what to ask, as load.py does."""
+"""An HTTP/1.1 client over kept connections: it asks a list of requests once, or makes load where wrk is missing.
+
+python -m benchmarks.client FOLDER PORT CONNECTIONS SECONDS: the requests of a folder in turn, for so long; the last
+line of what it prints is what wrk.lua prints too.
+"""
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, cycle
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from benchmarks.messages import Request, read
 
-class Asking(asyncio.Protocol):
-    """One connection: the next request as soon as an answer is whole. Takes no more of it than status and length."""
+ASK_SECONDS = 120
+Source = Iterator[tuple[Request, bytes]]
 
-    def __init__(self, message: bytes, status: bytes, end: float) -> None:
-        self.took: list[float] = []
-        self.errors = {"connect": 0, "read": 0, "write": 0, "status": 0, "timeout": 0}
-        self.over = asyncio.get_running_loop().create_future()
-        self._message = message
-        self._head = b"HTTP/1.1 " + status
-        self._end = end
-        self._held = b""
-        self._left = 0
+
+class BenchmarkError(Exception):
+    """What makes a measurement worthless, in words for people."""
+
+
+class Response:
+    """A response, to which request, and how many seconds it took."""
+
+    def __init__(self, request: Request, status: int, body: bytes, seconds: float) -> None:
+        self.request, self.status, self.body, self.seconds = request, status, body, seconds
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it."""
+        if self.status != self.request.status:
+            return "status"
+        return None if self.request.min_bytes <= len(self.body) <= self.request.max_bytes else "length"
+
+
+class Connection(asyncio.Protocol):
+    """Sends the next request of a shared source as soon as the response is complete, until the source ends."""
+
+    def __init__(self, source: Source, take: Callable[[Response], None]) -> None:
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._source = source
+        self._take = take
+        self._received: list[bytes] = []
+        self._missing: int | None = None  # bytes of the body; None until the head is complete
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._ask()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
-        if not self._left:
-            self._held += data
-            if not self._begin_answer():
-                return
+        self._received.append(data)
+        if self._missing is None:
+            self._read_head()
         else:
-            self._left -= len(data)
-        if not self._left:
-            self._count()
+            self._missing -= len(data)
+        if self._missing == 0:
+            self._finish()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.over.done():
-            self.errors["read"] += 1
-            self.over.set_result(None)
+        if not self.closed.done():
+            self.closed.set_exception(BenchmarkError(f"{self._request.method} {self._request.path}: disconnected"))
 
-    def _ask(self) -> None:
-        self._began = time.perf_counter()
-        self._transport.write(self._message)
-
-    def _begin_answer(self) -> bool:
-        """Whether the head is there; then it is known how much of the answer is missing."""
-        head, blank, body = self._held.partition(b"\r\n\r\n")
-        if not blank:
-            return False
-        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-        self._right = head.startswith(self._head)
-        self._left = int(length or 0) - len(body)
-        self._held = b""
-        return True
-
-    def _count(self) -> None:
-        now = time.perf_counter()
-        if self._right:
-            self.took.append(now - self._began)
-        else:
-            self.errors["status"] += 1
-        if now < self._end:
-            self._ask()
-        else:
-            self.over.set_result(None)
+    def _send(self) -> None:
+        try:
+            self._request, message = next(self._source)
+        except StopIteration:
+            self.closed.set_result(None)
             self._transport.close()
+            return
+        self._began = time.perf_counter()
+        self._transport.write(message)
+
+    def _read_head(self) -> None:
+        head, blank, body = b"".join(self._received).partition(b"\r\n\r\n")
+        if blank:
+            length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+            self._status = int(head[9:12])
+            self._missing = int(length or 0) - len(body)
+            self._received = [body]
+
+    def _finish(self) -> None:
+        body, self._received, self._missing = b"".join(self._received), [], None
+        self._take(Response(self._request, self._status, body, time.perf_counter() - self._began))
+        self._send()
 
 
-def message(request: dict[str, Any]) -> bytes:
-    """The bytes of a request."""
-    body = base64.b64decode(request["body"])
-    headers = {"Host": "127.0.0.1", **request["headers"], **({"Content-Length": str(len(body))} if body else {})}
-    lines = [f"{request['method']} {request['path']} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+async def exchange(port: int, connections: int, source: Source, take: Callable[[Response], None]) -> None:
+    """Send what `source` yields; what was sent when it ends is waited for."""
+    connect = asyncio.get_running_loop().create_connection
+    opened = [(await connect(lambda: Connection(source, take), "127.0.0.1", port))[1] for _ in range(connections)]
+    await asyncio.gather(*(connection.closed for connection in opened))
 
 
-async def ask(port: int, connections: int, seconds: float, request: dict[str, Any]) -> dict[str, Any]:
-    """What came back; a request that is under way at the end is waited for."""
+def ask(port: int, requests: Sequence[Request], connections: int = 8) -> list[bytes]:
+    """Each request once, several at a time: the bodies in the order of the requests; BenchmarkError for a fault."""
+    bodies: dict[Request, bytes] = {}
+    faults: list[str] = []
+
+    def take(response: Response) -> None:
+        if response.fault:
+            sent, text = response.request, response.body[:500].decode("utf-8", "replace")
+            faults.append(f"{sent.method} {sent.path}: {response.status} {text}")
+        bodies[response.request] = response.body
+
+    source = iter([(request, request.message(number)) for number, request in enumerate(requests)])
+    everything = exchange(port, min(connections, len(requests)), source, take)
+    uvloop.run(asyncio.wait_for(everything, ASK_SECONDS))
+    if faults:
+        raise BenchmarkError(faults[0])
+    return [bodies[request] for request in requests]
+
+
+async def load(requests: Sequence[Request], port: int, connections: int, seconds: float) -> dict[str, Any]:
+    """The requests in turn, again and again, for so many seconds."""
+    took: list[float] = []
+    faults = Counter({"status": 0, "length": 0})
     began = time.perf_counter()
-    sent, status = message(request), str(request["status"]).encode()
-    open_one = asyncio.get_running_loop().create_connection
-    pairs = [await open_one(lambda: Asking(sent, status, began + seconds), "127.0.0.1", port)
-             for _ in range(connections)]
-    asking = [pair[1] for pair in pairs]
-    await asyncio.gather(*(each.over for each in asking))
-    took = sorted(1000 * duration for each in asking for duration in each.took) or [0.0]
-    return {
-        "answers": sum(len(each.took) for each in asking), "seconds": time.perf_counter() - began,
-        "middle": took[len(took) // 2], "late": took[len(took) * 99 // 100],
-        "errors": {name: sum(each.errors[name] for each in asking) for name in asking[0].errors},
-    }
+
+    def take(response: Response) -> None:
+        took.append(1000 * response.seconds)
+        if response.fault:
+            faults[response.fault] += 1
+
+    def source() -> Source:
+        for number, request in zip(count(), cycle(requests)):
+            if time.perf_counter() >= began + seconds:
+                return
+            yield request, request.message(number)
+
+    await exchange(port, connections, source(), take)
+    ended = time.perf_counter() - began
+    took.sort()
+    return {"responses": len(took), "seconds": ended, "p50": took[len(took) // 2], "p99": took[len(took) * 99 // 100],
+            "faults": faults}
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(ask(**json.load(sys.stdin)))))
+    folder, port, connections, seconds = sys.argv[1:]
+    print(json.dumps(uvloop.run(load(read(Path(folder)), int(port), int(connections), float(seconds)))))

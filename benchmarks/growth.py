@@ -1,96 +1,144 @@
-"""What becomes of it: with more movies, more users, more requests; and how soon it is ready."""
+"""What becomes of it in company: large collections, neighbours that write, a mixed load, and memory under it."""
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 
-from benchmarks import services
-from benchmarks.calls import Request, listed
-from benchmarks.load import look
-from benchmarks.results import BARE, OURS, Place, Results
-from benchmarks.rounds import Field, Plan, Say, note
-from benchmarks.seed import Seed, seeding
+import psycopg2
+
+from benchmarks import calls, load, people, services
+from benchmarks.calls import MIXED
+from benchmarks.client import BenchmarkError, ask
+from benchmarks.messages import Request
+from benchmarks.people import Person
+from benchmarks.results import OURS, ROWS, WHOLE, Place, Results
+from benchmarks.rounds import Contender, Field, Plan, Say, expecting, note
 from benchmarks.services import Ground
 
+LARGE, SMALL = "list of users with 100,000 movies", "list of users with 10 movies"
+NEIGHBOUR = "neighbour"
+LARGE_USERS = 5
 CONNECTIONS = 16
-COLLECTIONS = 10
+NEIGHBOUR_CONNECTIONS = 4
+LOGIN_ROUNDS = "12"  # what a login costs in production
 STEPS = 10
-REQUESTS_SECONDS = 300
+RAMP_SECONDS = 1  # until the creates are under way
 
 
-def own(movies: int) -> str:
-    """The name of the list of a user with so many movies."""
-    return f"{movies:,} movies"
-
-
-def among(others: int) -> str:
-    """The name of the list of a user with ten movies, among so many other users."""
-    return f"10 movies, among {others:,} other users"
-
-
-def measure_growth(field: Field, plan: Plan, results: Results, say: Say) -> None:
-    """The list of users with ever more movies, then of one among ever more users."""
-    say("users with more movies")
-    users = {movies: field.seed.user(*[movies // COLLECTIONS] * COLLECTIONS) for movies in plan.movies}
-    field.seed.tidy()
-    smallest = min(plan.movies)
-    _interleave(field, plan, results, {own(movies): _list(field.seed, user) for movies, user in users.items()})
-    for movies in plan.movies:
-        if movies != smallest:
-            field.seed.empty(users[movies])
-    before = 0
-    for others in (0, *plan.others):
-        say(among(others))
-        if others:
-            field.seed.others(others - before)
-        before = others
-        _interleave(field, plan, results, {among(others): _list(field.seed, users[smallest])})
-
-
-def _list(seed: Seed, user_id: str) -> Request:
-    return listed("", "", user_id, seed.sign(user_id)).request
-
-
-def _interleave(field: Field, plan: Plan, results: Results, requests: dict[str, Request]) -> None:
+def measure_large(field: Field, plan: Plan, results: Results, say: Say) -> None:
+    """The list, without movies, of users with ten collections of 10,000 movies each, and of one movie each."""
+    say("users with 100,000 movies")
+    service = field.contenders[OURS].service
+    crowds = {name: people.fill(service.port, people.register(service.port, LARGE_USERS), movies=movies)
+              for name, movies in ((SMALL, 1), (LARGE, 10_000))}
+    people.tidy(service.database)
     for _ in range(plan.rounds):
-        for name, request in requests.items():
-            for contender in (BARE, OURS):
-                place = Place(name, CONNECTIONS, contender)
-                note(results, place, field.services[contender], request, plan.seconds, plan.wrk)
+        for name, crowd in crowds.items():
+            requests = calls.of_each("/collection/?movies=false")(crowd)
+            note(results, Place(name, CONNECTIONS, OURS), field, expecting(requests, ask(service.port, requests)),
+                 plan.seconds, plan.wrk)
+    for crowd in crowds.values():
+        people.forget(service.port, crowd)
+    people.tidy(service.database)
+
+
+def measure_neighbours(field: Field, plan: Plan, results: Results, say: Say) -> None:
+    """The list of some users while others create collections of 10,000 movies."""
+    for number in range(plan.rounds):
+        say(f"round {number + 1} of {plan.rounds}: neighbours of those who create 10,000 movies")
+        for name in field.databases:
+            service = field.contenders[name].service
+            seconds = plan.mixed_seconds + RAMP_SECONDS
+            with people.crowd(service.port, service.database) as crowd, load.background(
+                    calls.created(10_000, crowd), service.port, NEIGHBOUR_CONNECTIONS, seconds, wrk=False) as writing:
+                time.sleep(RAMP_SECONDS)
+                note(results, Place(NEIGHBOUR, NEIGHBOUR_CONNECTIONS, name), field, field.reads["list", name],
+                     plan.mixed_seconds, plan.wrk)
+                load.read_window("creates beside the neighbour", writing.communicate(timeout=load.GRACE_SECONDS)[0])
+
+
+def measure_mixed(field: Field, plan: Plan, results: Results, say: Say) -> None:
+    """The mixed load on each service."""
+    logins = {name: _costly_login(field.ground, name) for name in field.databases}
+    for number in range(plan.rounds):
+        say(f"round {number + 1} of {plan.rounds}: mixed load")
+        for name in field.databases:
+            contender = field.contenders[name]
+            with _mixed(contender) as requests, _logging_in(contender.service.port, logins[name]):
+                note(results, Place(MIXED.name, CONNECTIONS, name), field, requests, plan.mixed_seconds, plan.wrk)
+
+
+@contextmanager
+def _mixed(contender: Contender) -> Iterator[list[Request]]:
+    """The mixed load of new users; a read may grow."""
+    service = contender.service
+    with people.crowd(service.port, service.database, filled=True) as crowd:
+        requests = calls.mixed(crowd)
+        reads = list({request: None for request in requests if request.method == "GET"})
+        known = dict(zip(reads, expecting(reads, ask(service.port, reads), exact=False)))
+        yield [known.get(request, request) for request in requests]
+
+
+def _costly_login(ground: Ground, name: str) -> Person:
+    """A user whose password was hashed as in production, by a process that runs for nothing else."""
+    with ExitStack() as stack:
+        service = stack.enter_context(
+            services.server(ground.folder / "login.log", ground.variables | {"BCRYPT_ROUNDS": LOGIN_ROUNDS})
+            if name == OURS else services.fastapi(ground, {ROWS: "rows", WHOLE: "whole"}[name],
+                                                  BCRYPT_ROUNDS=LOGIN_ROUNDS))
+        return people.register(service.port, 1)[0]
+
+
+@contextmanager
+def _logging_in(port: int, person: Person) -> Iterator[None]:
+    """A login a second meanwhile."""
+    over, faults = Event(), []
+
+    def log_in() -> None:
+        while not over.wait(1):
+            try:
+                ask(port, [people.credentials("/login/", person.name)])
+            except BenchmarkError as error:
+                faults.append(error)
+
+    thread = Thread(target=log_in)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if faults:
+        raise faults[0]
 
 
 def measure_memory(ground: Ground, plan: Plan, results: Results, say: Say) -> None:
-    """Megabytes of one fresh process that has served nothing, and after each tenth of `plan.requests` lists."""
-    say(f"memory over {plan.requests:,} requests")
+    """Memory, files and connections of a fresh process before and after each tenth of `plan.requests` of the mix."""
+    say(f"memory over {plan.requests:,} requests of the mixed load")
     with services.server(ground.folder / "memory.log", ground.variables) as service:
-        service.wait_ready()
-        (worker,) = service.workers()
-        results.numbers["memory"].append(resident(worker))
-        with seeding(ground.database, ground.variables["JWT_SECRET"], service.port) as seed:
-            user_id = seed.user(*[COLLECTIONS] * COLLECTIONS)
-            request = _list(seed, user_id)
-        done, deadline = 0, time.monotonic() + REQUESTS_SECONDS
+        worker, = service.workers()
+        done = 0
+        _note_process(results, worker, service.database)
         for step in range(STEPS):
-            while done < plan.requests * (step + 1) / STEPS and time.monotonic() < deadline:
-                done += look(request, service.port, CONNECTIONS, plan.seconds, wrk=plan.wrk).answers
-            results.numbers["memory"].append(resident(worker))
+            with _mixed(Contender(service, [])) as requests:
+                while done < plan.requests * (step + 1) / STEPS:
+                    done += load.measure(requests, service.port, CONNECTIONS, plan.seconds, wrk=plan.wrk).responses
+            _note_process(results, worker, service.database)
         results.numbers["requests"].append(done)
+
+
+def _note_process(results: Results, pid: int, database: str) -> None:
+    results.numbers["memory"].append(resident(pid))
+    results.numbers["files"].append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        results.numbers["connections"] += cursor.fetchone() or ()
 
 
 def resident(pid: int) -> float:
     """The resident memory of a process in megabytes of 10**6 bytes."""
     text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(text.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
-
-
-def measure_starts(ground: Ground, plan: Plan, results: Results, say: Say) -> None:
-    """Seconds from the command to the first 200 of /readyz."""
-    say("time to ready")
-    embedded = {"DATA_DIR": str(ground.folder / "embedded")}
-    kinds = [("ready, everything embedded, first start", embedded, 1),
-             ("ready, everything embedded", embedded, plan.starts),
-             ("ready, on servers that run", ground.variables, plan.starts)]
-    for name, variables, times in kinds:
-        for _ in range(times):
-            with services.server(ground.folder / "starts.log", variables) as service:
-                results.numbers[name].append(service.wait_ready())

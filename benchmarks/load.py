@@ -1,89 +1,71 @@
 """Load on 127.0.0.1 from a process of its own: wrk where it is installed, else benchmarks/client.py."""
 from __future__ import annotations
 
-import base64
 import json
 import math
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.calls import Request
+from benchmarks import messages
+from benchmarks.client import BenchmarkError
+from benchmarks.messages import Request
 
 HERE = Path(__file__).parent
-THREADS = 1
 GRACE_SECONDS = 30
-LONGEST_SECONDS = 16
-
-
-class BenchmarkError(Exception):
-    """What makes a measurement worthless, in words for people."""
 
 
 class Window(NamedTuple):
-    """What one look saw: answers of the right status a second, and the 50th and 99th percentile of latency in ms."""
+    """What one measurement saw: responses a second, and the 50th and 99th percentile of latency in milliseconds."""
 
     rate: float
-    middle: float
-    late: float
-    answers: int
+    p50: float
+    p99: float
+    responses: int
 
 
-def look(request: Request, port: int, connections: int, seconds: float, *, wrk: bool) -> Window:
-    """Ask again and again on kept connections; BenchmarkError where any answer was not the right one.
-
-    Where no answer comes in `seconds`, it takes a longer look, up to LONGEST_SECONDS.
-    """
-    said = (_wrk if wrk else _client)(request, port, connections, seconds)
-    window = read_window(f"{request.method} {request.path}", said)
-    if window.answers:
-        return window
-    if seconds >= LONGEST_SECONDS:
-        raise BenchmarkError(f"{request.method} {request.path}: no answer in {seconds} s")
-    return look(request, port, connections, 4 * seconds, wrk=wrk)
-
-
-def wrk_is_here() -> bool:
-    """Whether wrk is installed."""
+def wrk_is_installed() -> bool:
+    """Whether wrk is there."""
     return shutil.which("wrk") is not None
 
 
-def read_window(what: str, said: str) -> Window:
-    """The window from the last line that a load program printed."""
-    lines = said.strip().splitlines()
-    found: dict[str, Any] = json.loads(lines[-1])
-    if any(found["errors"].values()):
-        raise BenchmarkError(f"{what}: {found['answers']} good answers, and {found['errors']}")
-    return Window(found["answers"] / found["seconds"], found["middle"], found["late"], found["answers"])
+def measure(requests: Sequence[Request], port: int, connections: int, seconds: float, *, wrk: bool) -> Window:
+    """Send the requests in turn over kept connections; BenchmarkError where any response was at fault."""
+    with background(requests, port, connections, seconds, wrk=wrk) as process:
+        out, errors = process.communicate(timeout=seconds + 2 * GRACE_SECONDS)
+    if process.returncode:
+        raise BenchmarkError(f"{process.args!r} failed: {errors.strip()}")
+    return read_window(f"{requests[0].method} {requests[0].path}", out)
 
 
-def _wrk(request: Request, port: int, connections: int, seconds: float) -> str:
-    with tempfile.NamedTemporaryFile() as body:
-        body.write(request.body)
-        body.flush()
-        whole = math.ceil(seconds)
-        command = ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{whole}s", "--timeout", f"{whole + GRACE_SECONDS}s",
-                   "-s", str(HERE / "wrk.lua")]
-        for name, value in request.headers.items():
-            command += ["-H", f"{name}: {value}"]
-        return _run([*command, f"http://127.0.0.1:{port}{request.path}", "--", request.method, body.name], seconds)
+@contextmanager
+def background(requests: Sequence[Request], port: int, connections: int, seconds: float, *, wrk: bool,
+               ) -> Iterator[subprocess.Popen[str]]:
+    """The same load as a running process, killed at the end."""
+    with tempfile.TemporaryDirectory(prefix="ms-load-") as folder:
+        messages.write(Path(folder), requests)
+        command = [sys.executable, "-m", "benchmarks.client", folder, str(port), str(connections), str(seconds)]
+        if wrk:
+            whole = math.ceil(seconds)
+            command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", f"{whole + GRACE_SECONDS}s",
+                       "-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/", "--", folder]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent)
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
-def _client(request: Request, port: int, connections: int, seconds: float) -> str:
-    asked = {"port": port, "connections": connections, "seconds": seconds}
-    sent = asdict(request) | {"body": base64.b64encode(request.body).decode()}
-    return _run([sys.executable, "-m", "benchmarks.client"], seconds, json.dumps(asked | {"request": sent}))
-
-
-def _run(command: list[str], seconds: float, text: str = "") -> str:
-    try:
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=seconds + 2 * GRACE_SECONDS, check=True,
-            cwd=HERE.parent)
-    except subprocess.CalledProcessError as error:
-        raise BenchmarkError(f"{command[0]} failed: {error.stderr.strip()}") from None
-    return done.stdout
+def read_window(title: str, output: str) -> Window:
+    """The window from the last line that a load generator printed."""
+    found = json.loads(output.strip().splitlines()[-1])
+    if any(found["faults"].values()) or not found["responses"]:
+        raise BenchmarkError(f"{title}: {found['responses']} responses, of which at fault: {found['faults']}")
+    return Window(found["responses"] / found["seconds"], found["p50"], found["p99"], found["responses"])

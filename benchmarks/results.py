@@ -6,25 +6,26 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-OURS, BARE, RIVAL, TWO = "movieserver", "bare Tornado", "FastAPI", "movieserver, 2 processes"
-SIMPLE, PREPARED = "pgbench simple", "pgbench prepared"
+OURS, TWO, BARE = "movieserver", "movieserver, 2 processes", "bare Tornado"
+ROWS, WHOLE = "FastAPI, rows", "FastAPI, whole"
+RATE, P99, CPU, ALL_CPU = "rate", "p99", "cpu", "all cpu"  # a second; ms; µs a request: of its workers, of everything
 
 
 class Spread(NamedTuple):
-    """The median of several rounds, and the least and the most."""
+    """The median of several rounds, the smallest and the largest."""
 
-    middle: float
-    least: float
-    most: float
+    median: float
+    min: float
+    max: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Spread:
-        """The spread of some values, at least one."""
-        return cls(median(values), min(values), max(values))
+    def of(cls, values: list[float]) -> Spread | None:
+        """The spread of some values; None of none."""
+        return cls(median(values), min(values), max(values)) if values else None
 
 
 class Place(NamedTuple):
-    """What a rate belongs to; `connections` are those of the caller."""
+    """What was measured: a call at a number of connections, and who answered it."""
 
     call: str
     connections: int
@@ -33,33 +34,21 @@ class Place(NamedTuple):
 
 @dataclass
 class Results:
-    """By place, one value a round: rates, late latencies (99th percentile, ms), microseconds of processor that the
-    serving processes took for a request. By name: what else was measured."""
+    """By metric and place, one value a round; by name, what else was measured."""
 
-    rates: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
-    late: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
-    cpu: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[tuple[str, Place], list[float]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def rate(self, place: Place) -> Spread | None:
-        """Requests a second."""
-        found = self.rates.get(place)
-        return Spread.of(found) if found else None
+    def note(self, place: Place, **metrics: float) -> None:
+        """The values of one round."""
+        for metric, value in metrics.items():
+            self.values[metric.replace("_", " "), place].append(value)
 
-    def ratio(self, above: Place, below: Place) -> Spread | None:
-        """The rate of one by that of another in the same round, where both were measured."""
-        return _ratio(self.rates.get(above, []), self.rates.get(below, []))
+    def spread(self, metric: str, place: Place) -> Spread | None:
+        """What was measured in all rounds."""
+        return Spread.of(self.values.get((metric, place), []))
 
-    def cost(self, above: Place, below: Place) -> Spread | None:
-        """The processor time for a request of one by that of another in the same round."""
-        return _ratio(self.cpu.get(above, []), self.cpu.get(below, []))
-
-    def number(self, name: str) -> Spread | None:
-        """What else was measured."""
-        found = self.numbers.get(name)
-        return Spread.of(found) if found else None
-
-
-def _ratio(above: list[float], below: list[float]) -> Spread | None:
-    pairs = [*zip(above, below)]
-    return Spread.of([one / other for one, other in pairs]) if pairs else None
+    def ratio(self, metric: str, above: Place, below: Place) -> Spread | None:
+        """One by another in the same round, where both were measured."""
+        pairs = zip(self.values.get((metric, above), []), self.values.get((metric, below), []))
+        return Spread.of([one / other for one, other in pairs if other])

@@ -2,21 +2,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import redis
 
-from benchmarks import pgbench, services
-from benchmarks.calls import Call, Request, all_calls, listed
-from benchmarks.load import BenchmarkError, look
-from benchmarks.results import BARE, OURS, PREPARED, RIVAL, SIMPLE, TWO, Place, Results
-from benchmarks.seed import Seed, answer, seeding
-from benchmarks.services import POOL, Ground, Service
+from benchmarks import calls, people, services
+from benchmarks.calls import CALLS, Call
+from benchmarks.client import BenchmarkError, ask
+from benchmarks.load import measure
+from benchmarks.messages import ANY_BYTES, Request
+from benchmarks.people import Person, comparable
+from benchmarks.results import BARE, OURS, ROWS, TWO, WHOLE, Place, Results
+from benchmarks.services import Ground, Service, cpu_used
 
 PAGE = 2
+LONG_SECONDS = 4
+SHRINKING_BYTES = 200  # by which a list may shrink under the mixed load: other favourite genres
 Say = Callable[[str], None]
 
 
@@ -25,125 +29,148 @@ class Plan:
     """How much is measured: names of calls (none: all), and how often and for how long."""
 
     calls: tuple[str, ...] = ()
-    connections: tuple[int, ...] = ()
+    connections: tuple[int, ...] = (1, 16, 64)
     rounds: int = 5
     seconds: float = 1
+    mixed_seconds: float = 5
+    requests: int = 200_000  # of the mixed load, while memory is watched
     wrk: bool = True
+    two: bool = True  # whether two processes are measured too
     growth: bool = True
-    others: tuple[int, ...] = (1_000, 100_000)
-    movies: tuple[int, ...] = (10, 1_000, 100_000)
-    requests: int = 200_000
-    starts: int = 3
 
-    def places(self, call: Call) -> list[int]:
-        """At how many connections a call is measured."""
-        return [number for number in call.connections if not self.connections or number in self.connections]
+
+class Contender(NamedTuple):
+    """A service, and the users it answers."""
+
+    service: Service
+    people: list[Person]
 
 
 @dataclass(frozen=True)
 class Field:
-    """What runs while it is measured: the contenders by name, the calls, the one who writes."""
+    """What runs while it is measured: the contenders by name; by call and contender, the requests of reads."""
 
     ground: Ground
-    seed: Seed
-    services: dict[str, Service]
-    calls: list[Call]
-    writer: str
+    contenders: dict[str, Contender]
+    reads: dict[tuple[str, str], list[Request]]
+
+    @property
+    def databases(self) -> list[str]:
+        """The names of those that store what they get, without the second one on the same database."""
+        return [name for name in (OURS, ROWS, WHOLE) if name in self.contenders]
 
 
 @contextmanager
 def field(ground: Ground, plan: Plan) -> Iterator[Field]:
-    """Every contender, started, and seen to give the same answers."""
+    """Every contender, started, filled with the same users, and seen to give the same responses."""
     with ExitStack() as stack:
-        running: dict[str, Service] = {}
-        for name, processes in ((OURS, 1), (TWO, 2)):
-            log = ground.folder / f"server-{processes}.log"
-            running[name] = stack.enter_context(services.server(log, ground.variables, processes))
-            running[name].wait_ready()
-        port = running[OURS].port
-        seed = stack.enter_context(seeding(ground.database, ground.variables["JWT_SECRET"], port))
-        reader, writer = seed.user(*[10] * 10), seed.user()
-        calls = _calls(seed, reader, writer, port)
-        answers = [(call.request, answer(call.request, port).decode()) for call in calls]
-        running[BARE] = stack.enter_context(services.bare(ground.folder / "bare.log", answers))
+        running = {OURS: stack.enter_context(services.server(ground.folder / "server.log", ground.variables))}
         if services.RIVAL.exists():
-            _keep_page(ground.variables["REDIS_URL"], calls, port)
-            running[RIVAL] = stack.enter_context(services.rival(ground.folder / "rival.log", ground.variables))
-        chosen = [call for call in calls if not plan.calls or call.name in plan.calls]
-        for call in chosen:
-            _compare(call, running)
-        seed.empty(writer)
-        yield Field(ground, seed, running, chosen, writer)
+            running[ROWS] = stack.enter_context(services.fastapi(ground, "rows"))
+            running[WHOLE] = stack.enter_context(services.fastapi(ground, "whole"))
+        contenders = {name: Contender(service, _filled(service)) for name, service in running.items()}
+        _store_page(ground.variables["REDIS_URL"], contenders[OURS])
+        for name, contender in contenders.items():
+            _check(name, behaviour(contender.service), behaviour(running[OURS]))
+        if plan.two:
+            two = stack.enter_context(services.server(ground.folder / "server-2.log", ground.variables, 2))
+            contenders[TWO] = Contender(two, contenders[OURS].people)
+        reads, bodies = _learned(contenders, plan)
+        bare = stack.enter_context(services.bare(ground.folder / "bare.log", bodies))
+        contenders[BARE] = Contender(bare, contenders[OURS].people)
+        reads |= {(call, BARE): requests for (call, name), requests in reads.items() if name == OURS}
+        yield Field(ground, contenders, reads)
 
 
-def _calls(seed: Seed, reader: str, writer: str, port: int) -> list[Call]:
-    listing = json.loads(answer(listed("", "", reader, seed.sign(reader)).request, port))
-    first = listing["data"]["collections"][0]["uuid"]
-    return all_calls(reader, seed.sign(reader), first, writer, seed.sign(writer))
+def _filled(service: Service) -> list[Person]:
+    crowd = people.fill(service.port, people.register(service.port))
+    people.tidy(service.database)
+    return crowd
 
 
-def _keep_page(url: str, calls: list[Call], port: int) -> None:
-    """Give the rival, which calls no third party, the page that ours has."""
-    movies = next(call for call in calls if call.name == "movies")
-    page = answer(movies.request, port)
+def _store_page(url: str, ours: Contender) -> None:
+    """Give FastAPI, which calls no third party, the page that ours has."""
+    page = json.loads(ask(ours.service.port, [Request(f"/movies/?page={PAGE}", token=ours.people[0].token)])[0])
+    head = json.dumps([page["count"], bool(page["next"]), bool(page["previous"])])
     with redis.Redis.from_url(url) as client:
-        client.set(f"rival:page:{PAGE}", page)
+        client.set(f"fastapi:page:{PAGE}", f"{head}\n{json.dumps(page['data'], separators=(',', ':'))}")
 
 
-def _compare(call: Call, running: dict[str, Service]) -> None:
-    """BenchmarkError where the contenders do not say the same: what differs by nature is left out."""
-    said = {name: _comparable(call.request, service.port) for name, service in running.items()}
-    if any(answered != said[OURS] for answered in said.values()):
-        raise BenchmarkError(f"{call.name}: the contenders do not say the same: {said}")
+def behaviour(service: Service) -> list[Any]:
+    """What a new user gets for what is written under load."""
+    with people.crowd(service.port, service.database, count=1) as crowd:
+        person, = people.fill(service.port, crowd, count=1)
+        add = replace(calls.mixed([person])[0], path=f"/collection/{person.collections[0]}/movies/", method="POST",
+                      body=people.unique_movie(), status=200, token=person.token)
+        requests = [*calls.created(2, [person]), add, add, *calls.created(100, [person]), *(
+            Request(path, token=person.token) for path in ("/collection/", f"/collection/{person.collections[0]}/"))]
+        return [comparable(json.loads(ask(service.port, [request])[0])) for request in requests]
 
 
-def _comparable(request: Request, port: int) -> Any:
-    found = json.loads(answer(request, port))
-    return {name: None if name in ("requests", "collection_uuid", "next", "previous") else value
-            for name, value in found.items()}
+def _check(name: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise BenchmarkError(f"{name} does not respond as {OURS} does: {found} instead of {wanted}")
 
 
-def measure(field: Field, plan: Plan, results: Results, say: Say) -> None:
-    """All rounds."""
-    for number in range(plan.rounds):
-        for call in field.calls:
-            say(f"round {number + 1} of {plan.rounds}: {call.title}")
-            for connections in plan.places(call):
-                _turn(field, plan, call, connections, results, backwards=bool(number % 2))
-            _statements(field, plan, call, results)
-
-
-def _turn(field: Field, plan: Plan, call: Call, connections: int, results: Results, backwards: bool) -> None:
-    """Each contender once, in turn; who is first changes from round to round."""
-    names = [name for name in (BARE, OURS, RIVAL, TWO) if name in field.services and (name != TWO or connections > 1)]
-    for name in reversed(names) if backwards else names:
-        place = Place(call.name, connections, name)
-        note(results, place, field.services[name], call.request, _seconds(plan, call), plan.wrk)
-        if call.writes and name != BARE:
-            field.seed.empty(field.writer)
-
-
-def note(
-    results: Results, place: Place, service: Service, request: Request, seconds: float, wrk: bool,
-) -> None:
-    """Look at a service, and keep what was seen."""
-    before = service.processor_seconds()
-    window = look(request, service.port, place.connections, seconds, wrk=wrk)
-    results.rates[place].append(window.rate)
-    results.late[place].append(window.late)
-    results.cpu[place].append((service.processor_seconds() - before) / window.answers * 1e6)
-
-
-def _statements(field: Field, plan: Plan, call: Call, results: Results) -> None:
-    if call.statement is None:
-        return
-    for name, mode in zip((SIMPLE, PREPARED), pgbench.MODES):
-        rate = pgbench.rate(field.ground.database, call.statement, POOL, _seconds(plan, call), mode)
-        if rate is not None:
-            results.rates[Place(call.name, POOL, name)].append(rate)
+def _learned(contenders: dict[str, Contender], plan: Plan,
+             ) -> tuple[dict[tuple[str, str], list[Request]], list[tuple[str, str, str, int, str]]]:
+    """The reads with the lengths of their responses, which are the same by content; and what the bare handler sends."""
+    reads, sent = {}, [("POST", "/collection/", "", 201, json.dumps({"collection_uuid": "0" * 36}))]
+    for call in CALLS:
         if call.writes:
-            field.seed.empty(field.writer)
+            continue
+        wanted = None
+        for name, (service, crowd) in contenders.items():
+            requests = call.requests(crowd)
+            bodies = ask(service.port, requests, 16)
+            found = [comparable(json.loads(body)) for body in bodies]
+            wanted = wanted or found
+            _check(f"{name}, {call.title},", found, wanted)
+            reads[call.name, name] = expecting(requests, bodies, call.exact)
+            if name == OURS:
+                sent += [(request.method, request.path, request.token, 200, body.decode())
+                         for request, body in zip(requests, bodies)]
+    return reads, sent
 
 
-def _seconds(plan: Plan, call: Call) -> float:
-    return max(plan.seconds, call.least_seconds)
+def expecting(requests: Sequence[Request], bodies: Sequence[bytes], exact: bool = True) -> list[Request]:
+    """The requests with the lengths of their responses; where not exact, they may grow, and hardly shrink."""
+    return [replace(request, min_bytes=len(body) if exact else max(len(body) - SHRINKING_BYTES, 1),
+                    max_bytes=len(body) if exact else ANY_BYTES) for request, body in zip(requests, bodies)]
+
+
+def measure_rounds(field: Field, plan: Plan, results: Results, say: Say) -> None:
+    """All rounds; who is first changes from round to round."""
+    chosen = [call for call in CALLS if not plan.calls or call.name in plan.calls]
+    for number in range(plan.rounds):
+        for call in chosen:
+            say(f"round {number + 1} of {plan.rounds}: {call.title}")
+            for connections in set(call.connections) & set(plan.connections):
+                names = [name for name in field.contenders if name != TWO or connections > 1 and not call.writes]
+                for name in reversed(names) if number % 2 else names:
+                    _turn(field, plan, call, Place(call.name, connections, name), results)
+
+
+def _turn(field: Field, plan: Plan, call: Call, place: Place, results: Results) -> None:
+    service, crowd = field.contenders[place.contender]
+    if not call.writes:
+        note(results, place, field, field.reads[call.name, place.contender], plan.seconds, plan.wrk)
+        return
+    wrk, seconds = plan.wrk and not call.long, LONG_SECONDS if call.long else plan.seconds
+    if place.contender == BARE:
+        note(results, place, field, call.requests(crowd), seconds, wrk)
+        return
+    with people.crowd(service.port, service.database) as crowd:
+        requests = call.requests(crowd)
+        first = ask(service.port, requests[:1])
+        note(results, place, field, expecting(requests, first * len(requests)), seconds, wrk)
+
+
+def note(results: Results, place: Place, field: Field, requests: list[Request], seconds: float, wrk: bool) -> None:
+    """Measure a service, and keep what was seen."""
+    service, programs = field.contenders[place.contender].service, field.ground.programs
+    before, all_before = service.cpu_seconds(), service.cpu_seconds(programs)
+    window = measure(requests, service.port, place.connections, seconds, wrk=wrk)
+    own, everything = cpu_used(before, service.cpu_seconds()), cpu_used(all_before, service.cpu_seconds(programs))
+    results.note(place, rate=window.rate, p99=window.p99, cpu=1e6 * own / window.responses,
+                 all_cpu=1e6 * everything / window.responses)

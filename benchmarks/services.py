@@ -12,14 +12,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.calls import Request
-from benchmarks.load import BenchmarkError
-from movieserver.postgres import migrations
-from movieserver.embedded.postgres import Postgres
+import psycopg2
+import redis
+
+from benchmarks.client import BenchmarkError
+from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.embedded.redis import Redis
 
 TOP = Path(__file__).parents[1]
@@ -28,52 +29,65 @@ POOL = 10
 START_SECONDS = 60
 STOP_SECONDS = 20
 POLL_SECONDS = 0.002
-CONNECTIONS = 100
+MAX_CONNECTIONS = 100
 ADDRESS = re.compile(r"http://[^:/]+:(\d+)")
 
 
 class Ground(NamedTuple):
-    """What every service stands on, as variables; and where its logs go."""
+    """What every service stands on: settings as environment variables, a folder for logs, programs beside them."""
 
     folder: Path
     variables: dict[str, str]
+    programs: tuple[int, int]  # process ids of PostgreSQL and Redis
 
-    @property
-    def database(self) -> str:
-        return self.variables["DATABASE_URL"]
+    def on_database(self, name: str) -> dict[str, str]:
+        """The variables with another database of the same PostgreSQL."""
+        return self.variables | {"DATABASE_URL": self.variables["DATABASE_URL"].replace(f"/{DATABASE}?", f"/{name}?")}
 
 
 class Service(NamedTuple):
-    """A running program: its port, its process, and the second at which it was asked to start."""
+    """A running program: its port, its process, and the database it uses."""
 
     port: int
     process: subprocess.Popen[str]
-    began: float
+    database: str
 
     def workers(self) -> list[int]:
         """The processes that serve: those that the program started, or else itself."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return [int(child) for child in children] or [pid]
+        return _children(self.process.pid) or [self.process.pid]
 
-    def processor_seconds(self) -> float:
-        """How long its workers have had a processor."""
-        return sum(_processor_seconds(pid) for pid in self.workers())
+    def cpu_seconds(self, programs: tuple[int, ...] = ()) -> dict[int, float]:
+        """By process, how long its workers, and other programs with their children, have had a processor."""
+        beside = [pid for program in programs for pid in (program, *_children(program))]
+        return {pid: _cpu_seconds(pid) for pid in (*self.workers(), *beside)}
 
-    def wait_ready(self) -> float:
-        """Wait for /readyz; the seconds since the start."""
-        while time.monotonic() < self.began + START_SECONDS:
+    def wait_ready(self) -> None:
+        """Wait for /readyz."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
-                    return time.monotonic() - self.began
+                    return
             except urllib.error.URLError:
                 time.sleep(POLL_SECONDS)
         raise BenchmarkError("the server did not get ready")
 
 
-def _processor_seconds(pid: int) -> float:
-    """proc(5): fields 14 and 15 of stat, behind the name, which may have spaces."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+def cpu_used(before: dict[int, float], after: dict[int, float]) -> float:
+    """The seconds between two moments; what has ended meanwhile is left out."""
+    return sum(seconds - before.get(pid, 0) for pid, seconds in after.items() if seconds)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def _cpu_seconds(pid: int) -> float:
+    """proc(5): fields 14 and 15 of stat, behind the name, which may have spaces. 0 for a process that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -90,42 +104,42 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def ground(secret: str) -> Iterator[Ground]:
-    """PostgreSQL (migrated), Redis and the demo catalogue."""
+    """PostgreSQL, Redis and the demo catalogue."""
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         lock = stack.enter_context(open(folder / "lock", "w", encoding="ascii"))
         (folder / "run").mkdir()
-        postgres = Postgres(folder / "postgres", folder / "run", lock.fileno(), max_connections=str(CONNECTIONS))
-        redis = Redis(folder / "redis", folder / "run", lock.fileno())
-        for program in (postgres, redis):
+        postgres = Postgres(folder / "postgres", folder / "run", lock.fileno(), max_connections=str(MAX_CONNECTIONS))
+        cache = Redis(folder / "redis", folder / "run", lock.fileno())
+        for program in (postgres, cache):
             stack.callback(program.stop)
             program.launch()
             program.wait_ready()
-        migrations.migrate(postgres.url)
         login = {"MOVIE_API_USERNAME": "demo", "MOVIE_API_PASSWORD": "demo"}
         catalogue = stack.enter_context(
             program_on_port(folder / "catalogue.log", ["-m", "movieserver.embedded", "--port", "0"], login))
+        with redis.Redis.from_url(cache.url) as client:
+            pids = int((folder / "postgres" / "postmaster.pid").read_text().split()[0]), client.info()["process_id"]
         yield Ground(folder, {
-            "DATABASE_URL": postgres.url, "DATABASE_POOL_SIZE": str(POOL), "REDIS_URL": redis.url, **login,
+            "DATABASE_URL": postgres.url, "DATABASE_POOL_SIZE": str(POOL), "REDIS_URL": cache.url, **login,
             "MOVIE_API_URL": f"http://127.0.0.1:{catalogue.port}/movies/", "JWT_SECRET": secret,
-            "ACCESS_TOKEN_MINUTES": "360",
-        })
+            "ACCESS_TOKEN_MINUTES": "360", "BCRYPT_ROUNDS": "4",
+        }, pids)
 
 
 @contextmanager
-def program_on_port(log: Path, arguments: list[str], variables: dict[str, str], said: str = "") -> Iterator[Service]:
-    """A Python program that prints the address on which it listens; it is told `said` and ended with SIGTERM."""
+def program_on_port(log: Path, arguments: list[str], variables: dict[str, str], text: str = "") -> Iterator[Service]:
+    """A Python program that prints the address on which it listens; it gets `text` and is ended with SIGTERM."""
     with open(log, "a", encoding="utf-8") as errors:
-        began = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             cwd=log.parent, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), **variables})
     with process:
         try:
             assert process.stdin and process.stdout
-            process.stdin.write(said)
+            process.stdin.write(text)
             process.stdin.close()
-            yield Service(_port(process, log), process, began)
+            yield Service(_port(process, log), process, variables.get("DATABASE_URL", ""))
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
@@ -142,22 +156,30 @@ def _port(process: subprocess.Popen[str], log: Path) -> int:
 @contextmanager
 def server(log: Path, variables: dict[str, str], processes: int = 1) -> Iterator[Service]:
     """The server, as `make serve` starts it, in an environment that names no more than `variables`."""
-    given = {**variables, "HOST": "127.0.0.1", "PORT": "0", "PROCESSES": str(processes)}
-    with program_on_port(log, [str(TOP / "run.py"), "serve", "--migrate"], given) as service:
+    settings = {**variables, "HOST": "127.0.0.1", "PORT": "0", "PROCESSES": str(processes)}
+    with program_on_port(log, [str(TOP / "run.py"), "serve", "--migrate"], settings) as service:
+        service.wait_ready()
         yield service
 
 
 @contextmanager
-def bare(log: Path, answers: list[tuple[Request, str]]) -> Iterator[Service]:
-    """The yardstick, which answers each request with a text."""
-    said = json.dumps([(request.method, request.path, request.status, body) for request, body in answers])
-    with program_on_port(log, ["-m", "benchmarks.bare"], {}, said) as service:
+def bare(log: Path, responses: list[tuple[str, str, str, int, str]]) -> Iterator[Service]:
+    """The bare handler, with what it sends: (method, path, token, status, body) in turn; a token "" stands for all."""
+    with program_on_port(log, ["-m", "benchmarks.bare"], {}, json.dumps(responses)) as service:
         yield service
 
 
 @contextmanager
-def rival(log: Path, variables: dict[str, str]) -> Iterator[Service]:
-    """The same service on FastAPI."""
-    given = {**variables, "PYTHONPATH": f"{TOP}:{RIVAL}"}
-    with program_on_port(log, ["-m", "benchmarks.fastapi_service"], given) as service:
+def fastapi(ground: Ground, storage: str, **settings: str) -> Iterator[Service]:
+    """The same service on FastAPI, with a database of its own; `storage` is `rows` or `whole`."""
+    variables = ground.on_database(f"fastapi_{storage}") | settings
+    with closing(psycopg2.connect(ground.variables["DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", [f"fastapi_{storage}"])
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE DATABASE fastapi_{storage}")
+    variables |= {"PYTHONPATH": f"{TOP}:{RIVAL}"}
+    log = ground.folder / f"{storage}.log"
+    with program_on_port(log, ["-m", "benchmarks.fastapi_service", storage], variables) as service:
         yield service

@@ -1,92 +1,100 @@
-"""What is to be reached, and whether it is."""
+"""What is to be reached, and whether it is: a minimum, and a goal beyond it."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.growth import CONNECTIONS, own
-from benchmarks.results import BARE, OURS, PREPARED, RIVAL, SIMPLE, TWO, Place, Results, Spread
-from benchmarks.services import POOL
+from benchmarks import growth
+from benchmarks.calls import CALLS, MIXED, TITLES
+from benchmarks.results import ALL_CPU, BARE, OURS, P99, RATE, ROWS, WHOLE, Place, Results, Spread
 
-TITLES = {
-    "list": "list, `?movies=false`, 10 collections", "list-movies": "list with movies, 10 × 10",
-    "one": "one collection, 10 movies", "movies": "cached movie page", "count": "request count",
-    "create-2": "create with 2 movies", "create-100": "create with 100 movies",
-    "create-10000": "create with 10,000 movies",
-}
-MANY = (16, 64)
-SHARES = {"list": 0.55, "list-movies": 0.40, "one": 0.50, "movies": 0.60, "count": 0.65}
-LEADS = {"list": 1.3, "count": 0.9}
-CREATE_SHARE = 0.6
-GROWN = 1.5
-MEGABYTES = 90
+CONNECTIONS = 16
+# by call: the least ratio of the rates, as minimum and goal (None: there is none)
+BY_BARE = {"list": (0.65, 0.80), "list-movies": (0.60, 0.65), "one": (0.85, 0.95), "movies": (None, 0.85),
+           "count": (None, 1.25)}
+BY_ROWS = {"list": 1.5, "list-movies": 1.6, "one": 1.8, "create-2": 1.2, "create-100": 1.0, "create-10000": 1.2}
+BY_WHOLE = {"list": 1.7, "list-movies": 1.7, "one": 1.9, "movies": 1.6, "count": 1.2, "create-2": 1.2,
+            "create-100": 1.2, "create-10000": 1.2}
+ALONE = 1.1  # at 1 connection
+CROWDED, CROWDED_CREATES = 1.5, 1.2  # at 64
+LARGE = 1.5
+NEIGHBOUR = 2.0
+MIXED_P99 = 0.8
+CPU = 0.7
 LEAK_MEGABYTES = 2  # an allocator never gives back the same to the byte
-PROCESSES = 1.6
 
 
 class Target(NamedTuple):
-    """What is measured, the bound as text, the measured values, and whether they keep it (None: not measured)."""
+    """A title, the minimum or the goal as text, what was measured, and whether it keeps it (None: not measured)."""
 
     title: str
-    bound: str
-    measured: list[Spread]
-    reached: bool | None
+    minimum: str
+    goal: str
+    measured: Spread | None
+    reached: tuple[bool | None, bool | None]  # the minimum, the goal
 
 
 def targets(results: Results) -> list[Target]:
     """All of them, in the order in which they are shown."""
-    return [*_shares(results), *_creates(results), *_growth(results), *_memory(results), *_processes(results),
-            *_leads(results)]
+    return [*_rates(results), *_worst(results), *_company(results), *_growth(results)]
 
 
-def _target(title: str, bound: str, measured: list[Spread | None], keeps: Callable[[float], bool]) -> Target:
-    found = [spread for spread in measured if spread]
-    return Target(title, bound, found, all(keeps(spread.middle) for spread in found) if found else None)
+def _target(title: str, measured: Spread | None, sign: str, minimum: float | None, goal: float | None) -> Target:
+    def keeps(bound: float | None) -> bool | None:
+        if bound is None or measured is None:
+            return None
+        return measured.median >= bound if sign == "≥" else measured.median <= bound
+
+    least, best = ("–" if bound is None else f"{sign} {bound:.2f}" for bound in (minimum, goal))
+    return Target(title, least, best, measured, (keeps(minimum), keeps(goal)))
 
 
-def _at_least(title: str, least: float, measured: list[Spread | None]) -> Target:
-    return _target(title, f"≥ {least:.2f}", measured, lambda value: value >= least)
+def _ratio(results: Results, call: str, below: str, connections: int = CONNECTIONS, metric: str = RATE,
+           ) -> Spread | None:
+    return results.ratio(metric, Place(call, connections, OURS), Place(call, connections, below))
 
 
-def _pairs(results: Results, call: str, above: str, below: str) -> list[Spread | None]:
-    return [results.ratio(Place(call, many, above), Place(call, many, below)) for many in MANY]
+def _rates(results: Results) -> Iterator[Target]:
+    for call, (minimum, goal) in BY_BARE.items():
+        yield _target(f"{TITLES[call]}, by {BARE}", _ratio(results, call, BARE), "≥", minimum, goal)
+    for call, bound in BY_ROWS.items():
+        yield _target(f"{TITLES[call]}, by {ROWS}", _ratio(results, call, ROWS), "≥", bound, None)
+    for call, bound in BY_WHOLE.items():
+        yield _target(f"{TITLES[call]}, by {WHOLE}", _ratio(results, call, WHOLE), "≥", None, bound)
 
 
-def _shares(results: Results) -> Iterator[Target]:
-    for call, least in SHARES.items():
-        yield _at_least(f"{TITLES[call]}, by the bare handler", least, _pairs(results, call, OURS, BARE))
+def _worst(results: Results) -> Iterator[Target]:
+    """Of all calls at another number of connections the one with the lowest ratio."""
+    creates = [call.name for call in CALLS if call.writes]
+    reads = [call.name for call in CALLS if not call.writes]
+    for title, names, connections, bound in (
+            ("calls", reads + creates, 1, ALONE), ("reads", reads, 64, CROWDED),
+            ("creates", creates, 64, CROWDED_CREATES)):
+        found = {name: ratio for name in names if (ratio := _ratio(results, name, WHOLE, connections))}
+        worst = min(found, key=lambda name: found[name].median, default=None)
+        title = f"all {title} at {connections} connection{'s' if connections > 1 else ''}, by {WHOLE}"
+        title += f"; lowest: {TITLES[worst]}" if worst else ""
+        yield _target(title, found[worst] if worst else None, "≥", None, bound)
 
 
-def _creates(results: Results) -> Iterator[Target]:
-    for mode in (SIMPLE, PREPARED):
-        below = Place("create-100", POOL, mode)
-        yield _at_least(f"{TITLES['create-100']}, by {mode}", CREATE_SHARE, [
-            results.ratio(Place("create-100", many, OURS), below) for many in MANY])
+def _company(results: Results) -> Iterator[Target]:
+    small, large = (Place(name, growth.CONNECTIONS, OURS) for name in (growth.SMALL, growth.LARGE))
+    yield _target("list for users with 10 movies, by users with 100,000", results.ratio(RATE, small, large),
+                  "≤", LARGE, LARGE)
+    for below in (ROWS, WHOLE):
+        p99 = _ratio(results, growth.NEIGHBOUR, below, growth.NEIGHBOUR_CONNECTIONS, P99)
+        yield _target(f"list while others create 10,000 movies, 99th percentile, by {below}", p99, "≤",
+                      *((NEIGHBOUR, None) if below == ROWS else (None, NEIGHBOUR)))
+    yield _target(f"mixed load, 99th percentile, by {WHOLE}", _ratio(results, MIXED.name, WHOLE, metric=P99), "≤",
+                  None, MIXED_P99)
+    yield _target(f"list with movies, processor time of all processes, by {WHOLE}",
+                  _ratio(results, "list-movies", WHOLE, metric=ALL_CPU), "≤", None, CPU)
 
 
 def _growth(results: Results) -> Iterator[Target]:
-    few, many = Place(own(10), CONNECTIONS, OURS), Place(own(100_000), CONNECTIONS, OURS)
-    yield _target("list for a user with 10 movies, by one with 100,000", f"≤ {GROWN:.2f}", [results.ratio(few, many)],
-                  lambda value: value <= GROWN)
-
-
-def _memory(results: Results) -> Iterator[Target]:
-    start, *later = results.numbers.get("memory", [0.0])
-    yield _target("memory after start, MB", f"< {MEGABYTES}", [Spread(start, start, start) if start else None],
-                  lambda value: value < MEGABYTES)
-    grown = later[-1] - later[0] if later else 0.0
-    yield _target("its growth from the first tenth of the requests to the last, MB", f"≤ {LEAK_MEGABYTES}",
-                  [Spread(grown, grown, grown) if later else None], lambda value: value <= LEAK_MEGABYTES)
-
-
-def _processes(results: Results) -> Iterator[Target]:
-    yield _at_least("two processes, by one, on the list (where two cores are free)", PROCESSES,
-                    _pairs(results, "list", TWO, OURS))
-
-
-def _leads(results: Results) -> Iterator[Target]:
-    for call, title in TITLES.items():
-        measured = _pairs(results, call, OURS, RIVAL)
-        if call == "create-10000":
-            measured = [results.ratio(Place(call, 4, OURS), Place(call, 4, RIVAL))]
-        yield _at_least(f"{title}, by FastAPI", LEADS.get(call, 1.0), measured)
+    """From the third tenth of the requests to the last: the pool of connections is filled by then."""
+    for name, title, bound in (("memory", "memory, MB", LEAK_MEGABYTES), ("files", "open files", 0),
+                               ("connections", "connections to PostgreSQL", 0)):
+        later = results.numbers.get(name, [])[3:]
+        grown = Spread.of([later[-1] - later[0]] if later else [])
+        yield _target(f"growth under the mixed load: {title}", grown, "≤", None, bound)

@@ -1,178 +1,190 @@
-"""The benchmarks: what they read and write, and one short look at the real server. No test asserts a time."""
+"""The benchmarks: what they send, read and write, and one short load on each service. No test asserts a time."""
 from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import psycopg2
 import pytest
 
-from benchmarks import pgbench, report, rounds, services
-from benchmarks.calls import Request, Statement, created, listed, movies
-from benchmarks.load import BenchmarkError, look, read_window, wrk_is_here
-from benchmarks.results import BARE, OURS, RIVAL, Place, Results, Spread
-from benchmarks.seed import Seed, answer, seeding
-from benchmarks.services import Service
-from benchmarks.targets import SHARES, TITLES, targets
-from movieserver.embedded.postgres import Postgres
-from movieserver.embedded.redis import Redis
+from benchmarks import calls, growth, messages, people, report, rounds, services
+from benchmarks.calls import CALLS, MIXED
+from benchmarks.client import BenchmarkError, ask
+from benchmarks.load import measure, read_window, wrk_is_installed
+from benchmarks.messages import UNIQUE, Request
+from benchmarks.people import Person
+from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Place, Results, Spread
+from benchmarks.services import Ground, Service, cpu_used
+from benchmarks.targets import BY_BARE, targets
 from tests.conftest import SECRET
 
-LOOK_SECONDS = 0.2
-WRK = """\
-Running 1s test @ http://127.0.0.1:8000/collection/?movies=false
-Requests/sec:   5000.00
-{"answers": 10000, "seconds": 2.0, "middle": 3.1, "late": 9.5, "errors": {"connect": 0, "read": 0, "status": %d}}
-"""
-PGBENCH = """\
-number of transactions actually processed: 1158
-number of failed transactions: %d (0.000%%)
-initial connection time = 15.330 ms
-tps = 1149.213 (without initial connection time)
-"""
+SECONDS = 0.2
+COUNT = Request("/request-count/")
+clients = pytest.mark.parametrize(
+    "wrk", [False, pytest.param(True, marks=pytest.mark.skipif(not wrk_is_installed(), reason="wrk is missing"))])
 
 
 @pytest.fixture(scope="module")
-def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The server as it is measured, but that nobody is asked for movies."""
-    variables = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:9/",
-                 "JWT_SECRET": SECRET, "ACCESS_TOKEN_MINUTES": "360"}
-    with services.server(tmp_path_factory.mktemp("server") / "log", variables) as service:
-        service.wait_ready()
+def ground() -> Iterator[Ground]:
+    with services.ground(SECRET) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="module")
+def server(ground: Ground) -> Iterator[Service]:
+    """The server as it is measured."""
+    with services.server(ground.folder / "server.log", ground.variables) as service:
         yield service
 
 
-@pytest.fixture
-def seed(postgres: Postgres, server: Service) -> Iterator[Seed]:
-    with seeding(postgres.url, SECRET, server.port) as made:
-        yield made
+@pytest.fixture(scope="module")
+def crowd(server: Service) -> list[Person]:
+    return people.fill(server.port, people.register(server.port, 3))
+
+
+def requests_so_far(server: Service) -> int:
+    requests: int = json.loads(ask(server.port, [COUNT])[0])["requests"]
+    return requests
 
 
 def measured(*rates: tuple[str, int, str, list[float]]) -> Results:
     results = Results()
-    for call, connections, contender, found in rates:
-        results.rates[Place(call, connections, contender)] += found
+    for call, connections, contender, values in rates:
+        for value in values:
+            results.note(Place(call, connections, contender), rate=value)
     return results
 
 
-def test_a_look_counts_the_answers() -> None:
-    assert read_window("GET /", WRK % 0) == (5000.0, 3.1, 9.5, 10000)
+@pytest.mark.parametrize(("fault", "worthless"), [(0, False), (1, True)])
+def test_one_faulty_response_makes_a_window_worthless(fault: int, worthless: bool) -> None:
+    output = "Requests/sec: 5\n" + json.dumps(
+        {"responses": 10, "seconds": 2.0, "p50": 3.1, "p99": 9.5, "faults": {"status": 0, "length": fault}})
+    if worthless:
+        with pytest.raises(BenchmarkError, match="length"):
+            read_window("GET /", output)
+    else:
+        assert read_window("GET /", output) == (5.0, 3.1, 9.5, 10)
 
 
-def test_one_wrong_answer_makes_a_look_worthless() -> None:
-    with pytest.raises(BenchmarkError, match="status"):
-        read_window("GET /", WRK % 1)
+def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
+    requests = [Request("/a/", token="x-y"), Request("/b/", "POST", body=b"{}\n", status=201, min_bytes=2, max_bytes=3)]
+    messages.write(tmp_path, requests)
+    assert messages.read(tmp_path) == requests
 
 
-def test_pgbench_is_read() -> None:
-    assert pgbench.read_rate(PGBENCH % 0) == 1149.213
+def test_a_marked_body_differs_each_time_and_keeps_its_length() -> None:
+    first, second = (replace(COUNT, body=people.unique_movie()).message(number) for number in (1, 2))
+    assert first != second and len(first) == len(second) and UNIQUE not in first
+    assert first.endswith(b"%012x\"}" % 1)
 
 
-@pytest.mark.parametrize("said", ["", PGBENCH % 3])
-def test_a_failed_statement_makes_pgbench_worthless(said: str) -> None:
-    with pytest.raises(BenchmarkError):
-        pgbench.read_rate(said)
-
-
-@pytest.mark.parametrize("wrk", [False, pytest.param(True, marks=pytest.mark.skipif(not wrk_is_here(), reason="wrk"))])
-def test_a_look_at_the_real_server(server: Service, seed: Seed, wrk: bool) -> None:
-    user_id = seed.user(3)
-    request = listed("list", "", user_id, seed.sign(user_id)).request
-    before = int(answer(Request("/request-count/"), server.port).split()[1].rstrip(b"}"))
-    window = look(request, server.port, 2, LOOK_SECONDS, wrk=wrk)
-    after = int(answer(Request("/request-count/"), server.port).split()[1].rstrip(b"}"))
+@clients
+def test_every_response_of_a_load_is_counted_by_the_server(server: Service, wrk: bool) -> None:
+    with people.crowd(server.port, server.database, count=2, filled=True) as crowd:
+        before = requests_so_far(server)
+        window = measure(calls.mixed(crowd), server.port, 2, SECONDS, wrk=wrk)
+        after = requests_so_far(server)
     assert window.rate > 0
-    assert before < before + window.answers < after <= before + window.answers + 3  # wrk leaves at most 2 unread
+    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 unread
 
 
-def test_a_look_at_a_refusal_is_worthless(server: Service) -> None:
-    with pytest.raises(BenchmarkError, match="status"):
-        look(Request("/collection/"), server.port, 1, LOOK_SECONDS, wrk=False)
+@clients
+@pytest.mark.parametrize(("request_", "fault"), [
+    (Request("/collection/"), "'status': [1-9]"), (replace(COUNT, max_bytes=2), "'length': [1-9]")])
+def test_a_faulty_response_is_found_under_load(server: Service, request_: Request, fault: str, wrk: bool) -> None:
+    with pytest.raises(BenchmarkError, match=fault):
+        measure([request_], server.port, 1, SECONDS, wrk=wrk)
 
 
-def test_the_processor_time_is_that_of_the_serving_process(server: Service) -> None:
-    assert len(server.workers()) == 1 and server.process.pid not in server.workers()
-    results, place, before = Results(), Place("count", 4, OURS), server.processor_seconds()
-    while server.processor_seconds() == before:
-        rounds.note(results, place, server, Request("/request-count/"), LOOK_SECONDS, wrk=False)
-    assert max(results.cpu[place]) > 0
-    assert len(results.cpu[place]) == len(results.rates[place])
+def test_users_have_collections_of_their_own_with_equally_long_responses(server: Service, crowd: list[Person]) -> None:
+    for call in CALLS[:3]:
+        bodies = ask(server.port, call.requests(crowd))
+        assert len(set(bodies)) == len(crowd)
+        texts = [json.dumps(people.comparable(json.loads(body))) for body in bodies]
+        assert len(set(map(len, texts))) == 1
 
 
-def test_a_created_collection_is_gone_when_its_user_is_emptied(server: Service, seed: Seed) -> None:
-    user_id = seed.user()
-    answer(created(user_id, seed.sign(user_id), 2).request, server.port)
-    seed.empty(user_id)
-    assert b'"count": 0' in answer(listed("list", "", user_id, seed.sign(user_id)).request, server.port)
+def test_a_crowd_is_gone_afterwards(server: Service) -> None:
+    with people.crowd(server.port, server.database, count=1) as crowd:
+        ask(server.port, calls.created(2, crowd))
+    assert ask(server.port, [people.credentials("/login/", crowd[0].name, 401)])
 
 
-def test_other_users_have_movies(seed: Seed, postgres: Postgres) -> None:
-    with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM collection_movies")
-        (before,) = cursor.fetchone() or ()
-        connection.rollback()
-        seed.others(2)
-        cursor.execute("SELECT count(*) FROM collection_movies")
-        assert cursor.fetchone() == (before + 12,)
+def test_the_processor_time_is_that_of_the_serving_process_and_of_what_is_beside_it(
+        ground: Ground, server: Service) -> None:
+    worker, = server.workers()
+    before = server.cpu_seconds(ground.programs)
+    assert worker != server.process.pid and set(ground.programs) < set(before)
+    while cpu_used(before, server.cpu_seconds()) == 0:
+        measure([COUNT], server.port, 4, SECONDS, wrk=False)
+    assert cpu_used(before, server.cpu_seconds(ground.programs)) >= cpu_used(before, server.cpu_seconds()) > 0
 
 
-def test_the_yardstick_answers_the_same_bytes(tmp_path: Path) -> None:
-    pairs = [(Request("/collection/?movies=false"), '{"count": 1}\n'), (Request("/collection/"), '{"count": "é"}\n'),
-             (Request("/collection/", "POST", {}, b"{}", 201), '{"collection_uuid": "…"}\n')]
-    with services.bare(tmp_path / "bare.log", pairs) as bare:
-        for request, body in pairs:
-            assert answer(request, bare.port) == body.encode()
+def test_what_ended_meanwhile_is_left_out_of_the_processor_time() -> None:
+    assert cpu_used({1: 1.0, 2: 5.0}, {1: 3.0, 2: 0.0, 3: 0.5}) == 2.5
 
 
-def test_pgbench_runs_a_statement_with_its_parameters_in_the_text(seed: Seed, postgres: Postgres) -> None:
-    user_id = seed.user()
-    call = created(user_id, seed.sign(user_id), 2)
-    assert call.statement and pgbench.rate(postgres.url, call.statement, 1, LOOK_SECONDS, "simple")
-    listing = json.loads(answer(listed("list", "", user_id, seed.sign(user_id), True).request, seed.port))
-    newest = listing["data"]["collections"][0]
-    assert (newest["title"], newest["movies"]) == ("Silent evenings", movies(2))
+def test_the_bare_handler_sends_each_user_the_same_bytes(tmp_path: Path) -> None:
+    lines = [("GET", "/collection/", token, 200, f'{{"count": "é{token}"}}\n') for token in ("a", "b")]
+    with services.bare(tmp_path / "bare.log", [*lines, ("POST", "/collection/", "", 201, "{}")]) as bare:
+        requests = [Request("/collection/", token=token) for _, _, token, _, _ in lines]
+        created = Request("/collection/", "POST", "c", b"{}", 201)
+        assert ask(bare.port, [*requests, created]) == [*(line[4].encode() for line in lines), b"{}"]
 
 
-def test_pgbench_runs_a_statement_with_bound_parameters(seed: Seed, postgres: Postgres) -> None:
-    statement = listed("list", "", seed.user(1), {}).statement
-    assert statement and pgbench.rate(postgres.url, statement, 1, LOOK_SECONDS, "prepared")
+@pytest.mark.skipif(not services.RIVAL.exists(), reason="`make bench` installs what FastAPI needs")
+@pytest.mark.parametrize("storage", ["rows", "whole"])
+def test_fastapi_responds_as_the_server_does(ground: Ground, server: Service, storage: str) -> None:
+    with services.fastapi(ground, storage) as fastapi:
+        assert rounds.behaviour(fastapi) == rounds.behaviour(server)
+        assert reads_of_two_users(fastapi) == reads_of_two_users(server)
 
 
-def test_pgbench_cannot_bind_what_is_too_long(postgres: Postgres) -> None:
-    statement = Statement("collections.create", {"movies": "x" * 200_000})
-    assert pgbench.rate(postgres.url, statement, 1, LOOK_SECONDS, "prepared") is None
+def reads_of_two_users(service: Service) -> list[object]:
+    """What they get before a mixed load."""
+    with people.crowd(service.port, service.database, count=2, filled=True) as crowd:
+        bodies = [body for call in CALLS[:3] for body in ask(service.port, call.requests(crowd))]
+        assert measure(MIXED.requests(crowd), service.port, 2, SECONDS, wrk=False).responses
+    return [people.comparable(json.loads(body)) for body in bodies]
 
 
 def test_ratios_are_taken_within_a_round() -> None:
     results = measured(("list", 16, OURS, [10, 30, 40]), ("list", 16, BARE, [100, 60, 50]))
-    places = Place("list", 16, OURS), Place("list", 16, BARE)
-    assert results.ratio(*places) == Spread(0.5, 0.1, 0.8)
-    assert results.cost(*places) is None
+    ours, bare, rows = (Place("list", 16, name) for name in (OURS, BARE, ROWS))
+    assert results.ratio(RATE, ours, bare) == Spread(0.5, 0.1, 0.8)
+    assert results.ratio(RATE, ours, rows) is None
 
 
-@pytest.mark.parametrize(("rate", "reached"), [(50.0, False), (60.0, True)])
-def test_a_target_is_reached_or_not_at_each_number_of_connections(rate: float, reached: bool) -> None:
-    results = measured(*(("list", many, BARE, [100.0]) for many in (16, 64)),
-                       ("list", 16, OURS, [90.0]), ("list", 64, OURS, [rate]))
-    first, second = targets(results)[:2]
-    assert (first.reached, second.reached) == (reached, None)
+@pytest.mark.parametrize(("rate", "reached"), [(60.0, (False, False)), (70.0, (True, False)), (80.0, (True, True))])
+def test_a_minimum_and_a_goal_are_reached_or_not(rate: float, reached: tuple[bool, bool]) -> None:
+    first, second, *_ = targets(measured(("list", 16, BARE, [100.0]), ("list", 16, OURS, [rate])))
+    assert first.reached == reached
+    assert second.measured is None and second.reached == (None, None)
+
+
+def test_of_all_calls_at_one_connection_the_slowest_counts() -> None:
+    results = measured(("list", 1, OURS, [3.0]), ("list", 1, WHOLE, [2.0]), ("one", 1, OURS, [1.0]),
+                       ("one", 1, WHOLE, [2.0]))
+    found, = (target for target in targets(results) if "all calls at 1 connection," in target.title)
+    assert found.title.endswith("one collection, 10 movies") and found.measured == Spread(0.5, 0.5, 0.5)
 
 
 def test_the_report_and_its_chart(tmp_path: Path) -> None:
-    results = measured(*((call, many, name, [rate, rate]) for call in TITLES for many in (1, 16, 64)
-                         for name, rate in ((OURS, 60.0), (BARE, 100.0), (RIVAL, 50.0))))
+    results = measured(*((call.name, connections, name, [rate, rate]) for call in CALLS for connections in (1, 16, 64)
+                         for name, rate in ((OURS, 60.0), (BARE, 100.0), (ROWS, 50.0), (WHOLE, 40.0))))
+    results.note(Place(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
     results.numbers["memory"] += [80.0, 85.0, 88.5]
     results.numbers["requests"] += [200_000]
-    text = report.written(results, {"Date": "2026-01-01"})
-    report.write(tmp_path, text, results)
-    lines = (tmp_path / "benchmarks.md").read_text(encoding="utf-8").splitlines()
-    told = next(line for line in lines if line.startswith("| request count, by the bare"))
-    assert [cell.strip() for cell in told.split("|")[2:-1]] == ["≥ 0.65", "0.60 (0.60–0.60), 0.60 (0.60–0.60)", "no"]
-    assert "after each tenth of 200,000 lists, MB | 80.0, 85.0, 88.5 |" in text
+    report.write(tmp_path, report.written(results, {"Date": "2026-01-01"}), results)
+    text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert text.splitlines()[2].startswith(f"{people.USERS} users, each with a token")
+    line = next(line for line in text.splitlines() if line.startswith("| list with movies, 10 × 10, by bare"))
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == ["≥ 0.60", "yes", "≥ 0.65", "no", "0.60 (0.60–0.60)"]
+    assert "80.0, 85.0, 88.5" in text and "8.5 (8.5–8.5)" in text
     picture = ElementTree.parse(tmp_path / "benchmarks.svg").getroot()
-    targets_drawn = [path for path in picture.findall(".//{*}path") if path.get("class") == "target"]
-    assert len(targets_drawn) == len(SHARES) + 1  # and the one of the legend
-    assert len([bar for bar in picture.findall(".//{*}rect") if bar.get("class") == "ours"]) == len(SHARES) + 1
+    for kind in ("ours", "whole", "rows", "bare"):
+        bars = [bar for bar in picture.findall(".//{*}rect") if bar.get("class") == kind]
+        assert len(bars) == len(CALLS) + 1  # and the one of the legend
+    assert set(BY_BARE) < {call.name for call in CALLS}
