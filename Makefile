@@ -32,7 +32,8 @@ bench: $(RIVAL)/ready ## measure the server beside others; OPTIONS="--help" list
 audit: $(VENV)/dev.ready ## look for known vulnerabilities in the packages; AUDIT_OPTIONS="-s osv" asks OSV instead of PyPI
 	@$(PYTHON) -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
-	$(VENV)/audit/bin/pip-audit --requirement requirements-dev.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
+	$(VENV)/audit/bin/pip-audit --requirement requirements.txt --requirement requirements-embedded.txt \
+		--requirement requirements-dev.txt --no-deps --disable-pip --strict $(AUDIT_OPTIONS)
 
 clean: ## remove the virtual environment; data under var/ stays
 	rm -rf $(VENV)
