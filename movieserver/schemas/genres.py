@@ -2,31 +2,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
 
+CACHED_CHARACTERS = 200  # most movies share their genres with many others
 MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an index entry has a maximum size
 
 
-class Genre(NamedTuple):
-    """A genre: what identifies it (NFC, case folded), and its name as it was sent (NFC)."""
-
-    key: str
-    spelling: str
-
-
 class Genres(NamedTuple):
-    """The genres of a movie: the text as it was sent, and each name in it."""
+    """The genres of a movie: the text as it was sent, and each name in it as JSON [[genre, spelling]…].
+
+    The genre is what identifies it (NFC, case folded); the spelling is how it was sent (NFC).
+    """
 
     text: str
-    names: list[Genre]
+    names: str
 
 
-NO_GENRES = Genres("", [])
+NO_GENRES = Genres("", "[]")
 
 
 def parse_genres(value: object) -> Genres:
@@ -40,12 +39,17 @@ def parse_genres(value: object) -> Genres:
         raise PydanticCustomError("genres", "Genres must be comma-separated text or a list of texts")
     if len(value) > GENRES_CHARACTERS:
         raise PydanticCustomError("genres", f"Genres must have at most {GENRES_CHARACTERS} characters")
-    if "\0" in value:
-        raise PydanticCustomError("nul", "A NUL character cannot be stored")
-    names = [_genre(name) for part in value.split(",") if (name := _trim(part))]
+    return _cached(value) if len(value) <= CACHED_CHARACTERS else _parse(value)
+
+
+def _parse(text: str) -> Genres:
+    names = [_genre(name) for part in text.split(",") if (name := _trim(part))]
     if len(names) > MOVIE_GENRES:
         raise PydanticCustomError("genres", f"A movie must not name more than {MOVIE_GENRES} genres")
-    return Genres(value, names)
+    return Genres(text, json.dumps(names, ensure_ascii=False, separators=(",", ":")))
+
+
+_cached = lru_cache(maxsize=4096)(_parse)
 
 
 def _check_list(names: list[Any]) -> None:
@@ -79,10 +83,10 @@ def _is_invisible(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) == "Cf"
 
 
-def _genre(name: str) -> Genre:
-    if name.isascii() and len(name) <= MAX_NORMALIZED:
-        return Genre(name.lower(), name)
+def _genre(name: str) -> tuple[str, str]:
     if len(name) > MAX_NORMALIZED:
-        return Genre(f"{name[:MAX_NORMALIZED // 2]} {hashlib.sha256(name.casefold().encode()).hexdigest()}", name)
+        return f"{name[:MAX_NORMALIZED // 2]} {hashlib.sha256(name.casefold().encode()).hexdigest()}", name
+    if name.isascii():
+        return name.lower(), name
     spelling = unicodedata.normalize("NFC", name)
-    return Genre(unicodedata.normalize("NFC", spelling.casefold()), spelling)
+    return unicodedata.normalize("NFC", spelling.casefold()), spelling

@@ -46,4 +46,4 @@ def stored(movies: list[Movie]) -> StoredMovies:
         {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
         for uuid, movie in zip(uuids, movies)
     ]
-    return StoredMovies(to_json(entries).decode(), uuids, to_json([movie.genres.names for movie in movies]).decode())
+    return StoredMovies(to_json(entries).decode(), uuids, f"[{','.join([movie.genres.names for movie in movies])}]")

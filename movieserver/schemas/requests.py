@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import codecs
+import re
+from collections.abc import Iterator
 from typing import Annotated, TypeVar
 
 from pydantic import (
@@ -15,9 +17,11 @@ from movieserver.accounts.common_passwords import is_common
 from movieserver.errors import BadRequest, Fault, InvalidBody
 from movieserver.formats import parse_uuid
 from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movies_adapter
-from movieserver.schemas.texts import NOT_NULL, PATTERN_DETAILS, Body, RawUuid, Text, text
+from movieserver.schemas.texts import NOT_NULL, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
+NUL = re.compile(rb"\\u0000")
+UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 MAX_NESTING = 200  # pydantic's parser reads no further
 NAME_CHARACTERS = 150
 PASSWORD_CHARACTERS = 8
@@ -151,6 +155,7 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
     text = text.removeprefix(codecs.BOM_UTF8)
     if b"NaN" in text or b"Infinity" in text:
         _refuse_non_finite(text)
+    faults = list(_nul_characters(from_json(text))) if NUL.search(text) else []
     try:
         body = kind.model_validate_json(text)
     except ValidationError as error:
@@ -158,11 +163,23 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         if lines[0]["type"] == "json_invalid":
             raise _not_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
-        raise InvalidBody([_fault(line) for line in lines] + (_repeated(text) if bounded else [])) from None
+        raise InvalidBody(
+            [_fault(line) for line in lines] + (_repeated(text) if bounded else []) + faults) from None
     uuids = [(movie if isinstance(movie, str) else movie.uuid).lower() for movie in getattr(body, "movies", [])]
     if len(set(uuids)) < len(uuids):
-        raise InvalidBody(_repeated(text))
+        faults += _repeated(text)
+    if faults:
+        raise InvalidBody(faults)
     return body
+
+
+def _nul_characters(value: object, pointer: str = "") -> Iterator[Fault]:
+    """Each text in a JSON value that holds a NUL character, which PostgreSQL cannot store."""
+    if isinstance(value, str) and "\0" in value:
+        yield Fault(pointer, "A text must not contain a NUL character")
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from _nul_characters(child, f"{pointer}/{_step(key)}")
 
 
 def _refuse_non_finite(text: bytes) -> None:
@@ -179,9 +196,13 @@ def _not_json(reason: str) -> BadRequest:
 
 
 def _fault(line: ErrorDetails) -> Fault:
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in line["loc"])
-    detail = PATTERN_DETAILS[line["ctx"]["pattern"]] if line["type"] == "string_pattern_mismatch" else line["msg"]
-    return Fault("".join(f"/{step}" for step in steps), detail)
+    detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
+    return Fault("".join(f"/{_step(step)}" for step in line["loc"]), detail)
+
+
+def _step(step: object) -> str:
+    """One step of a JSON pointer (RFC 6901)."""
+    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def _repeated(text: bytes) -> list[Fault]:
