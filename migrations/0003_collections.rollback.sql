@@ -1,1 +1,2 @@
+DROP FUNCTION json_append;
 DROP TABLE collections;

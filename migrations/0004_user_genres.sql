@@ -25,14 +25,14 @@ COMMENT ON COLUMN user_genres.genre IS 'after NFC and case folding';
 COMMENT ON COLUMN user_genres.spellings IS 'how often each spelling occurs; null while `spelling` is the only one';
 
 -- The rows by which `user_genres` changes when movies with the genres `before` are replaced by others.
-CREATE FUNCTION genre_changes(before jsonb, after jsonb)
+CREATE FUNCTION genre_changes(before json, after json)
 RETURNS TABLE (genre text, times integer, spelling text, spellings jsonb)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT genre, sum(times)::integer, min(spelling), CASE WHEN count(*) > 1 THEN jsonb_object_agg(spelling, times) END
     FROM (
         SELECT pair ->> 0 AS genre, pair ->> 1 AS spelling, sum(times)::integer AS times
         FROM (VALUES (before, -1), (after, 1)) AS side (movies, times),
-            jsonb_array_elements(movies) AS movie, jsonb_array_elements(movie) AS pair
+            json_array_elements(movies) AS movie, json_array_elements(movie) AS pair
         GROUP BY 1, 2
         HAVING sum(times) <> 0
     ) AS changed
@@ -62,7 +62,7 @@ WITH counted AS (
     SELECT user_id, genre, sum(times) AS times, jsonb_object_agg(spelling, times) AS spellings
     FROM (
         SELECT user_id, pair ->> 0 AS genre, pair ->> 1 AS spelling, count(*) AS times
-        FROM collections, jsonb_array_elements(movie_genres) AS movie, jsonb_array_elements(movie) AS pair
+        FROM collections, json_array_elements(movie_genres) AS movie, json_array_elements(movie) AS pair
         GROUP BY 1, 2, 3
     ) AS spelled
     GROUP BY user_id, genre
@@ -76,6 +76,6 @@ FROM counted FULL JOIN kept USING (user_id, genre)
 WHERE (counted.times, counted.spellings) IS DISTINCT FROM (kept.times, kept.spellings)
 UNION
 SELECT user_id FROM collections
-WHERE movie_count <> json_array_length(movies) OR movie_count <> jsonb_array_length(movie_genres);
+WHERE movie_count <> json_array_length(movies) OR movie_count <> json_array_length(movie_genres);
 
 COMMENT ON VIEW miscounted_users IS 'users whose kept counts differ from a count of what they have; always empty';

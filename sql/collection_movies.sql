@@ -17,11 +17,11 @@ WITH stored AS (
 ), sent AS MATERIALIZED (
     SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM held) AS new
     FROM ROWS FROM (
-        unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), jsonb_array_elements(%(movie_genres)s)
+        unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), json_array_elements(%(movie_genres)s)
     ) WITH ORDINALITY AS sent (uuid, movie, genres, index)
 ), new AS MATERIALIZED (
     SELECT count(*) AS count, string_agg(movie::text, ',' ORDER BY index) AS movies,
-        array_agg(uuid ORDER BY index) AS uuids, coalesce(jsonb_agg(genres ORDER BY index), '[]') AS genres
+        array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
     SELECT current_setting('movieserver.alone', true) = 'true' AS alone, gen_random_uuid() AS version,
@@ -49,13 +49,13 @@ WITH stored AS (
         AND created_at <= now() - %(stored_seconds)s * interval '1 second'
 ), changed AS (
     UPDATE collections
-    SET movies = ('[' || concat_ws(',', nullif(btrim(held.movies::text, '[]'), ''), new.movies) || ']')::json,
-        movie_uuids = held.movie_uuids || new.uuids, movie_genres = held.movie_genres || new.genres,
+    SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
+        movie_genres = json_append(held.movie_genres, new.genres),
         version = outcome.version, updated_at = clock_timestamp()
     FROM held, new, outcome
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND meant AND fits
         AND (%(key)s::text IS NULL OR EXISTS (SELECT FROM claimed))
-    RETURNING user_id, collections.version, new.genres
+    RETURNING user_id, collections.version, json_append('[]', new.genres) AS genres
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.* FROM changed, genre_changes('[]', genres) AS changes
@@ -82,11 +82,15 @@ WITH held AS MATERIALIZED (
             SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY number), '') || ']')::json
             FROM json_array_elements(held.movies) WITH ORDINALITY AS movie (movie, number)
             WHERE number <> index),
-        movie_uuids = array_remove(held.movie_uuids, %(movie_uuid)s), movie_genres = held.movie_genres - (index - 1),
+        movie_uuids = array_remove(held.movie_uuids, %(movie_uuid)s),
+        movie_genres = (
+            SELECT ('[' || coalesce(string_agg(genres::text, ',' ORDER BY number), '') || ']')::json
+            FROM json_array_elements(held.movie_genres) WITH ORDINALITY AS movie (genres, number)
+            WHERE number <> index),
         version = gen_random_uuid(), updated_at = clock_timestamp()
     FROM held
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
-    RETURNING user_id, version, jsonb_build_array(held.movie_genres -> (index - 1)) AS removed
+    RETURNING user_id, version, json_build_array(held.movie_genres -> (index - 1)) AS removed
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.* FROM changed, genre_changes(removed, '[]') AS changes
@@ -109,7 +113,7 @@ WITH held AS MATERIALIZED (
     SELECT * FROM unnest(%(movie_uuids)s::uuid[]) WITH ORDINALITY AS sent (uuid, index)
 ), own AS MATERIALIZED (
     SELECT own.* FROM held, ROWS FROM (
-        unnest(movie_uuids), json_array_elements(movies), jsonb_array_elements(movie_genres)
+        unnest(movie_uuids), json_array_elements(movies), json_array_elements(movie_genres)
     ) WITH ORDINALITY AS own (uuid, movie, genres, index)
 ), mismatch AS MATERIALIZED (
     SELECT ARRAY(SELECT index - 1 FROM sent WHERE uuid NOT IN (SELECT uuid FROM own) ORDER BY index) AS unknown,
@@ -120,7 +124,7 @@ WITH held AS MATERIALIZED (
         version = gen_random_uuid(), updated_at = clock_timestamp()
     FROM mismatch, held, (
         SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY sent.index), '') || ']')::json AS movies,
-            coalesce(jsonb_agg(genres ORDER BY sent.index), '[]') AS genres
+            ('[' || coalesce(string_agg(genres::text, ',' ORDER BY sent.index), '') || ']')::json AS genres
         FROM sent JOIN own USING (uuid)
     ) AS ordered
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant AND unknown = '{}' AND missing = '{}'

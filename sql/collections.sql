@@ -1,9 +1,26 @@
 -- name: create
--- A new collection, unless the idempotency key is stored or a request with it is running; expired keys are deleted.
+-- A new collection. One row (collection_uuid, version), or none if the user is gone.
+WITH owner AS (
+    SELECT user_id FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE
+), created AS (
+    INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)
+    SELECT user_id, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s FROM owner
+    RETURNING user_id, collection_uuid, version
+), counted AS (
+    INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
+    SELECT user_id, changes.* FROM created, json_to_recordset(%(genre_changes)s)
+        AS changes (genre text, times integer, spelling text, spellings jsonb)
+    ON CONFLICT (user_id, genre) DO UPDATE
+    SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
+)
+SELECT collection_uuid::text, version::text FROM created;
+
+-- name: create_once
+-- As create, unless the idempotency key is stored or a request with it is running; expired keys are deleted.
 -- One row (whether the stored request is the same, whether no other is running, collection_uuid, version), or none if
 -- the user is gone.
-SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
-    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0)), true)::text, true)::boolean FOR NO KEY UPDATE;
+SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', pg_try_advisory_xact_lock(
+    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean FOR NO KEY UPDATE;
 WITH owner AS MATERIALIZED (
     SELECT user_id, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
         current_setting('movieserver.alone', true) = 'true' AS alone
@@ -15,12 +32,12 @@ WITH owner AS MATERIALIZED (
 ), claimed AS (
     INSERT INTO idempotency_keys AS expired (user_id, key, request_digest, collection_uuid, version)
     SELECT user_id, %(key)s, %(request_digest)s, collection_uuid, version
-    FROM owner WHERE alone AND %(key)s IS NOT NULL
+    FROM owner WHERE alone
     ON CONFLICT (user_id, key) DO UPDATE
     SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
         version = excluded.version, response = NULL, created_at = excluded.created_at
     WHERE expired.created_at <= now() - %(stored_seconds)s * interval '1 second'
-    RETURNING user_id
+    RETURNING user_id, collection_uuid, version
 ), swept AS (
     DELETE FROM idempotency_keys
     WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
@@ -28,11 +45,12 @@ WITH owner AS MATERIALIZED (
 ), created AS (
     INSERT INTO collections (user_id, collection_uuid, version, title, description, movies, movie_uuids, movie_genres)
     SELECT user_id, collection_uuid, version, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s
-    FROM owner WHERE alone AND (%(key)s IS NULL OR EXISTS (SELECT FROM claimed))
-    RETURNING user_id, collection_uuid, version, movie_genres
+    FROM claimed
+    RETURNING user_id, collection_uuid, version
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
-    SELECT user_id, changes.* FROM created, genre_changes('[]', movie_genres) AS changes
+    SELECT user_id, changes.* FROM created, json_to_recordset(%(genre_changes)s)
+        AS changes (genre text, times integer, spelling text, spellings jsonb)
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )

@@ -12,7 +12,7 @@ from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
 from movieserver.postgres.connection import Row
 from movieserver.postgres.database import Database
-from movieserver.schemas.movies import StoredMovies, stored
+from movieserver.schemas.movies import StoredMovies, genre_changes, stored
 from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
@@ -63,12 +63,15 @@ class Found(NamedTuple):
     version: str
 
 
-async def create(db: Database, *, user_id: str, new: NewCollection, key: IdempotencyKey) -> Created | None:
+async def create(db: Database, *, user_id: str, new: NewCollection) -> Created | None:
+    """The new collection; None if the user is gone."""
+    row = await db.write("collections.create", user_id=user_id, **_parameters(new))
+    return Created(*row) if row else None
+
+
+async def create_once(db: Database, *, user_id: str, new: NewCollection, key: IdempotencyKey) -> Created | None:
     """The new collection, or the one that the same request created before; None if the user is gone."""
-    row = await db.write(
-        "collections.create", user_id=user_id, title=new.title, description=new.description or "",
-        **stored(new.movies)._asdict(), **key.parameters(),
-    )
+    row = await db.write("collections.create_once", user_id=user_id, **_parameters(new), **key.parameters())
     if row is None:
         return None
     same, alone, collection_uuid, version = row
@@ -115,6 +118,13 @@ async def delete(db: Database, *, user_id: str, collection_uuid: str, preconditi
         only=precondition.only_versions, unless=precondition.unless_versions,
     )
     return version_of(row)
+
+
+def _parameters(new: NewCollection) -> dict[str, object]:
+    return {
+        "title": new.title, "description": new.description or "", **stored(new.movies)._asdict(),
+        "genre_changes": genre_changes(new.movies),
+    }
 
 
 def version_of(row: Row | None) -> str | None:

@@ -67,7 +67,9 @@ class CollectionsHandler(CollectionListHandler):
         detail="Movies keep the order given; the same uuid twice is 400. Keys that are not described are ignored.")
     async def post(self) -> None:
         new, key = self.body(NewCollection), self.idempotency_key("/collection/")
-        created = await collections.create(self.resources.database, user_id=self.owner, new=new, key=key)
+        created = await (
+            collections.create_once(self.resources.database, user_id=self.owner, new=new, key=key) if key.key
+            else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated("The user of this access token is gone.")
         self.set_header("Location", f"/collection/{created.collection_uuid}/")

@@ -16,16 +16,17 @@ MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an i
 
 
 class Genres(NamedTuple):
-    """The genres of a movie: the text as it was sent, and each name in it as JSON [[genre, spelling]…].
+    """The genres of a movie: the text as it was sent, each name in it as (genre, spelling), and these as JSON.
 
     The genre is what identifies it (NFC, case folded); the spelling is how it was sent (NFC).
     """
 
     text: str
-    names: str
+    names: list[tuple[str, str]]
+    json: str
 
 
-NO_GENRES = Genres("", "[]")
+NO_GENRES = Genres("", [], "[]")
 
 
 def parse_genres(value: object) -> Genres:
@@ -46,7 +47,7 @@ def _parse(text: str) -> Genres:
     names = [_genre(name) for part in text.split(",") if (name := _trim(part))]
     if len(names) > MOVIE_GENRES:
         raise PydanticCustomError("genres", f"A movie must not name more than {MOVIE_GENRES} genres")
-    return Genres(text, json.dumps(names, ensure_ascii=False, separators=(",", ":")))
+    return Genres(text, names, json.dumps(names, ensure_ascii=False, separators=(",", ":")))
 
 
 _cached = lru_cache(maxsize=4096)(_parse)

@@ -1,6 +1,7 @@
 """The movies of a collection: checked once, and made into what is stored."""
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainValidator, TypeAdapter
@@ -46,4 +47,19 @@ def stored(movies: list[Movie]) -> StoredMovies:
         {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
         for uuid, movie in zip(uuids, movies)
     ]
-    return StoredMovies(to_json(entries).decode(), uuids, f"[{','.join([movie.genres.names for movie in movies])}]")
+    return StoredMovies(to_json(entries).decode(), uuids, f"[{','.join([movie.genres.json for movie in movies])}]")
+
+
+def genre_changes(movies: list[Movie]) -> str:
+    """How often each genre and each of its spellings occurs: a JSON array of rows as genre_changes() in SQL returns."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for movie in movies:
+        for genre, spelling in movie.genres.names:
+            counts[genre][spelling] += 1
+    return to_json([
+        {
+            "genre": genre, "times": spellings.total(), "spelling": min(spellings),
+            "spellings": spellings if len(spellings) > 1 else None,
+        }
+        for genre, spellings in counts.items()
+    ]).decode()
