@@ -79,7 +79,7 @@ SELECT index, page.collections, favourite.genres, (SELECT count(*) FROM collecti
 FROM unnest(
     %(user_id)s::uuid[], %(limit)s::integer[], %(movies)s::boolean[], %(after_microseconds)s::bigint[],
     %(after_uuid)s::uuid[]
-) WITH ORDINALITY AS request (user_id, max, movies, after_microseconds, after_uuid, index), LATERAL (
+) WITH ORDINALITY AS request (user_id, max, with_movies, after_microseconds, after_uuid, index), LATERAL (
     SELECT to_json(coalesce(string_agg(name, ',' ORDER BY times DESC, genre), ''))::text AS genres
     FROM (
         SELECT name, times, genre FROM user_genres
@@ -88,40 +88,42 @@ FROM unnest(
         LIMIT 3
     ) AS top
 ) AS favourite, LATERAL (
-    WITH following AS MATERIALIZED (
-        SELECT *, row_number() OVER newest_first AS number, sum(size) OVER newest_first AS total
+    SELECT CASE WHEN %(alone)s OR coalesce(max(total) FILTER (WHERE shown), 0) <= 262144
+            THEN coalesce('[' || string_agg(entry, ',' ORDER BY number) || ']', '[]') END AS collections,
+        CASE WHEN NOT bool_and(shown)
+            THEN (extract(epoch FROM min(created_at) FILTER (WHERE shown)) * 1000000)::bigint END AS microseconds,
+        CASE WHEN NOT bool_and(shown)
+            THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last
+    FROM (
+        SELECT collection_uuid, created_at, number, total, shown, CASE
+            WHEN NOT shown OR NOT %(alone)s AND total > 262144 THEN NULL
+            WHEN with_movies THEN (
+                SELECT row_to_json(entry)::text
+                FROM (SELECT collection_uuid AS uuid, title, description, created, updated, movie_count, movies)
+                    AS entry (uuid, title, description, created_at, updated_at, movie_count, movies))
+            ELSE (
+                SELECT row_to_json(entry)::text
+                FROM (SELECT collection_uuid AS uuid, title, description, created, updated, movie_count)
+                    AS entry (uuid, title, description, created_at, updated_at, movie_count))
+            END AS entry
         FROM (
-            SELECT *, CASE WHEN request.movies THEN bytes ELSE octet_length(description) END AS size
-            FROM collections
-            WHERE user_id = request.user_id AND (created_at, collection_uuid) < (
-                coalesce(timestamptz 'epoch' + request.after_microseconds * interval '1 microsecond', 'infinity'),
-                coalesce(request.after_uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-            ORDER BY created_at DESC, collection_uuid DESC
-            LIMIT request.max + 1
-        ) AS sized
-        WINDOW newest_first AS (ORDER BY created_at DESC, collection_uuid DESC)
-    ), shown AS (
-        SELECT collection_uuid AS uuid, title, description,
-            to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-            to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at,
-            movie_count, movies, number, total, created_at AS moment
-        FROM following
-        WHERE number <= request.max AND total - size < 16777216
-    )
-    SELECT CASE WHEN NOT %(alone)s AND max(total) > 262144 THEN NULL WHEN request.movies THEN (
-            SELECT coalesce(json_agg(entry), '[]')::text
+            SELECT *, row_number() OVER newest_first <= request.max
+                    AND sum(size) OVER newest_first - size < 16777216 AS shown,
+                row_number() OVER newest_first AS number, sum(size) OVER newest_first AS total
             FROM (
-                SELECT uuid, title, description, created_at, updated_at, movie_count, movies FROM shown ORDER BY number
-            ) AS entry)
-        ELSE (
-            SELECT coalesce(json_agg(entry), '[]')::text
-            FROM (SELECT uuid, title, description, created_at, updated_at, movie_count FROM shown ORDER BY number) AS entry)
-        END AS collections,
-        CASE WHEN count(*) < (SELECT count(*) FROM following)
-            THEN (extract(epoch FROM min(moment)) * 1000000)::bigint END AS microseconds,
-        CASE WHEN count(*) < (SELECT count(*) FROM following)
-            THEN (array_agg(uuid ORDER BY number DESC))[1]::text END AS last
-    FROM shown
+                SELECT collections.*, CASE WHEN request.with_movies THEN bytes ELSE octet_length(description) END AS size,
+                    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created,
+                    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated
+                FROM collections
+                WHERE user_id = request.user_id AND (created_at, collection_uuid) < (
+                    coalesce(timestamptz 'epoch' + request.after_microseconds * interval '1 microsecond', 'infinity'),
+                    coalesce(request.after_uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+                ORDER BY created_at DESC, collection_uuid DESC
+                LIMIT request.max + 1
+            ) AS sized
+            WINDOW newest_first AS (ORDER BY created_at DESC, collection_uuid DESC)
+        ) AS measured
+    ) AS entries
 ) AS page;
 
 -- name: update
