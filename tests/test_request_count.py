@@ -332,6 +332,15 @@ async def test_what_is_left_at_the_end_is_delivered(own_redis: Redis) -> None:
         assert await other.count() == 9
 
 
+async def test_a_counter_can_be_closed_at_any_moment(own_redis: Redis) -> None:
+    for turns in range(100):
+        before = asyncio.all_tasks()
+        async with open_counter(own_redis.url):
+            for _ in range(turns % 12):
+                await asyncio.sleep(0)
+        assert asyncio.all_tasks() <= before
+
+
 async def test_what_is_lost_at_the_end_is_logged_with_its_number(
     postgres: Postgres, own_redis: Redis, tmp_path: Path
 ) -> None:

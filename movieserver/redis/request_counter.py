@@ -209,7 +209,8 @@ async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     while counter.backlog:
                         await asyncio.sleep(0.01)
-            delivery.cancel()
-            await asyncio.wait([delivery], timeout=CLOSE_SECONDS)
+            while not delivery.done():  # Python 3.11's wait_for, which redis-py uses, may swallow a cancellation
+                delivery.cancel()
+                await asyncio.wait([delivery], timeout=0.1)
             if counter.backlog:
                 log.error("requests not counted", count=counter.backlog)
