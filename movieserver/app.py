@@ -6,7 +6,8 @@ from functools import partial
 from tornado.routing import URLSpec
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
+    sessions
 )
 from movieserver.handlers.base import UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -19,6 +20,7 @@ from movieserver.settings import Settings
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
+    *root.routes,
 ]
 UNKNOWN = URLSpec(".*", UnknownPathHandler, {"route": "unknown"})
 
@@ -33,6 +35,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         response_memory=ResponseMemory(),
         proxies=Proxies(settings.proxies),
         cors_origins=settings.cors_origins,
-        openapi=partial(document.written, tuple(ROUTES)),
+        openapi=partial(document.as_json, tuple(ROUTES)),
         reset_token=reset_token and reset_token.get_secret_value(),
     )

@@ -12,7 +12,7 @@ from movieserver.data import sessions, users
 from movieserver.data.users import User
 from movieserver.openapi.operation import Operation
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
-from movieserver.handlers.base import STORED, Handler, OpenHandler, Route
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
 from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.tokens import RefreshToken
 
@@ -23,7 +23,7 @@ MEASURED = {
 WRONG_PAIR = Unauthenticated("The user name or the password is wrong.")
 SPENT = Unauthenticated("This refresh token is not in force. Log in again.")
 CHANGED = "The password was changed by another request at the same moment."
-BUSY = (*STORED, TooManyLogins(1))  # a password is hashed
+BUSY = (*DATABASE_ERRORS, TooManyLogins(1))  # a password is hashed
 TRIES = (*BUSY, LoginsUnderWay(), TooManyAttempts("10 for this account within 900 seconds", 60))
 
 
@@ -41,7 +41,7 @@ class AccountHandler(OpenHandler):
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
         self.user_id = refresh.user_id
         tokens = self.resources.tokens
-        self.answer({
+        self.write_json({
             "access_token": tokens.access(refresh.user_id, refresh.login),
             "refresh_token": str(refresh),
             "token_type": "Bearer",
@@ -53,8 +53,8 @@ class RegisterHandler(AccountHandler):
     """POST /register/"""
 
     @Operation(
-        "Register", responses.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
-        detail="A name is unique without regard to letter case.")
+        "register", "Register", responses.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
+        description="A name is unique without regard to letter case.")
     async def post(self) -> None:
         body = self.body(Registration)
         refresh = await users.register(
@@ -70,7 +70,7 @@ class RegisterHandler(AccountHandler):
 class LoginHandler(AccountHandler):
     """POST /login/"""
 
-    @Operation("Log in", responses.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
+    @Operation("login", "Log in", responses.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
     async def post(self) -> None:
         body = self.body(Credentials)
         key = users.username_key(body.username)
@@ -102,8 +102,8 @@ class RefreshHandler(AccountHandler):
     """POST /refresh/"""
 
     @Operation(
-        "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*STORED, SPENT),
-        detail="The refresh token is spent with it.")
+        "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
+        description="The refresh token is spent with it.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
@@ -118,13 +118,13 @@ class LogoutHandler(AccountHandler):
     """POST /logout/; a token that is not in force is answered alike (RFC 7009 section 2.2)."""
 
     @Operation(
-        "Log out", responses.Message, body=Refresh, errors=STORED,
-        detail="That login can no longer refresh; a token that is not in force is answered alike.")
+        "logout", "Log out", responses.Message, body=Refresh, errors=DATABASE_ERRORS,
+        description="That login can no longer refresh; a token that is not in force is answered alike.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
             await sessions.close_session(self.resources.database, token=token)
-        self.answer({"message": "Logged out successfully"})
+        self.write_json({"message": "Logged out successfully"})
 
 
 class OwnAccountHandler(Handler):
@@ -145,9 +145,9 @@ class PasswordHandler(OwnAccountHandler):
     """PUT /password/: the login that asks stays, the others end."""
 
     @Operation(
-        "Change my password", responses.Message, body=PasswordChange,
+        "changePassword", "Change my password", responses.Message, body=PasswordChange,
         errors=(*TRIES, WrongPassword(), Conflict(CHANGED)),
-        detail="The login that asks stays, the others end.")
+        description="The login that asks stays, the others end.")
     async def put(self) -> None:
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
@@ -156,15 +156,16 @@ class PasswordHandler(OwnAccountHandler):
             password_hash=await self.resources.passwords.hash(body.new_password))
         if not changed:
             raise Conflict(CHANGED)
-        self.answer({"message": "Password changed successfully"})
+        self.write_json({"message": "Password changed successfully"})
 
 
 class AccountDeletionHandler(OwnAccountHandler):
     """At DELETE, /account/ goes with everything of the user; a password that is given must be right."""
 
     @Operation(
-        "Delete my account", responses.Message, body=Deletion, body_needed=False, errors=(*TRIES, WrongPassword()),
-        detail="With everything that is yours. A password that is given must be right.")
+        "deleteAccount", "Delete my account", responses.Message, body=Deletion, body_required=False,
+        errors=(*TRIES, WrongPassword()),
+        description="With everything that is yours. A password that is given must be right.")
     async def delete(self) -> None:
         if self.request.body:
             password = self.body(Deletion).password
@@ -172,7 +173,7 @@ class AccountDeletionHandler(OwnAccountHandler):
                 await self.check_password(password)
         if not await users.delete(self.resources.database, user_id=self.owner):
             raise Unauthenticated("The user of this access token is gone.")
-        self.answer({"message": "Account deleted successfully"})
+        self.write_json({"message": "Account deleted successfully"})
 
 
 routes = [

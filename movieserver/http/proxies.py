@@ -1,4 +1,4 @@
-"""Where a request comes from: what a proxy says of it is believed only when the operator has named that proxy."""
+"""The address and scheme of a client behind proxies. Only proxies that the operator has named are trusted."""
 from __future__ import annotations
 
 import re
@@ -9,19 +9,20 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 PORT = re.compile(r"(?P<v4>[^:]+):\d+|\[(?P<v6>.+)\](:\d+)?")
-SUBSCRIBER_BITS = 64  # what one customer has of IPv6 at the least (RFC 6177)
+SUBSCRIBER_BITS = 64  # one customer has at least such a network of IPv6 (RFC 6177)
 
 
 class Proxies:
-    """The proxies that are believed: `networks` that the operator named."""
+    """Trusted proxies: those in `networks`."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
 
     def client(self, peer: str, forwarded: str) -> str:
-        """The address that a request comes from, by its peer and its X-Forwarded-For.
+        """The address of the client, from the connection's peer and X-Forwarded-For.
 
-        Each proxy adds the address of its own peer on the right, so it is the right-most one that is no proxy of ours.
+        Each proxy appends the address of its own peer, so the client is the right-most address that is not a trusted
+        proxy.
         """
         client = _address(peer)
         for entry in reversed(forwarded.split(",")):
@@ -31,9 +32,9 @@ class Proxies:
             client = address
         return _source(client) if client else peer
 
-    def scheme(self, peer: str, said: str, own: str) -> str:
-        """http or https, as the proxy's X-Forwarded-Proto says; `own` where there is no such proxy."""
-        last = said.rpartition(",")[2].strip().lower()
+    def scheme(self, peer: str, forwarded: str, own: str) -> str:
+        """http or https, from the X-Forwarded-Proto of a trusted proxy; `own` without one."""
+        last = forwarded.rpartition(",")[2].strip().lower()
         return last if last in ("http", "https") and self._trusted(_address(peer)) else own
 
     def _trusted(self, address: Address | None) -> bool:
@@ -41,7 +42,7 @@ class Proxies:
 
 
 def _address(text: str) -> Address | None:
-    """The address written as `text`, with or without a port; an IPv4 one in IPv6 clothes is IPv4."""
+    """The address written as `text`, with or without a port; an IPv4-mapped IPv6 address becomes IPv4."""
     match = PORT.fullmatch(text.strip())
     try:
         address = ip_address(match["v4"] or match["v6"] if match else text.strip())
@@ -51,5 +52,5 @@ def _address(text: str) -> Address | None:
 
 
 def _source(address: Address) -> str:
-    """The address, of IPv6 the network that one customer has."""
+    """The address; of an IPv6 address, the network of one customer."""
     return str(address if address.version == 4 else ip_network((address, SUBSCRIBER_BITS), strict=False))
