@@ -25,7 +25,9 @@ BOUNDS = {
     "registration": {
         "username_characters": requests.NAME_CHARACTERS, "password_characters_at_least": requests.PASSWORD_CHARACTERS,
     },
-    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES},
+    "collection": {
+        "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,
+    },
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
         "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,
