@@ -177,5 +177,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
 def _log_request(handler: Handler) -> None:
     method, status, seconds = handler.request.method, handler.get_status(), handler.request.request_time()
     metrics.answered(handler.route, method, status, seconds)
-    logs.request(
-        handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent)
+    logs.request(logs.Request(
+        handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent,
+        handler.exact_address))
