@@ -197,7 +197,7 @@ class KeyReused(ApiError):
 
     status = 422
     code = "idempotency_key_reused"
-    detail = "This Idempotency-Key was used for a request with another address or body. Use a new key for a new request."
+    detail = "This Idempotency-Key was used for another request. Use a new key for each new request."
 
 
 class TooManyAttempts(ApiError):
@@ -266,7 +266,7 @@ class Overloaded(Unavailable):
 
 
 class UpstreamUnavailable(Unavailable):
-    """503: the third party is away; its wish for a pause is passed on in whole seconds."""
+    """503: the third party is down; Retry-After says when it wants the next call, in seconds."""
 
     code = "upstream_unavailable"
     detail = "The movie catalogue cannot be reached right now. Try again shortly."
@@ -277,7 +277,7 @@ class UpstreamUnavailable(Unavailable):
 
 
 class UpstreamTimeout(ApiError):
-    """504: the third party did not answer in time."""
+    """504: the third party did not respond in time."""
 
     status = 504
     code = "upstream_timeout"
