@@ -36,10 +36,10 @@ movies_adapter = TypeAdapter(Movies)
 
 
 class StoredMovies(NamedTuple):
-    """Movies as the statements take them, in one order: the JSON array of responses, uuids, and genres for counting."""
+    """Movies as the statements take them: a JSON array as in responses, an array of uuids, and a JSON array of genres."""
 
     movies: str
-    movie_uuids: list[str]
+    movie_uuids: str
     movie_genres: str
 
 
@@ -51,7 +51,8 @@ def stored(movies: list[Movie]) -> StoredMovies:
         {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
         for uuid, movie in zip(uuids, movies)
     ]
-    return StoredMovies(to_json(entries).decode(), uuids, f"[{','.join([movie.genres.json for movie in movies])}]")
+    genres = ",".join([movie.genres.json for movie in movies])
+    return StoredMovies(to_json(entries).decode(), "{" + ",".join(uuids) + "}", f"[{genres}]")
 
 
 def _check_genres(movies: list[Movie]) -> None:
