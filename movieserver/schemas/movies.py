@@ -36,7 +36,7 @@ movies_adapter = TypeAdapter(Movies)
 
 
 class StoredMovies(NamedTuple):
-    """Movies as the statements take them: a JSON array as in responses, an array of uuids, and a JSON array of genres."""
+    """Movies as the statements take them: the JSON of responses, an array of uuids, and a JSON array of genres."""
 
     movies: str
     movie_uuids: str
