@@ -9,6 +9,7 @@ import pytest
 from movieserver.serving import http_server as module
 from movieserver.postgres import migrations
 from movieserver.serving.request import MovieServer
+from movieserver.postgres.statements import Statement
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
