@@ -12,16 +12,17 @@ def main() -> None:
         sys.modules[name] = None  # type: ignore[assignment]
     from movieserver import server
     from movieserver.observability import logs
+    from movieserver.redis.client import check_address
     from movieserver.serving import supervisor
     from movieserver.settings import SettingsError, load
 
-    sockets, say_ready = supervisor.inherit()
+    sockets, report_ready = supervisor.inherit()
     try:
-        settings = load()
+        settings = load(check_address)
     except SettingsError as error:
         sys.exit(f"run.py: {error}")
-    logs.configure(settings.log_level)
-    server.run(settings, sockets, say_ready)
+    logs.configure(settings.log_level, log_format=settings.log_format)
+    server.run(settings, sockets, report_ready)
 
 
 if __name__ == "__main__":

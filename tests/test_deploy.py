@@ -179,8 +179,9 @@ def test_the_compose_file_has_no_secret_and_asks_for_each() -> None:
         for name, value in given.items() if value is not None
     }
     settings = Settings(_env_file=None, **filled)
-    assert settings.database_url == "postgresql://movieserver:p@postgres:5432/movieserver"
-    assert settings.redis_url == "redis://:r@redis:6379/0"
+    assert settings.database_url and settings.redis_url
+    assert settings.database_url.get_secret_value() == "postgresql://movieserver:p@postgres:5432/movieserver"
+    assert settings.redis_url.get_secret_value() == "redis://:r@redis:6379/0"
 
 
 def test_every_variable_is_a_setting() -> None:

@@ -23,6 +23,7 @@ CONNECTIONS = 50
 # what a client raises when Redis cannot do what it is asked; RuntimeError is uvloop's word for a closed connection,
 # and a cluster's exceptions are no RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
+PROBE = "{movieserver}:probe"  # on the node of the request count
 PORTS = {"redis+cluster": 6379, "redis+sentinel": 26379}
 
 T = TypeVar("T")
@@ -54,9 +55,9 @@ class ServerFacts(NamedTuple):
     evicts: bool
 
 
-async def facts(client: Client) -> ServerFacts:
+async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
     """What the server is like; raises one of AWAY where it cannot be asked."""
-    said = await in_time(client.info())
+    said = await in_time(client.info(), seconds)
     nodes = [said] if "redis_version" in said else list(said.values())
     return ServerFacts(
         version=min((str(node["redis_version"]) for node in nodes), key=lambda text: int(text.partition(".")[0])),
@@ -64,6 +65,24 @@ async def facts(client: Client) -> ServerFacts:
         appends=all(node["aof_enabled"] for node in nodes),
         evicts=any(node["maxmemory"] and str(node["maxmemory_policy"]).startswith("allkeys") for node in nodes),
     )
+
+
+async def probe_write(client: Client, seconds: float = SECONDS) -> None:
+    """Raise one of AWAY where Redis cannot be written to. It writes nothing: the key never exists, and XX needs one."""
+    await in_time(client.set(PROBE, "", xx=True), seconds)
+
+
+def check_address(url: str) -> None:
+    """Raise ValueError, which does not quote the address, where no client can be made from it."""
+    try:
+        clients = _clients(url, SECONDS)
+        for client in clients[:0 if isinstance(clients[0], RedisCluster) else 1]:
+            client.connection_pool.make_connection()
+    except (TypeError, ValueError, AttributeError, RedisError):
+        raise ValueError("has a parameter, port or database number that the Redis client cannot use") from None
+    split = urlsplit(url)
+    if split.scheme in ("redis", "rediss") and not split.path.removeprefix("/").isdecimal() and split.path.strip("/"):
+        raise ValueError("ends in a database that is not a number")
 
 
 async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from movieserver.observability import metrics
 from movieserver.errors import Unavailable
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis
+from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"
 BATCH = "{movieserver}:batch:"
@@ -145,9 +145,9 @@ class RequestCounter:
             raise CounterUnavailable from error
 
     async def outage(self) -> str | None:
-        """What is wrong with Redis, None where nothing is."""
+        """Why Redis cannot be written to, None where it can."""
         try:
-            await in_time(self._redis.ping())
+            await probe_write(self._redis)
         except AWAY as error:
             return str(error) or type(error).__name__
         return None
