@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
+from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
 from movieserver.http.compression import Compressor
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
@@ -30,6 +31,7 @@ class Resources:
     tokens: Tokens
     passwords: Passwords
     login_attempts: LoginAttempts
+    registration_limit: RegistrationLimit
     compressor: Compressor
 
 
@@ -49,6 +51,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
             login_attempts=await stack.enter_async_context(open_login_attempts(redis_url, attempts_key)),
+            registration_limit=await stack.enter_async_context(
+                open_registration_limit(redis_url, attempts_key)),
             compressor=stack.enter_context(closing(Compressor())),
         )
 
