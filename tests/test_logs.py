@@ -9,11 +9,13 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from movieserver.accounts import passwords
@@ -52,6 +54,14 @@ def outages(lines: Lines) -> list[tuple[str, str]]:
     """What began and ended, in turn."""
     said = [line["event"].partition(": outage ") for line in lines()]
     return [(what, how) for what, _, how in said if how]
+
+
+@contextmanager
+def locked(postgres: Postgres, table: str) -> Iterator[Any]:
+    """Meanwhile every statement on a table waits; gives a cursor."""
+    with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield cursor
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -106,17 +116,19 @@ async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> N
         assert (line["method"], line["status"], line["bytes"]) == (method, status, len(answer.body))
 
 
-async def test_nobody_is_sent_anything_who_has_gone(
-    alice: Api, app: MovieServer, resources: Resources, lines: Lines
+async def test_a_client_that_has_gone_is_sent_nothing(
+    alice: Api, app: MovieServer, postgres: Postgres, lines: Lines
 ) -> None:
-    resources.database.statements["collections.get"] = Statement("SELECT '{}', pg_sleep(1)")
-    _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
-    path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
-    writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
-    await until(lambda: app.active)
-    writer.close()
-    await until(lambda: requests(lines))
-    assert [line["bytes"] for line in requests(lines)] == [0]
+    path, token = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", str(alice.token).encode()
+    with locked(postgres, "collections"):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
+        writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, token))
+        await until(lambda: app.active)
+        writer.close()
+        await writer.wait_closed()
+        await alice.get("/healthz")  # so the server has seen the end of the other connection
+    await until(lambda: len(requests(lines)) == 2)
+    assert requests(lines)[1]["bytes"] == 0
 
 
 async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> None:
@@ -275,15 +287,16 @@ class TestOutage:
         assert [line["reason"] for line in self.told(lines, "PostgreSQL")] == [
             "collections.list_page was cancelled: it reached its time limit, or an operator cancelled it"]
 
-    async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
-        whole = resources.database.statements["collections.list_page"]
-        resources.database.statements["collections.list_page"] = Statement(
-            "SELECT pg_terminate_backend(pg_backend_pid())")
-        for _ in range(3):
-            assert (await alice.get("/collection/")).status == 503
+    async def test_a_database_that_closes_connections(self, alice: Api, postgres: Postgres, lines: Lines) -> None:
+        with locked(postgres, "collections") as cursor:
+            for _ in range(3):
+                asking = asyncio.ensure_future(alice.get("/collection/"))
+                while not asking.done():
+                    cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+                    await asyncio.sleep(0.01)
+                assert (await asking).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
         assert "terminating connection" in self.told(lines, "PostgreSQL")[0]["reason"]
-        resources.database.statements["collections.list_page"] = whole
         assert (await alice.get("/collection/")).status == 200
         await until(lambda: outages(lines)[1:] == [("PostgreSQL", "ended")])
         assert self.told(lines, "PostgreSQL")[1]["failures"] == 3
