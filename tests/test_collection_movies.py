@@ -284,9 +284,9 @@ async def test_each_call_is_one_message(alice: Api, resources: Resources) -> Non
     path = await path_of(alice, given)
     names, asking = [], resources.database.run
 
-    async def counting(name: str, parameters: dict[str, object], tries: int) -> Any:
+    async def counting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> Any:
         names.append(name)
-        return await asking(name, parameters, tries)
+        return await asking(name, parameters, retry_lost)
 
     resources.database.run = counting  # type: ignore[method-assign]
     more = movies(1)
@@ -294,7 +294,7 @@ async def test_each_call_is_one_message(alice: Api, resources: Resources) -> Non
     await alice.put(f"{path}order/", uuids(more + given))
     await alice.delete(f"{path}movies/{more[0]['uuid']}/")
     await holding(alice, given[0])
-    assert names == [f"collection_movies.{name}" for name in ("add", "reorder", "remove", "holding")]
+    assert names == [f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
 
 
 async def test_adding_many_at_once_loses_none(alice: Api) -> None:

@@ -1,4 +1,4 @@
-"""The log: a line a request, trouble told once, and no secret in all that this run of the suite has logged."""
+"""The log: a line a request, an outage logged once, and no secret in all that this run of the suite has logged."""
 from __future__ import annotations
 
 import asyncio
@@ -18,8 +18,8 @@ import pytest
 
 from movieserver.accounts import passwords
 from movieserver.observability import logs
-from movieserver.postgres import database
 from movieserver.serving.request import MovieServer
+from movieserver.postgres.statements import Statement
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -32,7 +32,8 @@ from tests.third_party import ThirdParty, page
 
 TOP = Path(__file__).parents[1]
 COLOUR = re.compile(r"\x1b\[\d+m")
-FIELDS = {"timestamp", "level", "event", "request_id", "method", "route", "status", "ms", "user_id", "bytes"}
+FIELDS = {
+    "timestamp", "level", "pid", "event", "request_id", "client", "method", "route", "status", "ms", "user_id", "bytes"}
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -70,7 +71,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}|\d+", str(user))
     assert line == {
         "level": "info", "event": "request", "request_id": "one-of-mine", "method": "GET", "route": "/collection/",
-        "status": 200, "bytes": len(answer.body),
+        "status": 200, "bytes": len(answer.body), "client": "127.0.0.1", "pid": os.getpid(),
     }
     created = (await alice.post("/collection/", {"title": "x"})).json["collection_uuid"]
     await alice.get(f"/collections/{created}")
@@ -130,30 +131,79 @@ async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> N
 
 
 PROGRAM = """
-import logging
+import logging, sys
 from movieserver.observability import logs
-logs.configure("DEBUG")
-logs.request("abc", "GET", "/movies/", 200, 1.5, None, 12)
+logs.configure("DEBUG", log_format=sys.argv[1])
+for method, route, status, ms, user, size in (
+    ("GET", "/movies/", 200, 1.5, None, 12),
+    ("DELETE", "/collections/{collection_uuid}/movies/{movie_uuid}/", 404, 12345.6, "57baf4f4-c9ef", 0),
+    (None, "malformed", 400, None, None, 100),
+    ("PROPFIND-AND-LONGER", "unknown", 503, 0.1, "57baf4f4-c9ef", 0),
+):
+    logs.request(logs.Request("0123456789abcdef" * 2, method, route, status, ms, user, size, 'fe80::1%"x'))
 logging.getLogger("library").warning("of a library")
+logs.log.warning("of ours", reason="a reason")
 for name in ("tornado.curl_httpclient", "asyncio", "library"):
     logging.getLogger(name).info("not to be seen")
 """
 
 
-def test_a_terminal_shows_colours_and_a_file_json() -> None:
-    terminal, its_end = pty.openpty()
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=TOP, stderr=its_end, check=True)
-    os.close(its_end)
-    said = drained(terminal)
-    assert "\x1b[" in said and "{" not in said
-    first, second = COLOUR.sub("", said).splitlines()
-    for word in ("info", "request", "request_id=abc", "method=GET", "route=/movies/", "status=200", "bytes=12"):
-        assert re.search(rf"(^|[\s\[]){re.escape(word)}($|[\s\]])", first), (word, first)
-    assert "warning" in second and "of a library" in second
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=TOP, capture_output=True, text=True, check=True)
-    request, library = map(json.loads, done.stderr.splitlines())
-    assert set(request) == FIELDS
+def written(log_format: str, *, terminal: bool = False) -> list[str]:
+    """The lines that PROGRAM logs."""
+    if not terminal:
+        command = [sys.executable, "-c", PROGRAM, log_format]
+        return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True).stderr.splitlines()
+    ours, its_own = pty.openpty()
+    subprocess.run([sys.executable, "-c", PROGRAM, log_format], cwd=TOP, stderr=its_own, check=True)
+    os.close(its_own)
+    return drained(ours).splitlines()
+
+
+@pytest.mark.parametrize("log_format, terminal", [("auto", False), ("json", False), ("json", True)])
+def test_json_begins_with_the_time(log_format: str, terminal: bool) -> None:
+    lines = written(log_format, terminal=terminal)
+    assert all(line.startswith('{"timestamp": "') for line in lines)
+    *requests, library, ours = map(json.loads, lines)
+    assert len(requests) == 4 and all(set(request) == FIELDS for request in requests)
+    assert {request["client"] for request in requests} == {'fe80::1%"x'}
     assert (library["event"], library["level"], library["logger"]) == ("of a library", "warning", "library")
+    assert (ours["event"], ours["reason"]) == ("of ours", "a reason")
+    assert len({line["pid"] for line in (*requests, library, ours)}) == 1
+
+
+@pytest.mark.parametrize("log_format, terminal", [("auto", True), ("console", True), ("console", False)])
+def test_a_request_is_a_short_line_for_people(log_format: str, terminal: bool) -> None:
+    lines = written(log_format, terminal=terminal)
+    assert any("\x1b[" in line for line in lines) == terminal
+    *requests, library, ours = [COLOUR.sub("", line) for line in lines]
+    assert [re.split(r" +", line, maxsplit=1)[1] for line in requests] == [
+        "GET     /movies/                    200    1.5 ms -        0123456789abcdef0123456789abcdef",
+        "DELETE  /collections/{uuid}/movies/{uuid}/ 404 12345.6 ms 57baf4f4 0123456789abcdef01234567",
+        "-       malformed                   400         - -        0123456789abcdef0123456789abcdef",
+        "PROPFIN unknown                     503    0.1 ms 57baf4f4 0123456789abcdef0123456789abcdef",
+    ]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) and len(line) <= 100 for line in requests)
+    assert "warning" in library and "of a library" in library
+    assert "of ours" in ours and "reason=" in ours
+
+
+async def test_the_client_is_the_exact_address(alice: Api, lines: Lines) -> None:
+    await alice.get("/movies/", headers={"X-Forwarded-For": "2001:db8::7"})
+    assert requests(lines)[-1]["client"] == "127.0.0.1"
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url, trusted_proxies="127.0.0.1")
+
+    @pytest.mark.parametrize("forwarded, client", [
+        ("2001:db8::7", "2001:db8::7"), ("10.9.8.7, 2001:db8::8", "2001:db8::8"), ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("[2001:db8::9]:1234", "2001:db8::9"), ('fe80::1%"\\x', 'fe80::1%"\\x'), ('"x', "127.0.0.1"),
+    ])
+    async def test_the_client_is_the_exact_address(self, alice: Api, lines: Lines, forwarded: str, client: str) -> None:
+        await alice.get("/nowhere", headers={"X-Forwarded-For": forwarded})
+        assert requests(lines)[-1]["client"] == client
 
 
 def drained(terminal: int) -> str:
@@ -203,10 +253,8 @@ class TestOutage:
         await asyncio.sleep(0.6)
         assert len(outages(lines)) == 3
 
-    async def test_a_full_pool(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
+    async def test_a_full_pool(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.acquire = 0.1
         resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
         answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
@@ -215,25 +263,22 @@ class TestOutage:
         assert outages(lines) == [(pool, "began"), (pool, "ended")]
         began, ended = self.told(lines, pool)
         assert began["reason"] == (
-            "no place for genres.list in 0.1 s: all 1 connections of this process are in use; "
+            "no connection for genres.list_page in 0.1 s: all 1 of this process are in use; "
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 
-    async def test_a_statement_over_its_time(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        resources.database.close_idle()
-        monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
+    async def test_a_statement_over_its_time(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.statement = 0.1
         resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
-        monkeypatch.undo()
         assert [line["reason"] for line in self.told(lines, "PostgreSQL")] == [
-            "collections.list was cut off: it took -0.9 s, or an operator cancelled it"]
+            "collections.list_page was cancelled: it reached its time limit, or an operator cancelled it"]
 
     async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
         whole = resources.database.statements["collections.list_page"]
-        resources.database.statements["collections.list_page"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
+        resources.database.statements["collections.list_page"] = Statement(
+            "SELECT pg_terminate_backend(pg_backend_pid())")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
@@ -264,7 +309,7 @@ class TestOutage:
         for behaviour in (page({}, 500), page({}, 503), page({"nonsense": 1}), page({"more": 1})):
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)
-        away, wrong = "movie API", "movie API, what it says"
+        away, wrong = "movie API", "movie API, its responses"
         assert outages(lines) == [(away, "began"), (wrong, "began")]
         assert self.told(lines, away)[0]["reason"] == "status 500"
         assert "cannot be read" in self.told(lines, wrong)[0]["reason"]

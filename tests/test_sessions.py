@@ -17,13 +17,13 @@ from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api, assert_tokens, assert_unauthenticated
 from tests.conftest import SECRET, make_settings
-from tests.factories import collection, registration
+from tests.factories import collection, movies, registration
 from tests.test_tokens import LETTERS
 from tests.third_party import ThirdParty
 
 Query = Callable[..., Awaitable[Any]]
-# the row is held while the others come, so that all of them meet at it
-HOLD = "SELECT FROM sessions WHERE user_id = %(user_id)s FOR UPDATE;\nSELECT pg_sleep(0.5)::text"
+# the user's row is locked while the others arrive, so that all of them wait for it
+HOLD = "SELECT FROM users WHERE user_id = %(user_id)s FOR UPDATE;\nSELECT pg_sleep(0.5)::text"
 SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND strpos(query, %(owner)s) > 0"
 
 
@@ -344,10 +344,11 @@ async def test_a_deleted_account_leaves_nothing(api: Api, query: Query) -> None:
     pair = registration()
     registered = await api.post("/register/", pair)
     owner, user = user_id(registered), api.signed(registered.json["access_token"])
-    for _ in range(3):
-        await user.post("/collection/", collection())
+    for number in range(3):
+        await user.post(
+            "/collection/", collection(movies=movies(1, genres="Drama")), headers={"Idempotency-Key": str(number)})
     tables = await query(TABLES_OF_USERS)
-    assert {"users", "sessions", "collections"} <= set(tables)
+    assert {"users", "sessions", "collections", "user_genres", "idempotency_keys"} <= set(tables)
     response = await user.delete("/account/")
     assert response.status == 200 and list(response.json) == ["message"]
     for table in tables:

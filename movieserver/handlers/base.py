@@ -190,6 +190,13 @@ class Handler(RequestHandler):
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
 
+    @property
+    def exact_address(self) -> str:
+        """The same, of IPv6 not only the customer's network: for the log."""
+        address: str = self.settings["proxies"].address(
+            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
+        return address
+
     def link(self, **addresses: str | None) -> None:
         """Name the neighbours of a page (RFC 8288), each by its relation."""
         links = [f'<{address}>; rel="{relation}"' for relation, address in addresses.items() if address]

@@ -28,7 +28,9 @@ BOUNDS = {
         "window_seconds": int(registration_limit.WINDOW_SECONDS),
         "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },
-    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES},
+    "collection": {
+        "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,
+    },
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
         "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,

@@ -19,17 +19,23 @@ class Proxies:
         self._networks = networks
 
     def client(self, peer: str, forwarded: str) -> str:
-        """The address that a request comes from, by its peer and its X-Forwarded-For.
+        """The address that a request comes from, of IPv6 the network that one customer has."""
+        client = self._client(peer, forwarded)
+        return _source(client) if client else peer
 
-        Each proxy adds the address of its own peer on the right, so it is the right-most one that is no proxy of ours.
-        """
+    def address(self, peer: str, forwarded: str) -> str:
+        """The exact address that a request comes from."""
+        return str(self._client(peer, forwarded) or peer)
+
+    def _client(self, peer: str, forwarded: str) -> Address | None:
+        """Each proxy adds the address of its peer on the right: the right-most one that is not a trusted proxy."""
         client = _address(peer)
         for entry in reversed(forwarded.split(",")):
             address = _address(entry)
             if address is None or not self._trusted(client):
                 break
             client = address
-        return _source(client) if client else peer
+        return client
 
     def scheme(self, peer: str, said: str, own: str) -> str:
         """http or https, as the proxy's X-Forwarded-Proto says; `own` where there is no such proxy."""

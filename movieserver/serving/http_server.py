@@ -172,7 +172,8 @@ class Server:
         await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
         metrics.answered("malformed", None, error.status)
-        logs.request(request_id, None, "malformed", error.status, None, None, len(body))
+        logs.request(logs.Request(
+            request_id, None, "malformed", error.status, None, None, len(body), connection.context.remote_ip))
         given = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         connection.refuse(
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"

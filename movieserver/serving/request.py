@@ -70,8 +70,9 @@ class MovieServer(Application):
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
         metrics.answered(handler.route, method, status, seconds)
-        logs.request(
-            handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent)
+        logs.request(logs.Request(
+            handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent,
+            handler.exact_address))
 
     def end(self, request: Request) -> None:
         """A request is answered, or its client is gone."""
