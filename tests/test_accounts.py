@@ -111,7 +111,7 @@ async def test_which_names_are_refused(api: Api, username: str, detail: str) -> 
 
 @pytest.mark.parametrize("raw", [b"bob\\ud800", b"\\udc00bob", b"bob\xff", b"\xed\xa0\x80bob", b"bob\\u0000"])
 async def test_a_name_that_is_not_a_text_is_400(api: Api, raw: bytes) -> None:
-    """CONTRACT, Errors: a lone surrogate, invalid UTF-8 and a NUL, at registration and at login."""
+    """RFC 8259 section 8: a lone surrogate, invalid UTF-8 and a NUL, at registration and at login."""
     for path in ("/register/", "/login/"):
         assert (await api.post(path, raw=b'{"username": "%s", "password": "long enough"}' % raw)).status == 400
 
@@ -205,7 +205,7 @@ async def test_more_passwords_than_can_be_hashed_in_good_time(api: Api, monkeypa
 
 
 class TestAFloodOfRegistrations:
-    """Issue 15, point 4. This machine is a trusted proxy, so tests choose the address that they come from."""
+    """This machine is a trusted proxy, so tests choose the address that they come from."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -217,13 +217,14 @@ class TestAFloodOfRegistrations:
         return await api.post("/register/", registration(**given), headers={"X-Forwarded-For": address})
 
     async def test_an_address_may_register_100_users_a_minute(self, api: Api) -> None:
-        """RFC 6585 section 4; the limits are published."""
+        """RFC 6585 section 4, ASVS 5.0 2.4.1: the limits are published."""
         published = (await api.get("/limits/")).json["registration"]
         assert (published["from_an_address"], published["window_seconds"]) == (100, 60)
         responses = [await self.register(api, password="short") for _ in range(5)]
         assert {response.status for response in responses} == {400}  # these do not count
-        responses = await asyncio.gather(*[self.register(api, username="the same name") for _ in range(99)])
-        assert {response.status for response in responses} <= {201, 409, 503}  # these do
+        for _ in range(11):
+            responses = await asyncio.gather(*[self.register(api, username="the same name") for _ in range(9)])
+            assert {response.status for response in responses} <= {201, 409}  # these do
         assert (await self.register(api)).status == 201
         response = await self.register(api)
         assert response.status == 429
@@ -237,8 +238,8 @@ class TestAFloodOfRegistrations:
 
     async def test_a_burst_registers_no_more(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 10)
-        responses = await asyncio.gather(*[self.register(api) for _ in range(40)])
-        assert sorted(response.status for response in responses) == [201] * 10 + [429] * 30
+        responses = await asyncio.gather(*[self.register(api) for _ in range(30)])
+        assert sorted(response.status for response in responses) == [201] * 10 + [429] * 20
 
     async def test_the_window_ends_as_retry_after_says(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         """RFC 9110 section 10.2.3: whatever is sent meanwhile."""
@@ -253,7 +254,7 @@ class TestAFloodOfRegistrations:
         assert response.status == 201 or (await self.register(api)).status == 201
 
     async def test_logins_keep_slots_in_the_queue(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        """More registrations than the queue takes, from many addresses: no login is 503."""
+        """ASVS 5.0 2.4.1: more registrations than the queue takes, from many addresses: no login is 503."""
         assert passwords.MAX_REGISTRATIONS_WAITING <= passwords.MAX_WAITING / 2
         monkeypatch.setattr(passwords, "MAX_REGISTRATIONS_WAITING", 5)
         monkeypatch.setattr(passwords, "MAX_WAITING", 10)
@@ -286,7 +287,7 @@ class TestAFloodOfRegistrations:
 
 
 async def test_processes_share_the_count_of_registrations(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 15, point 4: the limit is one of all processes."""
+    """ASVS 5.0 2.4.1: the limit is one of all processes."""
     monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 2)
     async with open_registration_limit(redis.url, b"key") as one, open_registration_limit(redis.url, b"key") as other:
         await one.count(HOME)

@@ -113,7 +113,7 @@ async def test_every_character_of_a_long_password_counts(api: Api, password: str
 
 @pytest.mark.parametrize("raw", [b"pass\\u0000word", b"pass\\ud800word", b"pass\xffword", b"\\udc00\\ud800 password"])
 async def test_a_password_that_is_not_a_text_is_400(api: Api, raw: bytes) -> None:
-    """CONTRACT, Errors: a NUL, a lone surrogate and invalid UTF-8, at registration and at login."""
+    """RFC 8259 section 8: a NUL, a lone surrogate and invalid UTF-8, at registration and at login."""
     for path in ("/register/", "/login/"):
         body = b'{"username": "%s", "password": "%s"}' % (registration()["username"].encode(), raw)
         assert (await api.post(path, raw=body)).status == 400

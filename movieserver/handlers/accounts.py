@@ -169,7 +169,7 @@ class PasswordHandler(OwnAccountHandler):
 
 
 class AccountDeletionHandler(OwnAccountHandler):
-    """DELETE /account/"""
+    """The account of the user: DELETE /account/"""
 
     @Operation(
         "Delete my account", responses.Message, body=Deletion, body_needed=False,

@@ -23,7 +23,7 @@ class SessionsHandler(Handler):
 
 
 class SessionHandler(Handler):
-    """DELETE /sessions/<uuid>/"""
+    """One login: DELETE /sessions/<uuid>/"""
 
     @Operation("End a login", responses.Message, errors=(*STORED, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
