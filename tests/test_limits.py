@@ -78,6 +78,7 @@ EXCESSES: dict[str, Excess] = {
 }
 OTHERS = {  # each is tested by itself
     "headers bytes", "query arguments", "registration password_characters_at_least", "pages bytes",
+    "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",

@@ -319,10 +319,10 @@ class TestOutage:
         assert set(outages(lines)[2:]) == {(away, "ended"), (wrong, "ended")}
 
     async def test_too_many_passwords(self, api: Api, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(passwords, "MOST_WAITING", 0)
+        monkeypatch.setattr(passwords, "MAX_WAITING", 0)
         for _ in range(3):
             assert (await api.post("/register/", registration())).status == 503
-        monkeypatch.setattr(passwords, "MOST_WAITING", 1)
+        monkeypatch.setattr(passwords, "MAX_WAITING", 1)
         assert (await api.post("/register/", registration())).status == 201
         await until(lambda: len(outages(lines)) == 2)
         assert outages(lines) == [("password hashing", "began"), ("password hashing", "ended")]

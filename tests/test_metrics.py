@@ -265,7 +265,7 @@ async def test_logins(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await api.post("/login/", {**pair, "password": "not the one"})).status == 401
     assert (await api.post("/login/", registration())).status == 401
     with monkeypatch.context() as full:
-        full.setattr(passwords, "MOST_WAITING", 0)
+        full.setattr(passwords, "MAX_WAITING", 0)
         assert (await api.post("/login/", pair)).status == 503
     slowed = [(await api.post("/login/", {**pair, "password": "not the one"})).status for _ in range(10)].count(429)
     assert slowed

@@ -5,7 +5,7 @@ import json
 import math
 
 from movieserver import formats
-from movieserver.accounts import login_attempts
+from movieserver.accounts import login_attempts, registration_limit, usernames
 from movieserver.http import idempotency
 from movieserver.schemas import movies, requests, responses
 from movieserver.serving import memory_limits
@@ -23,7 +23,10 @@ BOUNDS = {
     "headers": {"bytes": HEADER_BYTES},
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
-        "username_characters": requests.NAME_CHARACTERS, "password_characters_at_least": requests.PASSWORD_CHARACTERS,
+        "username_characters": usernames.MAX_CHARACTERS,
+        "password_characters_at_least": requests.MIN_PASSWORD_CHARACTERS,
+        "window_seconds": int(registration_limit.WINDOW_SECONDS),
+        "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },
     "collection": {
         "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,

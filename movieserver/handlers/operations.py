@@ -1,4 +1,4 @@
-"""For those who run the server: is it alive, is it ready, what does it measure. Not counted."""
+"""For operators: is the server alive, is it ready, what does it measure. Not counted."""
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +12,7 @@ from movieserver.handlers.base import STORED, OpenHandler, Route
 
 
 class NotReady(Unavailable):
-    """503: with what is missing."""
+    """503: the detail says what is missing."""
 
     code = "not_ready"
 
@@ -24,7 +24,7 @@ class OperationsHandler(OpenHandler):
 
 
 class HealthHandler(OperationsHandler):
-    """GET /healthz: the process responses."""
+    """GET /healthz: the process responds."""
 
     @Operation("Ask whether the process answers", responses.Status, detail="No I/O. Not counted.")
     def get(self) -> None:
@@ -32,29 +32,30 @@ class HealthHandler(OperationsHandler):
 
 
 class ReadyHandler(OperationsHandler):
-    """GET /readyz: database, migrations and Redis are usable, and the server is not about to stop."""
+    """GET /readyz: database and Redis can be written to, no migration is missing, the server is not draining."""
 
     @Operation(
         "Ask whether the server is ready", responses.Status, errors=(NotReady(), *STORED),
-        detail="Database, migrations and Redis are usable, and the server is not about to stop. Not counted.")
+        detail="The database and Redis can be written to, no migration is missing, and the server is not about to "
+               "stop. Not counted.")
     async def get(self) -> None:
         if self.settings["draining"]:
             raise NotReady("The server is about to stop.")
         await self._check_database()
         if await self.resources.counter.outage():
-            raise NotReady("Redis does not answer.")
+            raise NotReady("Redis cannot be written to. `python run.py check` says why.")
         self.answer({"status": "ready"})
 
     async def _check_database(self) -> None:
-        applied = await operations.migrations(self.resources.database)
-        if applied is None:
-            raise NotReady("The database is a standby: nothing can be written to it.")
-        if missing := operations.needed_migrations() - applied:
+        database = self.resources.database
+        if obstacle := await operations.obstacle(database):
+            raise NotReady(f"The database cannot be used: {obstacle.problem}. `python run.py check` says what to do.")
+        if missing := operations.needed_migrations() - await operations.migrations(database):
             raise NotReady(f"The database lacks {', '.join(sorted(missing))}: run `python run.py migrate`.")
 
 
 class MetricsHandler(OperationsHandler):
-    """GET /metrics: what Prometheus reads. The files of many processes take longer than the event loop can spare."""
+    """GET /metrics: for Prometheus, in a thread, because the files of many processes take long to read."""
 
     @Operation("Read the metrics", "text/plain", detail="What Prometheus reads. Not counted.")
     async def get(self) -> None:
