@@ -12,6 +12,7 @@ ApiError
 │   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
 │   └── OrderMismatch         the order names other movies than the collection has, each of them listed
 ├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
+├── RequestTimeout 408        the request arrives too slowly
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the body says that it is not JSON
 ├── KeyReused 422             another request had this Idempotency-Key
@@ -173,6 +174,18 @@ class PreconditionFailed(ApiError):
     detail = "This has another version than the one you mean: read it again, and its ETag."
 
 
+class RequestTimeout(ApiError):
+    """408: the head did not arrive within `head_seconds`, or less than `size` bytes of the body in `body_seconds`."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, head_seconds: float, size: int, body_seconds: float) -> None:
+        super().__init__(
+            f"The request arrived too slowly: send its head within {head_seconds:g} seconds, and at least {size} bytes "
+            f"of its body every {body_seconds:g} seconds.")
+
+
 class BodyTooLarge(ApiError):
     """413: the body is over `limit` bytes."""
 
@@ -211,13 +224,13 @@ class TooManyAttempts(ApiError):
 
 
 class HeadersTooLarge(ApiError):
-    """431: request line and headers are over `limit` bytes."""
+    """431: the request line and the headers exceed `size` bytes or `fields` headers."""
 
     status = 431
     code = "headers_too_large"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"A request line and its headers are at most {limit} bytes.")
+    def __init__(self, size: int, fields: int) -> None:
+        super().__init__(f"The request line and its headers must not exceed {size} bytes and {fields} headers.")
 
 
 class UpstreamFault(ApiError):

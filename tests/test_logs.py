@@ -29,6 +29,7 @@ from tests.client import Api
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty, page
+from tests.wire import reset
 
 TOP = Path(__file__).parents[1]
 COLOUR = re.compile(r"\x1b\[\d+m")
@@ -113,7 +114,7 @@ async def test_nobody_is_sent_anything_who_has_gone(
     path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
     await until(lambda: app.active)
-    writer.close()
+    reset(writer)
     await until(lambda: requests(lines))
     assert [line["bytes"] for line in requests(lines)] == [0]
 
