@@ -11,6 +11,7 @@ ApiError
 │   ├── CollectionFull        the collection would hold too many movies
 │   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
 │   └── OrderMismatch         the order and the collection differ, each difference listed
+├── RequestTimeout 408        the request arrives too slowly
 ├── PreconditionFailed 412    If-Match or If-None-Match does not hold
 ├── BodyTooLarge 413
 ├── UnsupportedMediaType 415  the declared type of the body is not JSON
@@ -174,6 +175,18 @@ class PreconditionFailed(ApiError):
     detail = "The resource has changed: it has another version than If-Match or If-None-Match allows. Read it again."
 
 
+class RequestTimeout(ApiError):
+    """408: the head did not arrive within `head_seconds`, or less than `size` bytes of the body in `body_seconds`."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, head_seconds: float, size: int, body_seconds: float) -> None:
+        super().__init__(
+            f"The request arrived too slowly: send its head within {head_seconds:g} seconds, and at least {size} bytes "
+            f"of its body every {body_seconds:g} seconds.")
+
+
 class BodyTooLarge(ApiError):
     """413: the body is larger than `limit` bytes."""
 
@@ -212,13 +225,13 @@ class TooManyAttempts(ApiError):
 
 
 class HeadersTooLarge(ApiError):
-    """431: request line and headers are over `limit` bytes."""
+    """431: the request line and the headers exceed `size` bytes or `fields` headers."""
 
     status = 431
     code = "headers_too_large"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The request line and headers must not be larger than {limit} bytes in all.")
+    def __init__(self, size: int, fields: int) -> None:
+        super().__init__(f"The request line and its headers must not exceed {size} bytes and {fields} headers.")
 
 
 class UpstreamFault(ApiError):

@@ -1,7 +1,6 @@
 """Limits: every bound is published, and whatever exceeds one is told which it is."""
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from movieserver.resources import Resources
 from tests.client import Answer, Api
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
+from tests.wire import exchange
 
 Excess = Callable[[Api, int], Awaitable[Answer]]
 
@@ -77,7 +77,7 @@ EXCESSES: dict[str, Excess] = {
     "idempotency_key characters": keyed,
 }
 OTHERS = {  # each is tested by itself
-    "headers bytes", "query arguments", "registration password_characters_at_least", "pages bytes",
+    "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
     "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
@@ -147,17 +147,16 @@ async def test_lifetimes_are_true(api: Api, resources: Resources) -> None:
 
 
 async def test_headers_have_a_bound(api: Api) -> None:
-    bound = (await published(api))["headers bytes"]
-    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
-    for size, status in ((bound, b"200"), (bound + 1, b"431"), (bound, b"200"), (10 * bound, b"431"), (100, b"200")):
-        writer.write(line % (b"x" * (size - len(line) + 2)))
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readuntil(b"}\n")
-        assert head.startswith(b"HTTP/1.1 " + status)
-        assert status == b"200" or str(bound).encode() in body
-    writer.close()
-    await writer.wait_closed()
+    bounds = await published(api)
+    size, fields = bounds["headers bytes"], bounds["headers fields"]
+    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n%s\r\n"
+    for padding, more, status in (
+        (size - len(line) + 4, 0, 200), (size - len(line) + 5, 0, 431), (10 * size, 0, 431), (1, 0, 200),
+        (1, fields - 3, 200), (1, fields - 2, 431),
+    ):
+        (response,) = await exchange(api, line % (b"x" * padding, b"A: b\r\n" * more))
+        assert response.status == status
+        assert status == 200 or all(str(bound) in json.loads(response.body)["detail"] for bound in (size, fields))
 
 
 async def test_query_arguments_have_a_bound(api: Api) -> None:

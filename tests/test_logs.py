@@ -31,6 +31,7 @@ from tests.client import Api
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty, page
+from tests.wire import reset
 
 TOP = Path(__file__).parents[1]
 COLOUR = re.compile(r"\x1b\[\d+m")
@@ -124,8 +125,7 @@ async def test_a_client_that_has_gone_is_sent_nothing(
         _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
         writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, token))
         await until(lambda: app.active)
-        writer.close()
-        await writer.wait_closed()
+        reset(writer)
         await alice.get("/healthz")  # so the server has seen the end of the other connection
     await until(lambda: len(requests(lines)) == 2)
     assert requests(lines)[1]["bytes"] == 0

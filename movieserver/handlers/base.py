@@ -47,7 +47,7 @@ class Route(URLSpec):
             raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
         if silent := [verb for verb in handler.described() if not operation_of(handler, verb)]:
             raise TypeError(f"{handler.__name__} does not say what its {' and '.join(silent)} is: @Operation(…)")
-        pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
+        pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
         super().__init__(f"{pattern}/?", handler, {"route": template})
         self.template = template
         self.protected = protected

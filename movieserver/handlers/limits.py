@@ -14,13 +14,13 @@ from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
 from movieserver.handlers import collections, genres
 from movieserver.handlers.base import OpenHandler, Route
-from movieserver.http.headers import HEADER_BYTES
+from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 
 CACHED_SECONDS = 3600
 
 BOUNDS = {
     "body": {"bytes": requests.MAX_BYTES, "nesting": requests.MAX_NESTING},
-    "headers": {"bytes": HEADER_BYTES},
+    "headers": {"bytes": HEADER_BYTES, "fields": HEADER_FIELDS},
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
         "username_characters": usernames.MAX_CHARACTERS,

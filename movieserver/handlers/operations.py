@@ -8,7 +8,7 @@ from movieserver.schemas import responses
 from movieserver.data import operations
 from movieserver.openapi.operation import Operation
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import STORED, OpenHandler, Route
+from movieserver.handlers.base import STORED, VERBS, OpenHandler, Route
 
 
 class NotReady(Unavailable):
@@ -29,6 +29,14 @@ class HealthHandler(OperationsHandler):
     @Operation("Ask whether the process answers", responses.Status, detail="No I/O. Not counted.")
     def get(self) -> None:
         self.answer({"status": "ok"})
+
+
+class ServerHandler(OpenHandler):
+    """OPTIONS *: the methods that the server knows (RFC 9110 section 9.3.7). The path * comes with no other method."""
+
+    def options(self, *path: str) -> None:
+        super().options()
+        self.set_header("Allow", ", ".join((*VERBS, "HEAD", "OPTIONS")))
 
 
 class ReadyHandler(OperationsHandler):

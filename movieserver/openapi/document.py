@@ -24,7 +24,7 @@ from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
     PreconditionFailed, Unauthenticated, UnsupportedMediaType
 )
-from movieserver.http.headers import HEADER_BYTES, JSON, REQUEST_ID
+from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON, REQUEST_ID
 from movieserver.http.idempotency import KEY
 
 Json = dict[str, Any]
@@ -71,7 +71,8 @@ SAID = {  # headers of answers
 }
 ALWAYS = ("X-Request-ID", "X-Content-Type-Options", "Cache-Control")
 MAY_BE_ABSENT = {"Link"}
-OF_EVERY_VERB = (BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
+OF_EVERY_VERB = (
+    BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS), InternalError(), Overloaded())
 # of parameters by name, of bodies by model, of answers by operation or model
 EXAMPLES: Json = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
 EXAMPLE_ID = EXAMPLES["parameters"]["X-Request-ID"]
