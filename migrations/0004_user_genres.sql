@@ -39,7 +39,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     GROUP BY genre
 $$;
 
--- The spellings of a row of `user_genres` after a change by `genre_changes`.
+-- The spellings of a row of `user_genres` after a change by `genre_changes`; null also if none is left.
 CREATE FUNCTION add_spellings(old user_genres, change user_genres) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -47,7 +47,7 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN (
-        SELECT coalesce(jsonb_object_agg(key, times) FILTER (WHERE times <> 0), '{}')
+        SELECT jsonb_object_agg(key, times) FILTER (WHERE times <> 0)
         FROM (
             SELECT key, sum(value::integer) AS times
             FROM (VALUES (old), (change)) AS side (row),
