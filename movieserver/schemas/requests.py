@@ -84,9 +84,9 @@ class CollectionChanges(Body):
 
     model_config = ConfigDict(extra="allow")  # so that a body that changes nothing can be told which keys are unknown
 
-    title: Annotated[Title, NOT_NULL] = ""
-    description: Text | None = ""
-    movies: Annotated[Movies, NOT_NULL] = []
+    title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in the description
+    description: Text | None = Field(default_factory=str)
+    movies: Annotated[Movies, NOT_NULL] = Field(default_factory=list)
 
     @property
     def named(self) -> set[str]:
