@@ -33,11 +33,11 @@ class Node(Postgres):
 
     def kill(self) -> None:
         """End it and every process of it with -9."""
-        assert self._process
-        tasks = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-        for pid in (self._process.pid, *map(int, tasks.split())):
+        assert self.process
+        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        for pid in (self.process.pid, *map(int, tasks.split())):
             os.kill(pid, signal.SIGKILL)
-        self._process.wait()
+        self.process.wait()
 
     def promote(self) -> None:
         """Make a standby a primary, and wait until it is one."""

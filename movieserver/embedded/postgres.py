@@ -49,7 +49,7 @@ class Postgres(Program):
             lines = (self._folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return False
-        mine = self._process is not None and lines[:1] == [str(self._process.pid)]
+        mine = self.process is not None and lines[:1] == [str(self.process.pid)]
         return mine and len(lines) > 7 and lines[7].strip() == "ready"
 
     def _create(self) -> None:

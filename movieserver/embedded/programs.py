@@ -57,14 +57,14 @@ class Program:
 
     def __init__(self, command: Sequence[str], log: Path, lock: int) -> None:
         self._command = command
-        self._log = log
+        self.log = log
         self._lock = lock
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
         """Start it, without waiting until it is ready."""
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[self._lock], start_new_session=True, cwd="/",
             )
@@ -75,7 +75,7 @@ class Program:
 
     def alive(self) -> bool:
         """Whether it runs."""
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     def ready(self) -> bool:
         """Whether it can be used."""
@@ -86,17 +86,17 @@ class Program:
         deadline = time.monotonic() + START_SECONDS
         while not self.ready():
             if not self.alive() or time.monotonic() > deadline:
-                tail = self._log.read_text(errors="replace").splitlines()[-5:]
-                raise EmbeddedError("\n  ".join([f"{self.name} did not start; {self._log} ends with:", *tail]))
+                tail = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise EmbeddedError("\n  ".join([f"{self.name} did not start; {self.log} ends with:", *tail]))
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End it, at the latest after STOP_SECONDS."""
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.send_signal(self.ending)
+        self.process.send_signal(self.ending)
         try:
-            self._process.wait(STOP_SECONDS)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError
@@ -54,7 +54,7 @@ class _Batch:
 class Database:
     """The statements of sql/ on a pool of connections; opened by `open_database`."""
 
-    def __init__(self, pool: Pool, statements: Mapping[str, Statement]) -> None:
+    def __init__(self, pool: Pool, statements: dict[str, Statement]) -> None:
         self.pool = pool
         self.statements = statements
         self._batches: dict[str, _Batch] = {}
@@ -120,6 +120,7 @@ class Database:
                 raise
 
     async def run(self, name: str, parameters: Parameters, retry_lost: bool = False) -> list[Row]:
+        """All rows of a statement; ApiErrors."""
         deadline = asyncio.get_running_loop().time() + self.pool.limits.total
         try:
             async with self.pool.slot():
@@ -170,7 +171,7 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    url: str, size: int, *, limits: Limits | None = None, statements: Mapping[str, Statement] | None = None
+    url: str, size: int, *, limits: Limits | None = None, statements: dict[str, Statement] | None = None
 ) -> AsyncIterator[Database]:
     """A Database for a libpq URI; it connects on first use."""
     database = Database(Pool(url, size, limits or Limits()), statements or load_statements())
