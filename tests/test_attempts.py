@@ -17,6 +17,7 @@ from movieserver.accounts.login_attempts import (
 )
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api, assert_unauthenticated, but_request_id
@@ -225,7 +226,7 @@ async def test_what_fails_for_another_reason_is_no_failure(
     """ASVS 5.0 6.1.1: neither a database that is away nor a body at fault slows anybody down."""
     pair = await somebody(api)
     with monkeypatch.context() as patch:
-        patch.setitem(resources.database.statements, "users.find", "SELECT FROM nowhere")
+        patch.setitem(resources.database.statements, "users.find", Statement("SELECT FROM nowhere"))
         for _ in range(2 * PAIR_FAILURES):
             assert (await login(api, pair)).status == 503
             assert (await login(api, {"username": pair["username"]})).status == 400

@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from tornado.httputil import HTTPHeaders
 
-from movieserver.schemas.requests import BYTES
+from movieserver.schemas.requests import MAX_BYTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.settings import Settings
@@ -317,15 +317,15 @@ def test_an_answer_passes_through_nginx(front: Front) -> None:
 @with_nginx
 def test_the_limit_on_bodies_is_the_servers_and_nginx_speaks_like_it(front: Front) -> None:
     before = front.call("GET", "/request-count/").json["requests"]
-    ours = front.call("POST", "/register/", b" " * (BYTES + 1))
-    far_beyond = front.call("POST", "/register/", b" " * (BYTES + 2 * 1024 * 1024))
+    ours = front.call("POST", "/register/", b" " * (MAX_BYTES + 1))
+    far_beyond = front.call("POST", "/register/", b" " * (MAX_BYTES + 2 * 1024 * 1024))
     assert front.call("GET", "/request-count/").json["requests"] == before + 2
     for answer in (ours, far_beyond):
         assert_problem(answer)
         assert answer.status == 413
     ours.json["request_id"] = far_beyond.json["request_id"]
     assert ours.json == far_beyond.json
-    assert front.call("POST", "/register/", b" " * BYTES).status == 400
+    assert front.call("POST", "/register/", b" " * MAX_BYTES).status == 400
 
 
 @with_nginx

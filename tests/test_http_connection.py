@@ -59,13 +59,13 @@ async def test_a_request_waits_for_the_one_before_it(
     alice: Api, app: MovieServer, resources: Resources, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And only so much of what is behind it is taken as has room."""
-    go, read = asyncio.Event(), resources.database.read_shared
+    go, read = asyncio.Event(), resources.database.read_batched
 
     async def slow(*given: Any, **parameters: Any) -> Any:
         await go.wait()
         return await read(*given, **parameters)
 
-    monkeypatch.setattr(resources.database, "read_shared", slow)
+    monkeypatch.setattr(resources.database, "read_batched", slow)
     before = set(http_server.connections)
     reader, writer = await connect(alice, head(alice, "/collection/"), b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
     await until(lambda: bool(app.under_way))

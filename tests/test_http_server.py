@@ -13,7 +13,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 from movieserver.serving import connection, memory_limits
 from movieserver.serving import http_server as module
 from movieserver.app import MovieServer
-from movieserver.schemas.requests import BYTES
+from movieserver.schemas.requests import MAX_BYTES
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.serving.http_server import Server
 from tests.client import Api
@@ -93,14 +93,14 @@ async def test_who_is_being_answered_keeps_the_place(
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
     hold, go = asyncio.Event(), asyncio.Event()
     database = app.settings["resources"].database
-    read = database.read_shared
+    read = database.read_batched
 
     async def slow(*given: object, **parameters: object) -> object:
         hold.set()
         await go.wait()
         return await read(*given, **parameters)
 
-    monkeypatch.setattr(database, "read_shared", slow)
+    monkeypatch.setattr(database, "read_batched", slow)
     async with crowd(alice, 3, head(alice, "/collection/", Connection="close")) as connections:
         await until(lambda: sum(body.complete for body in app.under_way.values()) == 3)
         status, body = await answer(await connect(alice, head(alice, "/healthz")))
@@ -177,8 +177,8 @@ async def whole_list(api: Api) -> tuple[int, bytes]:
 
 
 def test_a_page_always_fits() -> None:
-    assert PAGE_BYTES + 2 * BYTES <= memory_limits.ANSWERS_BYTES_EACH <= memory_limits.ANSWERS_BYTES
-    assert BYTES <= memory_limits.BODIES_BYTES_EACH <= memory_limits.BODIES_BYTES
+    assert PAGE_BYTES + 2 * MAX_BYTES <= memory_limits.ANSWERS_BYTES_EACH <= memory_limits.ANSWERS_BYTES
+    assert MAX_BYTES <= memory_limits.BODIES_BYTES_EACH <= memory_limits.BODIES_BYTES
 
 
 async def test_bodies_on_their_way_are_bounded_for_each_owner(

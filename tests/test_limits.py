@@ -69,6 +69,7 @@ EXCESSES: dict[str, Excess] = {
     "collection movies": posted("/collection/", lambda n: collection(movies=many(n))),
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
+    "movie genres": posted("/collection/", lambda n: movie(genres=",".join(f"genre {number}" for number in range(n)))),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
@@ -128,11 +129,12 @@ async def test_pages_have_their_default_size(alice: Api) -> None:
     bounds = await published(alice)
     default = bounds["pages /collection/ default"]
     assert bounds["pages /movies/<uuid>/collections/ default"] == default
-    one = movies(1, genres=",".join(f"genre {number}" for number in range(bounds["pages /genres/ default"] + 1)))
+    genres = [f"genre {number}" for number in range(bounds["pages /genres/ default"] + 1)]
+    one, *more = [movie | {"genres": genre} for movie, genre in zip(movies(len(genres)), genres)]
     for _ in range(default + 1):
-        await created(alice, movies=one)
+        await created(alice, movies=[one, *more])
     assert len((await alice.get("/collection/?movies=false")).json["data"]["collections"]) == default
-    assert len((await alice.get(f"/movies/{one[0]['uuid']}/collections/")).json["collections"]) == default
+    assert len((await alice.get(f"/movies/{one['uuid']}/collections/")).json["collections"]) == default
     assert len((await alice.get("/genres/")).json["genres"]) == bounds["pages /genres/ default"]
 
 

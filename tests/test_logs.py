@@ -18,7 +18,7 @@ import pytest
 
 from movieserver.accounts import passwords
 from movieserver.observability import logs
-from movieserver.postgres import database
+from movieserver.postgres.statements import Statement
 from movieserver.app import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -203,10 +203,8 @@ class TestOutage:
         await asyncio.sleep(0.6)
         assert len(outages(lines)) == 3
 
-    async def test_a_full_pool(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
+    async def test_a_full_pool(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.acquire = 0.1
         resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
         answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
@@ -215,25 +213,22 @@ class TestOutage:
         assert outages(lines) == [(pool, "began"), (pool, "ended")]
         began, ended = self.told(lines, pool)
         assert began["reason"] == (
-            "no place for genres.list in 0.1 s: all 1 connections of this process are in use; "
+            "no connection for genres.list_page in 0.1 s: all 1 of this process are in use; "
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 
-    async def test_a_statement_over_its_time(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        resources.database.close_idle()
-        monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
+    async def test_a_statement_over_its_time(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.statement = 0.1
         resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
-        monkeypatch.undo()
         assert [line["reason"] for line in self.told(lines, "PostgreSQL")] == [
-            "collections.list was cut off: it took -0.9 s, or an operator cancelled it"]
+            "collections.list_page was cancelled: it reached its time limit, or an operator cancelled it"]
 
     async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
         whole = resources.database.statements["collections.list_page"]
-        resources.database.statements["collections.list_page"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
+        resources.database.statements["collections.list_page"] = Statement(
+            "SELECT pg_terminate_backend(pg_backend_pid())")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
@@ -264,7 +259,7 @@ class TestOutage:
         for behaviour in (page({}, 500), page({}, 503), page({"nonsense": 1}), page({"more": 1})):
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)
-        away, wrong = "movie API", "movie API, what it says"
+        away, wrong = "movie API", "movie API, its responses"
         assert outages(lines) == [(away, "began"), (wrong, "began")]
         assert self.told(lines, away)[0]["reason"] == "status 500"
         assert "cannot be read" in self.told(lines, wrong)[0]["reason"]

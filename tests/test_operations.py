@@ -8,6 +8,7 @@ import pytest
 
 from movieserver.serving import http_server as module
 from movieserver.postgres import migrations
+from movieserver.postgres.statements import Statement
 from movieserver.app import MovieServer
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres

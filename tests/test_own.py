@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from movieserver.app import ROUTES
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from tests.client import Answer, Api, assert_unauthenticated
 from tests.conftest import SignUp
@@ -22,8 +23,8 @@ SELECT json_build_array(
     (SELECT json_agg(users ORDER BY user_id) FROM users WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(sessions ORDER BY session_uuid) FROM sessions WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(collections ORDER BY collection_uuid) FROM collections WHERE user_id = ANY(%(ids)s::uuid[])),
-    (SELECT json_agg(collection_movies ORDER BY collection_uuid, position)
-        FROM collection_movies WHERE user_id = ANY(%(ids)s::uuid[])))::text
+    (SELECT json_agg(user_genres ORDER BY user_id, genre) FROM user_genres WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(idempotency_keys ORDER BY key) FROM idempotency_keys WHERE user_id = ANY(%(ids)s::uuid[])))::text
 """
 
 
@@ -83,7 +84,7 @@ async def test_somebody_elses_uuid_is_one_that_nobody_has(
     owner, other = await sign_up(), await sign_up()
     theirs = await MAKERS[route.template](owner)
     ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
-    resources.database.statements["rows"] = ROWS
+    resources.database.statements["rows"] = Statement(ROWS)
     before = await resources.database.read("rows", ids=ids)
     for method in route.handler_class.verbs:
         answers = [

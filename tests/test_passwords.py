@@ -14,6 +14,7 @@ from movieserver.accounts import common_passwords, login_attempts, passwords
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.accounts.passwords import Passwords
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Api, assert_unauthenticated, but_request_id, pointers
@@ -74,7 +75,7 @@ class TestAtAHigherCost:
     @pytest.fixture
     def stored(self, resources: Resources) -> Stored:
         """Have somebody's hash made at another cost, as it was before the setting was changed."""
-        resources.database.statements.update(hash=HASH, keep=KEEP)
+        resources.database.statements.update(hash=Statement(HASH), keep=Statement(KEEP))
 
         async def make(pair: dict[str, Any], rounds: int) -> None:
             kept = bcrypt.hashpw(passwords._digest(pair["password"]), bcrypt.gensalt(rounds)).decode()

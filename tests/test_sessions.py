@@ -12,17 +12,18 @@ import pytest
 from movieserver.data import sessions
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api, assert_tokens, assert_unauthenticated
 from tests.conftest import SECRET, make_settings
-from tests.factories import collection, registration
+from tests.factories import collection, movies, registration
 from tests.test_tokens import LETTERS
 from tests.third_party import ThirdParty
 
 Query = Callable[..., Awaitable[Any]]
-# the row is held while the others come, so that all of them meet at it
-HOLD = "SELECT FROM sessions WHERE user_id = %(user_id)s FOR UPDATE; SELECT pg_sleep(0.5)::text"
+# the user's row is held while the others arrive, so that all of them meet at it
+HOLD = "SELECT FROM users WHERE user_id = %(user_id)s FOR UPDATE;\nSELECT pg_sleep(0.5)::text"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def query(resources: Resources) -> Query:
     """Ask the database itself."""
 
     async def ask(statement: str, **parameters: object) -> Any:
-        resources.database.statements["asked"] = statement
+        resources.database.statements["asked"] = Statement(statement)
         row = await resources.database.read("asked", **parameters)
         return row[0] if row else None
 
@@ -125,10 +126,10 @@ async def test_twenty_refreshes_of_one_token_at_once_make_one_child(
     """RFC 9700 section 4.14.2: of several at once the first rotates, the others are told of its child."""
     registered = await api.post("/register/", registration())
     token, owner = registered.json["refresh_token"], user_id(registered)
-    resources.database.statements["hold"] = HOLD
+    resources.database.statements["hold"] = Statement(HOLD)
     holding = asyncio.create_task(resources.database.write("hold", user_id=owner))
-    while not await query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %(hold)s",
-                          hold=HOLD.replace("%(user_id)s", f"'{owner}'")):
+    while not await query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE %(query)s",
+                          query=f"EXECUTE %{owner}%"):
         assert not holding.done()
     answers = await asyncio.gather(*[refresh(api, token) for _ in range(20)])
     for answer in answers:
@@ -342,10 +343,11 @@ async def test_the_end_of_an_account_leaves_nothing(api: Api, query: Query) -> N
     pair = registration()
     registered = await api.post("/register/", pair)
     owner, caller = user_id(registered), api.signed(registered.json["access_token"])
-    for _ in range(3):
-        await caller.post("/collection/", collection())
+    for number in range(3):
+        await caller.post(
+            "/collection/", collection(movies=movies(1, genres="Drama")), headers={"Idempotency-Key": str(number)})
     tables = await query(TABLES_OF_USERS)
-    assert {"users", "sessions", "collections", "collection_movies"} <= set(tables)
+    assert {"users", "sessions", "collections", "user_genres", "idempotency_keys"} <= set(tables)
     answer = await caller.delete("/account/")
     assert answer.status == 200 and list(answer.json) == ["message"]
     for table in tables:

@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import jwt
@@ -170,10 +171,14 @@ async def test_a_refresh_token_is_no_access_token(api: Api) -> None:
 
 @pytest.mark.parametrize("case", NOT_IN_FORCE)
 async def test_a_bad_token_costs_no_database_connection(api: Api, resources: Resources, case: str) -> None:
-    """ASVS 5.0 7.2.1: no place in the pool is free, and it is refused all the same."""
+    """ASVS 5.0 7.2.1: no slot of the pool is free, and it is refused all the same."""
     header = NOT_IN_FORCE[case]()
-    resources.database._places = asyncio.Semaphore(0)
-    assert_unauthenticated(await api.get("/sessions/", headers={} if header is None else {"Authorization": header}))
+    pool = resources.database.pool
+    async with AsyncExitStack() as stack:
+        for _ in range(pool.size):
+            await stack.enter_async_context(pool.slot())
+        assert_unauthenticated(
+            await api.get("/sessions/", headers={} if header is None else {"Authorization": header}))
 
 
 async def test_a_token_that_was_seen_before_ends_with_its_time(api: Api) -> None:
