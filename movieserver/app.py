@@ -4,7 +4,8 @@ from __future__ import annotations
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
+    sessions
 )
 from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -17,6 +18,7 @@ from movieserver.settings import Settings
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
+    *root.routes,
 ]
 SERVER = Route("*", operations.ServerHandler, protected=False)
 UNKNOWN = Route("unknown", UnknownPathHandler, protected=False)
@@ -32,6 +34,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         response_memory=ResponseMemory(),
         proxies=Proxies(settings.proxies),
         cors_origins=settings.cors_origins,
-        openapi=partial(document.written, tuple(ROUTES)),
+        openapi=partial(document.as_json, tuple(ROUTES)),
         reset_token=reset_token and reset_token.get_secret_value(),
     )

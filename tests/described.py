@@ -1,4 +1,4 @@
-"""Holds answers to the description of the API: status, type, headers and body are what /openapi.json says."""
+"""Checks responses against the description of the API: status, type, headers and body are as /openapi.json says."""
 from __future__ import annotations
 
 import re
@@ -15,17 +15,18 @@ from movieserver.app import ROUTES
 Json = dict[str, Any]
 DOCUMENT: Json = document.document(ROUTES)
 PATTERNS = {path: re.compile(re.sub(r"{\w+}", "[^/]+", path.rstrip("/")) + "/?") for path in DOCUMENT["paths"]}
+ALIAS = re.compile("^/collections(?=/|$)")
 WITHOUT_ROUTE = {"404", "400", "413", "431", "500", "503"}
 
 
 def path_of(address: str) -> str | None:
-    """The path of the description that an address belongs to."""
-    said = urlsplit(address).path
-    return next((path for path, pattern in PATTERNS.items() if pattern.fullmatch(said)), None)
+    """The path of the description that an address belongs to; /collections/ is another spelling of /collection/."""
+    sent = ALIAS.sub("/collection", urlsplit(address).path)
+    return next((path for path, pattern in PATTERNS.items() if pattern.fullmatch(sent)), None)
 
 
 def check(method: str, address: str, status: int, headers: Mapping[str, str], body: Any) -> None:
-    """Fail where an answer is not what the description says; `body` is the JSON read, or None."""
+    """Fail where a response is not what the description says; `body` is parsed JSON, or None."""
     path = path_of(address)
     item = DOCUMENT["paths"][path] if path else {}
     operation = item.get("get" if method == "HEAD" else method.lower())
@@ -42,21 +43,30 @@ def check(method: str, address: str, status: int, headers: Mapping[str, str], bo
 def _check(
     path: str | None, method: str, responses: Json, status: int, headers: Mapping[str, str], body: Any
 ) -> None:
-    assert str(status) in responses, f"{method} {path} answered {status}, which is not described"
+    assert str(status) in responses, f"{method} {path} responded with {status}, which is not described"
     response = responses[str(status)]
     for name, described in response["headers"].items():
         header_is_described(name, described, headers.get(name))
     media = headers.get("Content-Type", "").partition(";")[0]
     if "content" in response:
-        assert media in response["content"], f"{method} {path} answered {status} as {media}"
+        assert media in response["content"], f"{method} {path} responded with {status} as {media}"
         if method != "HEAD" and not media.startswith("text/"):
-            response_validator(path, "get" if method == "HEAD" else method.lower(), str(status), media).validate(body)
+            response_validator(path, method.lower(), str(status), media).validate(body)
+        if method != "HEAD" and status >= 400:
+            assert body["code"] in codes(response), f"{method} {path}: {body['code']} is not described for {status}"
     else:
         assert body is None
 
 
+def codes(response: Json) -> set[str]:
+    """The error codes of a described response: each has an example."""
+    examples = DOCUMENT["components"]["examples"]
+    [content] = response["content"].values()
+    return {examples[name]["value"]["code"] for name in content["examples"]}
+
+
 def header_is_described(name: str, described: Json, value: str | None) -> None:
-    """A header is there where it must be, and looks as it should."""
+    """Fail where a required header is missing, or a header has another form."""
     required = (DOCUMENT["components"]["headers"][name] | described)["required"]
     assert value is not None or not required, f"{name} is missing"
     if value is not None:
@@ -65,19 +75,19 @@ def header_is_described(name: str, described: Json, value: str | None) -> None:
 
 @cache
 def header_validator(name: str) -> Draft202012Validator:
-    """Of a header's value."""
+    """A validator of the value of a header."""
     return compiled(DOCUMENT["components"]["headers"][name]["schema"])
 
 
 @cache
 def validator(name: str) -> Draft202012Validator:
-    """Of one of the models."""
+    """A validator of a model."""
     return compiled({"$ref": f"#/components/schemas/{name}"})
 
 
 @cache
 def response_validator(path: str, verb: str, status: str, media: str) -> Draft202012Validator:
-    """Of a body of an answer."""
+    """A validator of the body of a response."""
     return compiled(DOCUMENT["paths"][path][verb]["responses"][status]["content"][media]["schema"])
 
 

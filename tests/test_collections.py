@@ -20,7 +20,7 @@ from tests.conftest import SignUp
 from tests.factories import collection, movies
 
 TOP = Path(__file__).parents[1]
-SAMPLE = json.loads((TOP / "movieserver" / "openapi" / "collection.json").read_text(encoding="utf-8"))
+SAMPLE = json.loads((TOP / "tests" / "sample_collection.json").read_text(encoding="utf-8"))
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -58,7 +58,7 @@ async def test_a_collection_is_created_and_read(alice: Api) -> None:
 
 
 async def test_the_sample_comes_back_byte_for_byte(alice: Api) -> None:
-    raw = (TOP / "movieserver" / "openapi" / "collection.json").read_bytes()
+    raw = (TOP / "tests" / "sample_collection.json").read_bytes()
     answer = await alice.post("/collection/", raw=raw)
     read = await alice.get(answer.headers["Location"])
     assert (read.json["title"], read.json["description"]) == (SAMPLE["title"], SAMPLE["description"])

@@ -85,12 +85,12 @@ async def test_large_answers_are_compressed_beside_the_others(alice: Api, sign_u
 
 async def test_when_many_wait_large_answers_go_as_they_are(alice: Api, resources: Resources) -> None:
     await created(alice, movies=movies(200))
-    resources.compressor._waiting = 100
+    resources.compressor.waiting = 100
     status, headers, body = await fetched(alice, "/collection/", "gzip")
     assert status == 200
     assert "Content-Encoding" not in headers
     assert headers["ETag"] == (await fetched(alice, "/collection/", "identity"))[1]["ETag"]
-    resources.compressor._waiting = 0
+    resources.compressor.waiting = 0
     assert (await fetched(alice, "/collection/", "gzip"))[1]["Content-Encoding"] == "gzip"
 
 
@@ -99,9 +99,9 @@ async def test_the_threads_are_few_and_waiting_is_counted() -> None:
     bodies = [bytes([number]) * 100_000 for number in range(20)]
     packed = asyncio.gather(*[compressor.gzip(body) for body in bodies])
     await asyncio.sleep(0)
-    assert compressor._waiting == 20
+    assert compressor.waiting == 20
     assert not compressor.takes("gzip", 100_000)
     assert compressor.takes("gzip", 2000)
     assert [gzip.decompress(body) for body in await packed] == bodies
-    assert compressor._waiting == 0
+    assert compressor.waiting == 0
     compressor.close()

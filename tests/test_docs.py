@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from movieserver.handlers.docs import PAGE, SCRIPT, STYLE
+from movieserver.handlers.docs import CSS, HTML, JAVASCRIPT
 from tests import browser, record
 from tests.browser import Browser, browsing
 from tests.client import Api
 from tests.conftest import SignUp
 from tests.factories import collection, registration
 
-FILES = {"/docs/": PAGE, "/docs/docs.css": STYLE, "/docs/docs.js": SCRIPT}
+FILES = {"/docs/": HTML, "/docs/docs.css": CSS, "/docs/docs.js": JAVASCRIPT}
 CREATE, LIST, READ = (f'[id="{call}"]' for call in (
     "POST/collection/", "GET/collection/", "GET/collection/{collection_uuid}/"))
 VERBS = ("get", "post", "put", "patch", "delete")

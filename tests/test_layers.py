@@ -12,7 +12,8 @@ import pytest
 
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
+    sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.postgres.statements import load_statements
@@ -144,7 +145,7 @@ def test_a_resource_has_one_name_on_every_floor() -> None:
 def test_every_route_says_whether_it_is_protected() -> None:
     """OWASP ASVS 5.0 8.3.1; the handler is what its route says, or the table cannot be made."""
     opened = {
-        "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
+        "/", "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
         "/healthz/", "/readyz/", "/metrics/", "/limits/", "/openapi.json/", "/docs/", "/docs/docs.css", "/docs/docs.js",
     }
     for route in ROUTES:
@@ -162,7 +163,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
 def test_the_route_table_is_whole() -> None:
     modules = (
         accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
-        openapi, docs)
+        openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

@@ -14,7 +14,7 @@ from movieserver.data import sessions, users
 from movieserver.data.users import User
 from movieserver.openapi.operation import Operation
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
-from movieserver.handlers.base import STORED, Handler, OpenHandler, Route
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
 from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.tokens import RefreshToken
 
@@ -27,7 +27,7 @@ SPENT = Unauthenticated("This refresh token is not valid: it has expired, was us
                         "Log in again.")
 USER_GONE = "The user of this access token has been deleted. Register again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
-HASHING = (*STORED, TooManyLogins(1))
+HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
@@ -45,7 +45,7 @@ class AccountHandler(OpenHandler):
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
         self.user_id = refresh.user_id
         tokens = self.resources.tokens
-        self.answer({
+        self.write_json({
             "access_token": tokens.access(refresh.user_id, refresh.login),
             "refresh_token": str(refresh),
             "token_type": "Bearer",
@@ -57,8 +57,9 @@ class RegisterHandler(AccountHandler):
     """POST /register/"""
 
     @Operation(
-        "Register", responses.Tokens, 201, body=Registration, errors=(*HASHING, Conflict(), TooManyRegistrations(60)),
-        detail="User names that differ only in letter case or Unicode form are the same name.")
+        "register", "Register", responses.Tokens, 201, body=Registration,
+        errors=(*HASHING, Conflict(), TooManyRegistrations(60)),
+        description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
         body = self.body(Registration)
         if self.requests is not None:  # otherwise Redis is away
@@ -77,8 +78,8 @@ class LoginHandler(AccountHandler):
     """POST /login/"""
 
     @Operation(
-        "Log in", responses.Tokens, body=Credentials, errors=(*LOGIN_ATTEMPT, WRONG_PAIR),
-        detail="Spaces around the user name are ignored.")
+        "login", "Log in", responses.Tokens, body=Credentials, errors=(*LOGIN_ATTEMPT, WRONG_PAIR),
+        description="Spaces around the user name are ignored.")
     async def post(self) -> None:
         body = self.body(Credentials)
         key = username_key(body.username)
@@ -110,9 +111,9 @@ class RefreshHandler(AccountHandler):
     """POST /refresh/"""
 
     @Operation(
-        "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*STORED, SPENT),
-        detail="The refresh token is spent: use the new one from now on. "
-               "For 30 seconds the spent one is answered with the same new one.")
+        "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
+        description="The refresh token is spent: use the new one from now on. "
+        "For 30 seconds the spent one is answered with the same new one.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
@@ -127,13 +128,13 @@ class LogoutHandler(AccountHandler):
     """POST /logout/; a token that is not valid gets the same response (RFC 7009 section 2.2)."""
 
     @Operation(
-        "Log out", responses.Message, body=Refresh, errors=STORED,
-        detail="The login of this token can no longer refresh. A token that is not valid gets the same response.")
+        "logout", "Log out", responses.Message, body=Refresh, errors=DATABASE_ERRORS,
+        description="The login of this token can no longer refresh. A token that is not valid gets the same response.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
             await sessions.close_session(self.resources.database, token=token)
-        self.answer({"message": "Logged out successfully"})
+        self.write_json({"message": "Logged out successfully"})
 
 
 class OwnAccountHandler(Handler):
@@ -154,9 +155,9 @@ class PasswordHandler(OwnAccountHandler):
     """PUT /password/"""
 
     @Operation(
-        "Change my password", responses.Message, body=PasswordChange,
+        "changePassword", "Change my password", responses.Message, body=PasswordChange,
         errors=(*LOGIN_ATTEMPT, WrongPassword(), Conflict(CHANGED)),
-        detail="Every other login of yours ends; the one that sends this request stays.")
+        description="Every other login of yours ends; the one that sends this request stays.")
     async def put(self) -> None:
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
@@ -165,16 +166,16 @@ class PasswordHandler(OwnAccountHandler):
             password_hash=await self.resources.passwords.hash(body.new_password))
         if not changed:
             raise Conflict(CHANGED)
-        self.answer({"message": "Password changed successfully"})
+        self.write_json({"message": "Password changed successfully"})
 
 
 class AccountDeletionHandler(OwnAccountHandler):
     """The account of the user: DELETE /account/"""
 
     @Operation(
-        "Delete my account", responses.Message, body=Deletion, body_needed=False,
+        "deleteAccount", "Delete my account", responses.Message, body=Deletion, body_required=False,
         errors=(*LOGIN_ATTEMPT, WrongPassword()),
-        detail="All of your data is deleted. The password is optional; a wrong one is refused.")
+        description="All of your data is deleted. The password is optional; a wrong one is refused.")
     async def delete(self) -> None:
         if self.request.body:
             password = self.body(Deletion).password
@@ -182,7 +183,7 @@ class AccountDeletionHandler(OwnAccountHandler):
                 await self.check_password(password)
         if not await users.delete(self.resources.database, user_id=self.owner):
             raise Unauthenticated(USER_GONE)
-        self.answer({"message": "Account deleted successfully"})
+        self.write_json({"message": "Account deleted successfully"})
 
 
 routes = [

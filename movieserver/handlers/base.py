@@ -1,52 +1,50 @@
-"""What every handler does the same way: count, authenticate, read, answer, and turn errors into problem+json."""
+"""What every handler does: count, authenticate, parse, respond, and turn errors into problem+json."""
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tornado.concurrent import Future
 from tornado.httputil import HTTPHeaders
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
+from movieserver.errors import (
+    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
+    SchemaMissing, UnsupportedMediaType
+)
+from movieserver.http import cors
+from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
+from movieserver.http.idempotency import IdempotencyKey
+from movieserver.http.preconditions import NO_PRECONDITION, Precondition, entity_tag
+from movieserver.http.representations import represent
+from movieserver.observability.logs import log
+from movieserver.openapi.operation import operation_of
+from movieserver.openapi.parameters import QueryParameter
+from movieserver.resources import Resources
 from movieserver.schemas.requests import AnyBody, parse
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.serving.request import Request
-from movieserver.http.preconditions import Precondition, entity_tag
-from movieserver.openapi.operation import Query, WholeNumber, operation_of
-from movieserver.errors import (
-    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
-    PreconditionFailed, SchemaMissing, UnsupportedMediaType
-)
-from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
-from movieserver.http.idempotency import IdempotencyKey
-from movieserver.observability.logs import log
-from movieserver.resources import Resources
 
-DIGITS = re.compile(r"[0-9]+")
-HUGE_DIGITS = 18
+T = TypeVar("T")
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
-EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
-PREFLIGHT_SECONDS = 7200
-NO_PRECONDITION = Precondition.parse(None, None)
+DATABASE_ERRORS = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())
 as_json = json.JSONEncoder(ensure_ascii=False).encode
-STORED = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())  # how what is stored may not be had
 
 
 class Route(URLSpec):
     """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash.
 
-    It says openly whether it is protected, and its handler must be just that; each verb says what it is.
+    `protected` must agree with the handler, and every verb of the handler must have an @Operation.
     """
 
     def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
         if protected == issubclass(handler, OpenHandler):
             raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
-        if silent := [verb for verb in handler.described() if not operation_of(handler, verb)]:
-            raise TypeError(f"{handler.__name__} does not say what its {' and '.join(silent)} is: @Operation(…)")
+        if missing := [verb for verb in handler.described_verbs() if not operation_of(handler, verb)]:
+            raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
         pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
         super().__init__(f"{pattern}/?", handler, {"route": template})
         self.template = template
@@ -54,26 +52,26 @@ class Route(URLSpec):
 
 
 class Handler(RequestHandler):
-    """A protected handler: nothing of it runs without an access token in force. OpenHandler is the exception."""
+    """A protected handler: its verbs run only with a valid access token. OpenHandler is the exception."""
 
     request: Request
     counted = True
     request_id = ""
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
-    sent = 0  # bytes of the answer's body, as far as there was somebody to send them to
-    login: str | None = None  # the public uuid of the login whose access token this is
-    requests: int | None = None  # the request count with this request in it; None while Redis is away
+    sent = 0  # bytes of the response body that were written to an open connection
+    login: str | None = None  # the public uuid of the login that the access token belongs to
+    requests: int | None = None  # the request count, this request included; None while Redis is away
     _gone = False
     _prepared = False
 
     def __init_subclass__(cls) -> None:
-        known = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
-        cls.verbs = (*known, *(["HEAD"] if "GET" in known else []), "OPTIONS")
+        own = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
+        cls.verbs = (*own, *(["HEAD"] if "GET" in own else []), "OPTIONS")
 
     @classmethod
-    def described(cls) -> list[str]:
-        """The verbs that say what they are; HEAD and OPTIONS are what they are everywhere."""
+    def described_verbs(cls) -> list[str]:
+        """The verbs that need an @Operation: all but HEAD and OPTIONS, which work the same way everywhere."""
         return [verb for verb in cls.verbs if verb in VERBS]
 
     def initialize(self, route: str) -> None:
@@ -87,12 +85,12 @@ class Handler(RequestHandler):
 
     @property
     def owner(self) -> str:
-        """The user whose request a protected handler answers."""
+        """The user id of the access token, in a protected handler."""
         assert self.user_id is not None
         return self.user_id
 
     def clear(self) -> None:
-        """Begin the answer anew, as Tornado's does, but without a Server and with a date made once a second."""
+        """Start a new response, as Tornado does, but without Server and with a cached Date."""
         self.request_id = self.request_id or request_id(self.request.headers)
         self._headers = HTTPHeaders()
         self._headers["Date"] = date()
@@ -102,21 +100,10 @@ class Handler(RequestHandler):
         self._headers["Cache-Control"] = "no-store"
         self._write_buffer: list[bytes] = []
         self.set_status(200)
-        if self.settings["cors_origins"]:
-            self.share()
+        if origins := self.settings["cors_origins"]:
+            self._headers.update(cors.response_headers(origins, self.request.headers.get("Origin")))
         if self.settings["draining"]:
             self._headers["Connection"] = "close"
-
-    def share(self) -> None:
-        """Let the scripts of an origin that the settings name read the answer (fetch.spec.whatwg.org, section 3.3)."""
-        origins, origin = self.settings["cors_origins"], self.request.headers.get("Origin")
-        if "*" not in origins:
-            self.set_header("Vary", "Origin")
-        elif origin:
-            origin = "*"
-        if origin and origin in origins:
-            self.set_header("Access-Control-Allow-Origin", origin)
-            self.set_header("Access-Control-Expose-Headers", EXPOSED)
 
     async def prepare(self) -> None:
         self._prepared = True
@@ -130,124 +117,100 @@ class Handler(RequestHandler):
             raise self.request.refusal
 
     def authenticate(self) -> None:
-        """Learn whose request this is; Unauthenticated where the token does not tell."""
+        """Read user and login from the access token; Unauthenticated without a valid one."""
         self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request.headers))
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
 
     def options(self, *path: str) -> None:
-        self.set_header("Allow", ", ".join(self.verbs))
+        methods = ", ".join(self.verbs)
+        self.set_header("Allow", methods)
         if "Access-Control-Allow-Origin" in self._headers and "Access-Control-Request-Method" in self.request.headers:
-            self.set_header("Access-Control-Allow-Methods", ", ".join(self.verbs))
-            self.set_header("Access-Control-Allow-Headers", ALLOWED)
-            self.set_header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
+            self._headers.update(cors.preflight_headers(methods))
         self.clear_header("Content-Type")
         self.set_status(204)
 
     def body(self, kind: type[AnyBody]) -> AnyBody:
-        """The request's body as a record of `kind`, which is what the verb says that it takes."""
+        """The request body, parsed as the model that the verb's @Operation names; BadRequest."""
         operation = operation_of(self, self.request.method or "")
         if operation is None or operation.body is not kind:
-            raise TypeError(f"{self.request.method} {self.route} does not say that it takes {kind.__name__}")
+            raise TypeError(f"the @Operation of {self.request.method} {self.route} does not name {kind.__name__}")
         if not is_json(self.request.content_type, self.request.headers.get("Content-Encoding")):
             raise UnsupportedMediaType
         return parse(kind, self.request.body)
 
-    def query(self, query: Query) -> str | None:
-        """What the request says for a query parameter, None where it says nothing."""
-        name = query.name
-        values = self.get_query_arguments(name, strip=False)
-        if len(values) > 1:
-            raise BadRequest(f"The query parameter {name} is given {len(values)} times.")
-        if values and query.choices and values[0] not in query.choices:
-            raise BadRequest(f"The query parameter {name} is {' or '.join(query.choices)}.")
-        return values[0] if values else None
-
-    def whole_number(self, query: WholeNumber) -> int:
-        """The number that a query parameter is; what is past 10**18 is taken for that."""
-        text, most = self.query(query), query.most
-        if text is None:
-            return query.default
-        digits = text.lstrip("0") if DIGITS.fullmatch(text) else ""
-        number = int(digits or 0) if len(digits) <= HUGE_DIGITS else 10**HUGE_DIGITS
-        if number < 1 or most and number > most:
-            bound = f"from 1 to {most}" if most else "from 1"
-            raise BadRequest(f"The query parameter {query.name} is a whole number {bound}.")
-        return number
+    def query(self, parameter: QueryParameter[T]) -> T:
+        """The value of a query parameter; BadRequest."""
+        return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
     @property
     def server_url(self) -> str:
-        """The address under which the caller knows this server, without a path."""
-        peer, said = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
-        scheme = self.settings["proxies"].scheme(peer, said, self.request.protocol)
+        """The address at which the client knows this server, without a path."""
+        peer, forwarded = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
+        scheme = self.settings["proxies"].scheme(peer, forwarded, self.request.protocol)
         return f"{scheme}://{self.request.host}"
 
     @property
     def client_address(self) -> str:
-        """Where the request comes from, behind the proxies that the operator trusts."""
+        """The address of the client, behind trusted proxies."""
         address: str = self.settings["proxies"].client(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
 
     @property
     def exact_address(self) -> str:
-        """The same, of IPv6 not only the customer's network: for the log."""
+        """The same, for the log: exact also for IPv6."""
         address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
 
-    def link(self, **addresses: str | None) -> None:
-        """Name the neighbours of a page (RFC 8288), each by its relation."""
+    @property
+    def precondition(self) -> Precondition:
+        """If-Match and If-None-Match of the request; BadRequest."""
+        headers = self.request.headers
+        match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
+        return NO_PRECONDITION if match is None and none_match is None else Precondition.parse(match, none_match)
+
+    def idempotency_key(self, path: str) -> IdempotencyKey:
+        """The Idempotency-Key of the request; `path` must be the same for every spelling of it. BadRequest."""
+        return IdempotencyKey.parse(self.request.headers.get("Idempotency-Key"), path, self.request.body)
+
+    def set_links(self, **addresses: str | None) -> None:
+        """Link to the other pages of a list, each by its relation (RFC 8288)."""
         links = [f'<{address}>; rel="{relation}"' for relation, address in addresses.items() if address]
         if links:
             self.set_header("Link", ", ".join(links))
 
-    def say_version(self, version: str) -> None:
-        """Name the version of what was written: the entity tag for the next change."""
+    def set_etag(self, version: str) -> None:
+        """Send the entity tag of what was written."""
         self.set_header("ETag", entity_tag(version))
 
-    def answer(self, body: dict[str, Any] | str, status: int = 200) -> None:
-        """Send JSON: a dict, or a text that is JSON already."""
+    def write_json(self, body: dict[str, Any] | str, status: int = 200) -> None:
+        """Respond with JSON: a dict, or a text that is JSON already."""
         text = body if isinstance(body, str) else as_json(body)
         self.set_status(status)
-        self._send(text.encode() + b"\n")  # for people who read it in a terminal
+        self._finish(text.encode() + b"\n")  # the line break is for terminals
 
-    def _send(self, body: bytes) -> None:
+    async def write_representation(self, text: str, version: str | None = None) -> None:
+        """Respond with a text under its entity tag, or 304; without a version, the tag is a hash of the text."""
+        tag, body, gzipped = await represent(
+            text.encode() + b"\n", version, self.precondition, self.request.headers.get("Accept-Encoding", ""),
+            self.resources.compressor)
+        self.set_header("ETag", tag)
+        self.add_header("Vary", "Accept-Encoding")
+        if gzipped:
+            self.set_header("Content-Encoding", "gzip")
+        if body is None:
+            self.set_status(304)
+            self.finish()
+        else:
+            self._finish(body)
+
+    def _finish(self, body: bytes) -> None:
         if len(body) > LARGE_BYTES:
             self.settings["response_memory"].take(self.request.connection, self.user_id, len(body))
         self.finish(body)
-
-    @property
-    def precondition(self) -> Precondition:
-        """Under which versions the request is to be carried out."""
-        headers = self.request.headers
-        only, unless = headers.get("If-Match"), headers.get("If-None-Match")
-        return NO_PRECONDITION if only is None and unless is None else Precondition.parse(only, unless)
-
-    def idempotency_key(self, address: str) -> IdempotencyKey:
-        """The request's idempotency key; `address` is the same for all spellings of its path."""
-        return IdempotencyKey.parse(self.request.headers.get("Idempotency-Key"), address, self.request.body)
-
-    async def represent(self, text: str, version: str | None = None) -> None:
-        """Send JSON under its entity tag, or 304 where the caller has it; without a version its bytes tell it."""
-        body, precondition = text.encode() + b"\n", self.precondition
-        compressor = self.resources.compressor
-        version = version or await compressor.digest(body)
-        if precondition.is_stale(version):
-            raise PreconditionFailed
-        gzipped = compressor.takes(self.request.headers.get("Accept-Encoding", ""), len(body))
-        tag = entity_tag(version, gzipped)
-        self.set_header("ETag", tag)
-        self.add_header("Vary", "Accept-Encoding")
-        if precondition.is_known(tag):
-            self.set_status(304)
-            self.finish()
-            return
-        if gzipped:
-            self.set_header("Content-Encoding", "gzip")
-            body = await compressor.gzip(body)
-        self._send(body)
 
     def flush(self, include_footers: bool = False) -> Future[None]:
         if self.request.method != "HEAD" and not self._gone:
@@ -261,13 +224,13 @@ class Handler(RequestHandler):
         return value.decode("utf-8", "replace")
 
     def set_etag_header(self) -> None:
-        """An answer has the tag that `represent` gives it, or none."""
+        """Only write_representation and set_etag set a tag."""
 
     def check_etag_header(self) -> bool:
         return False
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        # Tornado refuses some requests before prepare() runs; they are counted too.
+        # Tornado refuses some requests before prepare() runs. They count as well.
         if self._prepared or not self.counted:
             super().send_error(status_code, **kwargs)
         else:
@@ -298,14 +261,14 @@ class Handler(RequestHandler):
 
 
 class OpenHandler(Handler):
-    """A handler that needs no token."""
+    """A handler that needs no access token."""
 
     def authenticate(self) -> None:
         pass
 
 
 class UnknownPathHandler(OpenHandler):
-    """Whatever has no route: 404, counted like everything."""
+    """404 for every path without a route; the request counts."""
 
     async def prepare(self) -> None:
         try:

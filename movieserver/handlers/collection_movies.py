@@ -1,4 +1,4 @@
-"""Single movies: into a collection and out of it, their order, and in which collections one is."""
+"""Single movies of a collection: add, remove and reorder them, and list the collections that contain one."""
 from __future__ import annotations
 
 import json
@@ -10,37 +10,39 @@ from movieserver.formats import parse_uuid
 from movieserver.schemas.movies import MAX_MOVIES
 from movieserver.openapi.operation import Operation
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
-from movieserver.handlers.base import STORED, Handler, Route
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
 from movieserver.handlers.collections import CURSOR, LIMIT, NO_COLLECTION, CollectionListHandler, found, uuid_of
 
-NO_MOVIE = "There is no such movie in such a collection of yours."
-NO_UUID = "What stands in this address is no uuid of a movie."
-UNKNOWN = Fault("/movies/0", "The collection has no such movie")
+NO_MOVIE = "You have no such collection, or it does not contain this movie."
+NO_UUID = "The uuid of the movie in this path is malformed."
+UNKNOWN = Fault("/movies/0", "The collection does not contain this movie")
 
 
 class AddHandler(Handler):
     """POST /collection/<uuid>/movies/"""
 
     @Operation(
-        "Add movies to a collection", responses.Additions, body=AddedMovies, guarded=True, once=True, headers=("ETag",),
-        errors=(*STORED, NO_COLLECTION, CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
-        detail="One or many, at its end; those that it has stay as they are. Where one is at fault, none is added.")
+        "addMovies", "Add movies to a collection", responses.Additions, body=AddedMovies, preconditions=True,
+        idempotency_key=True, headers=("ETag",),
+        errors=(*DATABASE_ERRORS, NO_COLLECTION, CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
+        description="One or more, at the end. Movies that the collection already contains do not change. If one movie "
+        "is invalid, none is added.")
     async def post(self, segment: str) -> None:
         new, precondition = self.body(AddedMovies), self.precondition
         key = self.idempotency_key(f"/collection/{segment.lower()}/movies/")
         added = found(await collection_movies.add(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
             precondition=precondition, key=key))
-        self.say_version(added.version)
-        self.answer(added.text)
+        self.set_etag(added.version)
+        self.write_json(added.text)
 
 
 class RemoveHandler(Handler):
-    """/collection/<uuid>/movies/<movie_uuid>/: DELETE"""
+    """At DELETE, /collection/<uuid>/movies/<movie_uuid>/ removes a movie."""
 
     @Operation(
-        "Take a movie out of a collection", responses.Message, guarded=True, headers=("ETag",),
-        errors=(*STORED, NotFound(NO_MOVIE)))
+        "removeMovie", "Remove a movie from a collection", responses.Message, preconditions=True, headers=("ETag",),
+        errors=(*DATABASE_ERRORS, NotFound(NO_MOVIE)), description="The other movies keep their order.")
     async def delete(self, segment: str, movie: str) -> None:
         precondition, collection_uuid, movie_uuid = self.precondition, parse_uuid(segment), parse_uuid(movie)
         version = collection_uuid and movie_uuid and await collection_movies.remove(
@@ -48,39 +50,40 @@ class RemoveHandler(Handler):
             precondition=precondition)
         if not version:
             raise NotFound(NO_MOVIE)
-        self.say_version(version)
-        self.answer({"message": "Movie removed successfully"})
+        self.set_etag(version)
+        self.write_json({"message": "Movie removed successfully"})
 
 
 class OrderHandler(Handler):
     """PUT /collection/<uuid>/order/"""
 
     @Operation(
-        "Reorder a collection", responses.Message, body=Order, guarded=True, headers=("ETag",),
-        errors=(*STORED, NO_COLLECTION, OrderMismatch([UNKNOWN])),
-        detail="The uuids of all its movies, each once, in the order wished for.")
+        "reorderCollection", "Reorder a collection", responses.Message, body=Order, preconditions=True,
+        headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION, OrderMismatch([UNKNOWN])),
+        description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
-        self.say_version(found(await collection_movies.reorder(
+        self.set_etag(found(await collection_movies.reorder(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
             pointer=order.pointer, precondition=precondition)))
-        self.answer({"message": "Collection reordered successfully"})
+        self.write_json({"message": "Collection reordered successfully"})
 
 
-class HoldingHandler(CollectionListHandler):
-    """GET /movies/<movie_uuid>/collections/; a movie that is in none has an empty list."""
+class ContainingHandler(CollectionListHandler):
+    """GET /movies/<movie_uuid>/collections/"""
 
     @Operation(
-        "List my collections that hold a movie", responses.HoldingPage, query=(LIMIT, CURSOR), tagged=True,
-        headers=("Link",), errors=(*STORED, NotFound(NO_UUID)), detail="Newest first.")
+        "listCollectionsOfMovie", "List my collections that contain a movie", responses.ContainingPage,
+        query=(LIMIT, CURSOR), etag=True, headers=("Link",), errors=(*DATABASE_ERRORS, NotFound(NO_UUID)),
+        description="Newest first. The list is empty if none contains it.")
     async def get(self, movie: str) -> None:
-        movie_uuid, limit = parse_uuid(movie), self.whole_number(LIMIT)
+        movie_uuid, limit = parse_uuid(movie), self.query(LIMIT)
         if movie_uuid is None:
             raise NotFound(NO_UUID)
         page = await collection_movies.list_holding(
             self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit, after=self.cursor())
-        following = self.following(f"/movies/{movie_uuid}/collections/", page.next, limit=limit)
-        await self.represent(
+        following = self.next_page(f"/movies/{movie_uuid}/collections/", page.next, limit=limit)
+        await self.write_representation(
             f'{{"collections": {page.collections}, "count": {page.total}, "next": {json.dumps(following)}}}')
 
 
@@ -88,4 +91,4 @@ routes = [
     Route(f"/{name}/{{collection_uuid}}/{tail}/", handler, protected=True)
     for name in ("collection", "collections")
     for tail, handler in (("movies", AddHandler), ("movies/{movie_uuid}", RemoveHandler), ("order", OrderHandler))
-] + [Route("/movies/{movie_uuid}/collections/", HoldingHandler, protected=True)]
+] + [Route("/movies/{movie_uuid}/collections/", ContainingHandler, protected=True)]

@@ -1,46 +1,52 @@
-"""Collections, each its owner's."""
+"""Collections of movies. Each belongs to the user who created it."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from movieserver.schemas import responses
-from movieserver.schemas.requests import CollectionChanges, NewCollection
-from movieserver.formats import parse_uuid
 from movieserver.data import collections
 from movieserver.data.collections import Cursor
-from movieserver.openapi.operation import Operation, Query, WholeNumber
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
-from movieserver.handlers.base import STORED, Handler, Route
+from movieserver.formats import parse_uuid
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.openapi.parameters import BooleanParameter, IntegerParameter, TextParameter
+from movieserver.schemas import responses
+from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 T = TypeVar("T")
-PAGE = 20
-LARGEST_PAGE = 100
-LIMIT = WholeNumber("limit", "How many at most", default=PAGE, most=LARGEST_PAGE)
-CURSOR = Query("cursor", "Where the page begins, as `next` says it", pattern="^AA[A-Za-z0-9_-]{30}$")
-MOVIES = Query("movies", "`false` leaves the movies out", ("true", "false"))
-NOTHING_NAMED = "The body must name title, description or movies. It names "
-EXAMPLE = (Path(__file__).parents[1] / "openapi" / "collection.json").read_text(encoding="utf-8")
-NO_COLLECTION = NotFound("There is no such collection of yours.")
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+LIMIT = IntegerParameter("limit", "The maximum number of collections on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
+CURSOR = TextParameter(
+    "cursor", "Where the page starts: follow `next` of the page before", pattern="^AA[A-Za-z0-9_-]{30}$")
+MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
+NO_COLLECTION = NotFound("You have no such collection.")
+NO_USER = Unauthenticated("The user of this access token does not exist any more.")
+UPDATE = Operation(
+    "updateCollection", "Change a collection", responses.UpdatedCollection, body=CollectionChanges, preconditions=True,
+    headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
+    description="Changes the keys in the body and keeps the others. `movies` replaces the whole list. PUT and PATCH do "
+    "the same.")
 
 
 class CollectionListHandler(Handler):
-    """A list of collections, walked by a cursor."""
+    """A list of collections, read page by page with a cursor."""
 
     def cursor(self) -> Cursor | None:
-        """Behind which collection the page begins."""
+        """The collection behind which the page starts; BadRequest."""
         text = self.query(CURSOR)
         cursor = text and Cursor.parse(text)
         if text is not None and not cursor:
-            raise BadRequest("The query parameter cursor is none that this server gave: follow `next` as it is.")
+            raise BadRequest("The query parameter cursor is not one of this server: follow `next` without changing it.")
         return cursor or None
 
-    def following(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
-        """The address of the page that begins behind a cursor, which the headers name too."""
+    def next_page(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
+        """The address of the page behind a cursor, which is sent as a Link too."""
         address = cursor and f"{self.server_url}{path}?{urlencode(query | {'cursor': str(cursor)})}"
-        self.link(next=address)
+        self.set_links(next=address)
         return address
 
 
@@ -48,75 +54,86 @@ class CollectionsHandler(CollectionListHandler):
     """GET and POST /collection/"""
 
     @Operation(
-        "List my collections", responses.CollectionPage, query=(LIMIT, CURSOR, MOVIES), tagged=True, headers=("Link",),
-        errors=STORED, detail="Newest first, and the three favourite genres of all. A page ends early where its texts "
-        "come to 16 MiB; following `next` gives every collection once.")
+        "listCollections", "List my collections", responses.CollectionPage, query=(LIMIT, CURSOR, MOVIES), etag=True,
+        headers=("Link",), errors=DATABASE_ERRORS,
+        description="Newest first, with the three favourite genres of all your collections. A page has fewer "
+        "collections than `limit` if they have more than 16 MiB. Follow `next` until it is null to get each collection "
+        "exactly once.")
     async def get(self) -> None:
-        limit, movies, after = self.whole_number(LIMIT), self.query(MOVIES) != "false", self.cursor()
+        limit, movies, after = self.query(LIMIT), self.query(MOVIES), self.cursor()
         page = await collections.list_page(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
-        following = self.following("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
-        await self.represent(
+        following = self.next_page("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
+        await self.write_representation(
             f'{{"is_success": true, "data": {{"collections": {page.collections}, '
             f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(following)}}}'
         )
 
     @Operation(
-        "Make a collection", responses.CreatedCollection, 201, body=NewCollection, once=True,
-        headers=("Location", "ETag"), errors=(*STORED, KeyInUse(), KeyReused()), example=EXAMPLE,
-        detail="Movies keep the order given; the same uuid twice is 400. Keys that are not described are ignored.")
+        "createCollection", "Create a collection", responses.CreatedCollection, 201, body=NewCollection,
+        idempotency_key=True, headers=("Location", "ETag"), errors=(*DATABASE_ERRORS, NO_USER, KeyInUse(), KeyReused()),
+        description="Movies keep their order; the same uuid twice is 400. Unknown keys are ignored.")
     async def post(self) -> None:
         new, key = self.body(NewCollection), self.idempotency_key("/collection/")
         created = await (
             collections.create_once(self.resources.database, user_id=self.owner, new=new, key=key) if key.key
             else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
-            raise Unauthenticated("The user of this access token is gone.")
+            raise Unauthenticated(NO_USER.detail)
         self.set_header("Location", f"/collection/{created.collection_uuid}/")
-        self.say_version(created.version)
-        self.answer({"collection_uuid": created.collection_uuid}, 201)
+        self.set_etag(created.version)
+        self.write_json({"collection_uuid": created.collection_uuid}, 201)
 
 
 class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
-    @Operation("Read a collection", responses.Collection, tagged=True, errors=(*STORED, NO_COLLECTION))
+    @Operation(
+        "getCollection", "Read a collection", responses.Collection, etag=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        description="With all its movies, in their order.")
     async def get(self, segment: str) -> None:
         collection = found(await collections.get(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
-        await self.represent(*collection)
+        await self.write_representation(*collection)
 
-    @Operation(
-        "Change a collection", responses.UpdatedCollection, body=CollectionChanges, guarded=True, headers=("ETag",),
-        errors=(*STORED, NO_COLLECTION),
-        detail="Changes what the body names and keeps the rest; `movies` is the whole new list. PUT and PATCH are one.")
+    @UPDATE
     async def put(self, segment: str) -> None:
         changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, uuid_of(segment)
         if not changes.named:
-            raise BadRequest(NOTHING_NAMED + ", ".join(changes.model_extra or ["nothing"]))
+            raise BadRequest(nothing_to_change(changes.model_extra or {}))
         version = found(await collections.update(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
             precondition=precondition))
-        self.say_version(version)
-        self.answer({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
+        self.set_etag(version)
+        self.write_json({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
 
-    patch = put
+    @replace(UPDATE, id="patchCollection")
+    async def patch(self, segment: str) -> None:
+        await self.put(segment)
 
-    @Operation("Delete a collection", responses.Message, guarded=True, errors=(*STORED, NO_COLLECTION))
+    @Operation(
+        "deleteCollection", "Delete a collection", responses.Message, preconditions=True,
+        errors=(*DATABASE_ERRORS, NO_COLLECTION), description="With its movies. It cannot be restored.")
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
-        self.answer({"message": "Collection deleted successfully"})
+        self.write_json({"message": "Collection deleted successfully"})
+
+
+def nothing_to_change(unknown: dict[str, object]) -> str:
+    """What is wrong with a change that has only `unknown` keys."""
+    needed = "The body must have at least one of the keys title, description and movies"
+    return f"{needed}; it has only unknown keys: {', '.join(unknown)}." if unknown else f"{needed}; it has no key."
 
 
 def uuid_of(segment: str) -> str:
-    """The uuid in a path; NotFound where it is none."""
+    """The uuid in a path; NotFound if it is malformed."""
     return found(parse_uuid(segment))
 
 
 def found(value: T | None) -> T:
-    """What is there; NotFound where nothing is."""
+    """The value; NotFound if it is None."""
     if value is None:
         raise NotFound(NO_COLLECTION.detail)
     return value

@@ -1,14 +1,14 @@
-"""A page on which a person can read about every call and try it, and what belongs to it; files of our own."""
+"""The page /docs/, on which people read about every operation and try it."""
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-from movieserver.openapi.operation import Operation
 from movieserver.handlers.base import OpenHandler, Route
+from movieserver.openapi.operation import Operation
 
 FOLDER = Path(__file__).parents[1] / "pages"
-PAGE, STYLE, SCRIPT = "text/html", "text/css", "text/javascript"
+HTML, CSS, JAVASCRIPT = "text/html", "text/css", "text/javascript"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -16,39 +16,39 @@ POLICY = (
 
 
 class FileHandler(OpenHandler):
-    """What the files have in common; a browser asks each time whether its copy is still the newest."""
+    """A file of the page. A browser may store it, but must ask whether it has changed."""
 
-    async def show(self, name: str, kind: str) -> None:
-        """Send a file of the page."""
-        self.set_header("Content-Type", f"{kind}; charset=utf-8")
+    async def write_file(self, name: str, media_type: str) -> None:
+        """Respond with a file of FOLDER."""
+        self.set_header("Content-Type", f"{media_type}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
         self.set_header("Content-Security-Policy", POLICY)
         self.set_header("Referrer-Policy", "no-referrer")
-        await self.represent(_text(name))
+        await self.write_representation(_text(name))
 
 
 class PageHandler(FileHandler):
     """GET /docs/"""
 
-    @Operation("Read this page", PAGE, tagged=True)
+    @Operation("getDocs", "Read this page", HTML, etag=True, description="For people.")
     async def get(self) -> None:
-        await self.show("docs.html", PAGE)
+        await self.write_file("docs.html", HTML)
 
 
 class StyleHandler(FileHandler):
     """GET /docs/docs.css"""
 
-    @Operation("How the page looks", STYLE, tagged=True)
+    @Operation("getDocsStyle", "Read the style sheet of this page", CSS, etag=True)
     async def get(self) -> None:
-        await self.show("docs.css", STYLE)
+        await self.write_file("docs.css", CSS)
 
 
 class ScriptHandler(FileHandler):
     """GET /docs/docs.js"""
 
-    @Operation("What the page does", SCRIPT, tagged=True)
+    @Operation("getDocsScript", "Read the script of this page", JAVASCRIPT, etag=True)
     async def get(self) -> None:
-        await self.show("docs.js", SCRIPT)
+        await self.write_file("docs.js", JAVASCRIPT)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Every bound that a client can meet; whatever is refused for one of them names it."""
+"""Every limit that a client can exceed. The error of a request that exceeds one names it."""
 from __future__ import annotations
 
 import json
@@ -18,7 +18,7 @@ from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 
 CACHED_SECONDS = 3600
 
-BOUNDS = {
+LIMITS = {
     "body": {"bytes": requests.MAX_BYTES, "nesting": requests.MAX_NESTING},
     "headers": {"bytes": HEADER_BYTES, "fields": HEADER_FIELDS},
     "query": {"arguments": QUERY_ARGUMENTS},
@@ -37,9 +37,9 @@ BOUNDS = {
     },
     "pages": {
         "bytes": PAGE_BYTES,
-        "/collection/": {"limit": collections.LARGEST_PAGE, "default": collections.PAGE},
-        "/movies/<uuid>/collections/": {"limit": collections.LARGEST_PAGE, "default": collections.PAGE},
-        "/genres/": {"limit": genres.LARGEST_PAGE, "default": genres.LARGEST_PAGE},
+        "/collection/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
+        "/movies/<uuid>/collections/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
+        "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
     },
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {
@@ -60,14 +60,14 @@ class LimitsHandler(OpenHandler):
     """GET /limits/"""
 
     @Operation(
-        "Read every bound that a request can meet",
-        responses.numbers("Limits", BOUNDS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), tagged=True,
-        detail="What is refused for one of them names it.")
+        "getLimits", "Read all limits",
+        responses.numbers("Limits", LIMITS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), etag=True,
+        description="The error of a request that exceeds one of them names it.")
     async def get(self) -> None:
         tokens = self.resources.tokens
         lifetimes = dict(zip(LIFETIMES, map(math.ceil, (tokens.access_seconds, tokens.refresh_seconds))))
         self.set_header("Cache-Control", f"public, max-age={CACHED_SECONDS}")
-        await self.represent(json.dumps(BOUNDS | {"tokens": lifetimes}))
+        await self.write_representation(json.dumps(LIMITS | {"tokens": lifetimes}))
 
 
 routes = [Route("/limits/", LimitsHandler, protected=False)]

@@ -6,32 +6,33 @@ from typing import Any
 from urllib.parse import urlencode
 
 from movieserver.schemas import responses
-from movieserver.openapi.operation import Operation, Query, WholeNumber
+from movieserver.openapi.operation import Operation
+from movieserver.openapi.parameters import IntegerParameter, TextParameter
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.handlers.base import Handler, Route
 from movieserver.third_party.movies import Listed
 
-PAGE = WholeNumber("page", "Which page")
-QUERY = Query("query", "Words to search for; 400 if the third party's list cannot be searched")
+PAGE = IntegerParameter("page", "Which page")
+QUERY = TextParameter("query", "Words to search for; 400 if the third party's list cannot be searched")
 
 
 class MoviesHandler(Handler):
     """GET /movies/?page=N&query=words"""
 
     @Operation(
-        "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), tagged=True,
+        "listMovies", "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), etag=True,
         headers=("Age", "Link"),
         errors=(NotFound(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
-        detail="A page of the list, fetched from the third party or cached: `Age` tells how old it is in seconds.")
+        description="A page of the list, fetched from the third party or cached: `Age` tells how old it is in seconds.")
     async def get(self) -> None:
-        number, query = self.whole_number(PAGE), self.query(QUERY)
+        number, query = self.query(PAGE), self.query(QUERY)
         listed = await self.resources.movie_api.page(number, query)
         self._set_age(listed)
         page = listed.page
         following = self._address(number + 1, query) if page.has_next else None
         previous = self._address(number - 1, query) if page.has_previous and number > 1 else None
-        self.link(next=following, prev=previous)
-        await self.represent(
+        self.set_links(next=following, prev=previous)
+        await self.write_representation(
             f'{{"count": {page.count}, "next": {json.dumps(following)}, "previous": {json.dumps(previous)}, '
             f'"data": {page.movies}}}')
 

@@ -9,10 +9,10 @@ from movieserver.handlers.base import OpenHandler, Route
 class OpenApiHandler(OpenHandler):
     """GET /openapi.json"""
 
-    @Operation("Read this description", responses.Document, tagged=True, detail="OpenAPI 3.1.")
+    @Operation("getDescription", "Read this description", responses.Document, etag=True, description="OpenAPI 3.1.")
     async def get(self) -> None:
-        self.set_header("Cache-Control", "no-cache")  # kept, but asked for again by its tag
-        await self.represent(*self.settings["openapi"]())
+        self.set_header("Cache-Control", "no-cache")  # clients may store it, but must ask whether it has changed
+        await self.write_representation(*self.settings["openapi"]())
 
 
 routes = [Route("/openapi.json/", OpenApiHandler, protected=False)]

@@ -1,4 +1,4 @@
-"""For operators: is the server alive, is it ready, what does it measure. Not counted."""
+"""For operators: whether the server is alive and ready, and its metrics. These requests do not count."""
 from __future__ import annotations
 
 import asyncio
@@ -8,27 +8,28 @@ from movieserver.schemas import responses
 from movieserver.data import operations
 from movieserver.openapi.operation import Operation
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import STORED, VERBS, OpenHandler, Route
+from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
 
 
 class NotReady(Unavailable):
-    """503: the detail says what is missing."""
+    """503: `detail` says what is missing."""
 
     code = "not_ready"
 
 
 class OperationsHandler(OpenHandler):
-    """Not counted."""
+    """A handler whose requests do not count."""
 
     counted = False
 
 
 class HealthHandler(OperationsHandler):
-    """GET /healthz: the process responds."""
+    """GET /healthz"""
 
-    @Operation("Ask whether the process answers", responses.Status, detail="No I/O. Not counted.")
+    @Operation(
+        "getHealth", "Check whether the process is alive", responses.Status, description="Does no I/O. Does not count.")
     def get(self) -> None:
-        self.answer({"status": "ok"})
+        self.write_json({"status": "ok"})
 
 
 class ServerHandler(OpenHandler):
@@ -40,32 +41,35 @@ class ServerHandler(OpenHandler):
 
 
 class ReadyHandler(OperationsHandler):
-    """GET /readyz: database and Redis can be written to, no migration is missing, the server is not draining."""
+    """GET /readyz"""
 
     @Operation(
-        "Ask whether the server is ready", responses.Status, errors=(NotReady(), *STORED),
-        detail="The database and Redis can be written to, no migration is missing, and the server is not about to "
-               "stop. Not counted.")
+        "getReadiness", "Check whether the server is ready", responses.Status, errors=(NotReady(), *DATABASE_ERRORS),
+        description="The database is migrated, database and Redis can be written to, and the server is not about to "
+        "stop. Does not count.")
     async def get(self) -> None:
         if self.settings["draining"]:
             raise NotReady("The server is about to stop.")
         await self._check_database()
         if await self.resources.counter.outage():
             raise NotReady("Redis cannot be written to. `python run.py check` says why.")
-        self.answer({"status": "ready"})
+        self.write_json({"status": "ready"})
 
     async def _check_database(self) -> None:
         database = self.resources.database
         if obstacle := await operations.obstacle(database):
             raise NotReady(f"The database cannot be used: {obstacle.problem}. `python run.py check` says what to do.")
         if missing := operations.needed_migrations() - await operations.migrations(database):
-            raise NotReady(f"The database lacks {', '.join(sorted(missing))}: run `python run.py migrate`.")
+            names = ", ".join(sorted(missing))
+            raise NotReady(f"The database lacks the migrations {names}: run `python run.py migrate`.")
 
 
 class MetricsHandler(OperationsHandler):
-    """GET /metrics: for Prometheus, in a thread, because the files of many processes take long to read."""
+    """GET /metrics; read in a thread, because the files of many processes take time."""
 
-    @Operation("Read the metrics", "text/plain", detail="What Prometheus reads. Not counted.")
+    @Operation(
+        "getMetrics", "Read the metrics", "text/plain",
+        description="In the text format of Prometheus. Does not count.")
     async def get(self) -> None:
         exposition = await asyncio.to_thread(metrics.exposition)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)

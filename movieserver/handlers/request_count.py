@@ -17,13 +17,13 @@ class RequestCountHandler(OpenHandler):
     """GET /request-count/"""
 
     @Operation(
-        "Read the request count", responses.RequestCount, errors=(CounterUnavailable(),),
-        detail="The number of requests since the last reset, including this one: the first read after a reset answers "
-               "1. Between two resets, no two reads answer the same number.")
+        "getRequestCount", "Read the request count", responses.RequestCount, errors=(CounterUnavailable(),),
+        description="The number of requests since the last reset, including this one: the first read after a reset is "
+        "1. Between two resets, no two reads get the same number.")
     def get(self) -> None:
         if self.requests is None:
             raise CounterUnavailable
-        self.answer({"requests": self.requests})
+        self.write_json({"requests": self.requests})
 
 
 class ResetHandler(OpenHandler):
@@ -35,11 +35,11 @@ class ResetHandler(OpenHandler):
             raise Unauthenticated(NEEDED)
 
     @Operation(
-        "Reset the request count", responses.Message, token="resetToken",
+        "resetRequestCount", "Reset the request count", responses.Message, security="resetToken",
         errors=(Unauthenticated(NEEDED), CounterUnavailable()))
     async def post(self) -> None:
         await self.resources.counter.reset()
-        self.answer({"message": "Request count reset successfully"})
+        self.write_json({"message": "Request count reset successfully"})
 
 
 routes = [

@@ -1,4 +1,4 @@
-"""What the head of a message may hold, and what single fields of it mean: request ids, bearer tokens, dates, JSON."""
+"""Header fields: request ids, bearer tokens, content types, weights, dates; and the maximum size of all of them."""
 from __future__ import annotations
 
 import re
@@ -43,8 +43,29 @@ def is_json(content_type: str | None, content_encoding: str | None) -> bool:
     return not encoded and (kind == JSON or kind.startswith("application/") and kind.endswith("+json"))
 
 
+def weights(header: str) -> dict[str, float]:
+    """The members of a header such as Accept in lower case, and the weight of each (RFC 9110 section 12.4.2)."""
+    return dict(map(_weight, header.lower().split(",")))
+
+
+def _weight(member: str) -> tuple[str, float]:
+    value, _, parameters = member.partition(";")
+    name, _, weight = parameters.rpartition(";")[2].partition("=")
+    try:
+        return value.strip(), float(weight) if name.strip() == "q" else 1.0
+    except ValueError:
+        return value.strip(), 0.0
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether an Accept header names HTML, as that of a browser does, and JSON with a smaller weight or not at all."""
+    accepted = weights(accept)
+    html = max(accepted.get("text/html", 0.0), accepted.get("application/xhtml+xml", 0.0))
+    return html > accepted.get("application/json", 0.0)
+
+
 def date() -> str:
-    """Now, as the Date header has it (RFC 9110 section 5.6.7)."""
+    """The value of the Date header (RFC 9110 section 5.6.7); it is formatted once a second."""
     return _date(int(time.time()))
 
 

@@ -1,4 +1,4 @@
-"""Where a request comes from: what a proxy says of it is believed only when the operator has named that proxy."""
+"""The address and scheme of a client behind proxies. Only proxies that the operator has named are trusted."""
 from __future__ import annotations
 
 import re
@@ -9,11 +9,11 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 PORT = re.compile(r"(?P<v4>[^:]+):\d+|\[(?P<v6>.+)\](:\d+)?")
-SUBSCRIBER_BITS = 64  # what one customer has of IPv6 at the least (RFC 6177)
+SUBSCRIBER_BITS = 64  # one customer has at least such a network of IPv6 (RFC 6177)
 
 
 class Proxies:
-    """The proxies that are believed: `networks` that the operator named."""
+    """Trusted proxies: those in `networks`."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
@@ -37,9 +37,9 @@ class Proxies:
             client = address
         return client
 
-    def scheme(self, peer: str, said: str, own: str) -> str:
-        """http or https, as the proxy's X-Forwarded-Proto says; `own` where there is no such proxy."""
-        last = said.rpartition(",")[2].strip().lower()
+    def scheme(self, peer: str, forwarded: str, own: str) -> str:
+        """http or https, from the X-Forwarded-Proto of a trusted proxy; `own` without one."""
+        last = forwarded.rpartition(",")[2].strip().lower()
         return last if last in ("http", "https") and self._trusted(_address(peer)) else own
 
     def _trusted(self, address: Address | None) -> bool:
@@ -47,7 +47,7 @@ class Proxies:
 
 
 def _address(text: str) -> Address | None:
-    """The address written as `text`, with or without a port; an IPv4 one in IPv6 clothes is IPv4."""
+    """The address written as `text`, with or without a port; an IPv4-mapped IPv6 address becomes IPv4."""
     match = PORT.fullmatch(text.strip())
     try:
         address = ip_address(match["v4"] or match["v6"] if match else text.strip())
@@ -57,5 +57,5 @@ def _address(text: str) -> Address | None:
 
 
 def _source(address: Address) -> str:
-    """The address, of IPv6 the network that one customer has."""
+    """The address; of an IPv6 address, the network of one customer."""
     return str(address if address.version == 4 else ip_network((address, SUBSCRIBER_BITS), strict=False))

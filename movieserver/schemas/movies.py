@@ -18,12 +18,11 @@ MAX_GENRES = 200_000  # different ones in one body: what PostgreSQL counts withi
 GenresText = Annotated[str, text(maximum=GENRES_CHARACTERS)]
 DescriptionText = Annotated[str, text(maximum=DESCRIPTION_CHARACTERS)]
 GenresValue = Annotated[
-    Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[Text] | None),
-    Field(json_schema_extra={"default": ""})]
+    Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[Text] | None)]
 
 
 class Movie(Body):
-    """A movie of a collection; genres are comma-separated text or a list of names."""
+    """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty."""
 
     uuid: RawUuid
     title: Annotated[str, text(1, MOVIE_TITLE_CHARACTERS)]

@@ -1,4 +1,4 @@
-"""Request bodies, parsed once, at the door, into one of these models."""
+"""Request bodies: each is parsed once, into one of these models."""
 from __future__ import annotations
 
 import codecs
@@ -63,40 +63,40 @@ NewPassword = Annotated[
 
 
 class Registration(Body):
-    """POST /register/: a name of 1 to 150 characters, a password of at least 8 that is not a common one."""
+    """A new account."""
 
     username: Username
     password: NewPassword
 
 
 class Credentials(Body):
-    """POST /login/: any texts; a wrong pair is 401, whatever its form."""
+    """A user name and its password. Any text is well-formed."""
 
     username: Text
     password: Text
 
 
 class Refresh(Body):
-    """POST /refresh/ and /logout/."""
+    """A refresh token."""
 
     refresh_token: Text
 
 
 class PasswordChange(Body):
-    """PUT /password/."""
+    """The current password and a new one."""
 
     old_password: Text
     new_password: NewPassword
 
 
 class Deletion(Body):
-    """What DELETE /account/ may carry."""
+    """The password of the account, if it is to be checked."""
 
     password: Text | None = None
 
 
 class NewCollection(Body):
-    """POST /collection/."""
+    """A new collection; without `description` and `movies` they are empty."""
 
     title: Title
     description: Text | None = ""
@@ -104,7 +104,7 @@ class NewCollection(Body):
 
 
 class CollectionChanges(Body):
-    """PUT /collection/<uuid>/: keys that are missing keep their current value."""
+    """Changes to a collection; absent keys keep their current value."""
 
     model_config = ConfigDict(extra="allow")  # so that a body that changes nothing can be told which keys are unknown
 
@@ -118,10 +118,14 @@ class CollectionChanges(Body):
         return self.model_fields_set & type(self).model_fields.keys()
 
 
-class AddedMovies(Body):
-    """POST /collection/<uuid>/movies/: {"movies": [movie…]}, the list alone, or one movie."""
+class MovieList(Body):
+    """Movies to add."""
 
     movies: Movies
+
+
+class AddedMovies(MovieList):
+    """POST /collection/<uuid>/movies/: {"movies": [movie…]}, the list alone, or one movie."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -134,17 +138,22 @@ class AddedMovies(Body):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(core), handler(movies_adapter.core_schema), handler(Movie.__pydantic_core_schema__)]}
+        return handler(TypeAdapter(MovieList | Movies | Movie).core_schema)
 
 
 Uuids = Annotated[list[RawUuid], Field(max_length=MAX_MOVIES)]
 _uuids = TypeAdapter(Uuids)
 
 
-class Order(Body):
-    """PUT /collection/<uuid>/order/: {"movies": [uuid…]}, or the list alone; `pointer` leads to the list."""
+class UuidList(Body):
+    """The uuids of all movies of a collection, in the new order."""
 
     movies: Uuids
+
+
+class Order(UuidList):
+    """PUT /collection/<uuid>/order/: {"movies": [uuid…]}, or the list alone, which is at `pointer`."""
+
     _pointer: str = PrivateAttr("/movies")
 
     @property
@@ -167,7 +176,7 @@ class Order(Body):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(core), handler(_uuids.core_schema)]}
+        return handler(TypeAdapter(UuidList | Uuids).core_schema)
 
 
 def parse(kind: type[AnyBody], text: bytes) -> AnyBody:

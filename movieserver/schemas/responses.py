@@ -1,6 +1,7 @@
-"""What the server answers. PostgreSQL writes most of it; these models describe it, and the tests hold it to them."""
+"""Response bodies. PostgreSQL writes most of them; the description is made of these models, and tests check both."""
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
@@ -10,48 +11,48 @@ from movieserver.schemas.texts import UUID_SCHEMA
 Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
-Address = Annotated[str, Field(description="An absolute address, to be followed as it is", pattern="^https?://")]
+Address = Annotated[str, Field(description="An absolute address, to be followed without changes", pattern="^https?://")]
 
 
-class Answer(BaseModel):
-    """These keys, and no others; those with a default may be left out."""
+class Response(BaseModel):
+    """A response with these keys and no others; keys with a default may be absent."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Message(Answer):
+class Message(Response):
     """What was done."""
 
     message: str
 
 
-class Tokens(Answer):
-    """A login: a token for calls, and one for the next pair (RFC 6749 section 5.1)."""
+class Tokens(Response):
+    """An access token, and a refresh token for the next pair (RFC 6749 section 5.1)."""
 
     access_token: str
     refresh_token: str
     token_type: Literal["Bearer"]
-    expires_in: Annotated[int, Field(ge=1, description="Seconds for which the access token is in force")]
+    expires_in: Annotated[int, Field(ge=1, description="Seconds until the access token expires")]
 
 
-class Session(Answer):
+class Session(Response):
     """A login of yours."""
 
     uuid: Uuid
     created_at: Moment
     refreshed_at: Moment | None
     expires_at: Moment
-    current: Annotated[bool, Field(description="Whether it is the one of this request's token")]
+    current: Annotated[bool, Field(description="Whether the access token of this request belongs to it")]
 
 
-class Sessions(Answer):
+class Sessions(Response):
     """Your logins, newest first."""
 
     data: list[Session]
 
 
-class ListedMovie(Answer):
-    """A movie of the third party's."""
+class ListedMovie(Response):
+    """A movie of the catalogue."""
 
     title: str
     description: str
@@ -59,8 +60,8 @@ class ListedMovie(Answer):
     uuid: Uuid
 
 
-class MovieListPage(Answer):
-    """A page of the third party's movies."""
+class MovieListPage(Response):
+    """A page of the catalogue."""
 
     count: Count
     next: Address | None
@@ -72,20 +73,20 @@ class CollectionMovie(ListedMovie):
     """A movie of a collection."""
 
 
-class CreatedCollection(Answer):
-    """Where to find it: /collection/<collection_uuid>/."""
+class CreatedCollection(Response):
+    """The new collection: its address is /collection/<collection_uuid>/."""
 
     collection_uuid: Uuid
 
 
 class UpdatedCollection(Message):
-    """What was done, and to which."""
+    """What was done, and to which collection."""
 
     collection_uuid: Uuid
 
 
-class CollectionTitle(Answer):
-    """A collection, by name."""
+class CollectionTitle(Response):
+    """The uuid and the title of a collection."""
 
     uuid: Uuid
     title: str
@@ -98,80 +99,80 @@ class _Collection(CollectionTitle):
 
 
 class Collection(_Collection):
-    """A collection of yours, its movies in their order."""
+    """A collection with its movies, in their order."""
 
     movies: list[CollectionMovie]
 
 
 class ListedCollection(_Collection):
-    """A collection of a list; `movies` is left out where the request says so."""
+    """A collection in a list; `movies` is absent if the request says movies=false."""
 
     movie_count: Count
     movies: list[CollectionMovie] = Field(default_factory=list)
 
 
-class Collections(Answer):
-    """The collections of a page, and the favourite genres of all of yours."""
+class Collections(Response):
+    """The collections of a page, and the favourite genres of all your collections."""
 
     collections: list[ListedCollection]
-    favourite_genres: Annotated[str, Field(description="Three at most, comma-separated, most frequent first")]
+    favourite_genres: Annotated[str, Field(description="At most three, comma-separated, most frequent first")]
 
 
-class CollectionPage(Answer):
-    """A page of your collections, newest first; `count` is how many there are in all."""
+class CollectionPage(Response):
+    """A page of your collections, newest first; `count` is the number of all."""
 
-    is_success: Literal[True]
+    is_success: Annotated[bool, Field(description="Always true")]
     data: Collections
     count: Count
     next: Address | None
 
 
-class HoldingPage(Answer):
-    """A page of your collections that hold a movie; `count` is how many there are in all."""
+class ContainingPage(Response):
+    """A page of your collections that contain a movie, newest first; `count` is the number of all."""
 
     collections: list[CollectionTitle]
     count: Count
     next: Address | None
 
 
-class Addition(Answer):
-    """What became of one movie."""
+class Addition(Response):
+    """Whether a movie was added or was there already."""
 
     uuid: Uuid
     result: Literal["added", "existing"]
 
 
-class Additions(Answer):
-    """What became of each, in the order given."""
+class Additions(Response):
+    """Whether each movie was added, in the order of the request."""
 
     added: Count
     existing: Count
     items: list[Addition]
 
 
-class Genre(Answer):
-    """A genre, as most often written, and how often it occurs."""
+class Genre(Response):
+    """A genre, in its most frequent spelling, and how often it occurs."""
 
     genre: str
     count: Annotated[int, Field(ge=1)]
 
 
-class GenrePage(Answer):
-    """A page of your genres, most frequent first; `count` is how many there are in all."""
+class GenrePage(Response):
+    """A page of your genres, most frequent first; `count` is the number of all."""
 
     genres: list[Genre]
     count: Count
     next: Address | None
 
 
-class RequestCount(Answer):
-    """How many requests were answered since the last reset, this one included."""
+class RequestCount(Response):
+    """The number of requests since the last reset, this one included."""
 
     requests: Annotated[int, Field(ge=1)]
 
 
-class Status(Answer):
-    """How the server is."""
+class Status(Response):
+    """The state of the server."""
 
     status: Literal["ok", "ready"]
 
@@ -180,30 +181,41 @@ class Document(RootModel[dict[str, Any]]):
     """An OpenAPI description."""
 
 
-class Fault(Answer):
-    """One field at fault: an RFC 6901 JSON pointer into the body, and what is wrong there."""
+class Fault(Response):
+    """One error in the body: a JSON pointer (RFC 6901) to the field, and what is wrong with it."""
 
     pointer: str
     detail: str
 
 
-class Problem(Answer):
-    """Every error (RFC 9457); `code` is the one thing in it that programs need to read."""
+class Problem(Response):
+    """An error (RFC 9457). Programs read `code`, people read `detail`."""
 
     type: Literal["about:blank"]
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
     code: str
-    request_id: Annotated[str, Field(description="The same as X-Request-ID")]
+    request_id: Annotated[str, Field(description="The same as in X-Request-ID")]
     errors: list[Fault] = Field(default_factory=list, min_length=1)
 
 
+class Root(Response):
+    """The addresses of the description and of the page for people."""
+
+    openapi: Literal["/openapi.json"]
+    docs: Literal["/docs/"]
+
+
 def numbers(name: str, tree: dict[str, Any]) -> type[BaseModel]:
-    """The model of a tree of whole numbers such as `tree`."""
+    """The model of a tree of whole numbers."""
     fields: dict[str, Any] = {
-        f"field_{place}": (
-            numbers(f"{name} {key}", value) if isinstance(value, dict) else Count, Field(alias=key))
-        for place, (key, value) in enumerate(tree.items())
+        f"field_{index}": (
+            numbers(name + _camel_case(key), value) if isinstance(value, dict) else Count, Field(alias=key))
+        for index, (key, value) in enumerate(tree.items())
     }
-    return create_model(name, __base__=Answer, **fields)
+    return create_model(name, __base__=Response, **fields)
+
+
+def _camel_case(key: str) -> str:
+    return "".join(word.title() for word in re.findall("[a-z]+", key))

@@ -1,0 +1,28 @@
+"""The address without a path: where to go from here."""
+from __future__ import annotations
+
+from movieserver.handlers.base import OpenHandler, Route
+from movieserver.http.headers import prefers_html
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
+
+PAGE = "/docs/"
+ADDRESSES = {"openapi": "/openapi.json", "docs": "/docs/"}
+
+
+class RootHandler(OpenHandler):
+    """GET /"""
+
+    @Operation(
+        "getRoot", "Find the description and the docs", responses.Root, redirects=True,
+        description="A browser (`Accept: text/html`) is redirected to the page for people.")
+    def get(self) -> None:
+        self.add_header("Vary", "Accept")
+        if prefers_html(self.request.headers.get("Accept", "")):
+            self.clear_header("Content-Type")
+            self.redirect(PAGE)
+        else:
+            self.write_json(ADDRESSES)
+
+
+routes = [Route("/", RootHandler, protected=False)]

@@ -1,0 +1,90 @@
+"""Query parameters: how each is parsed, and its JSON schema in the description."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from movieserver.errors import BadRequest
+
+T = TypeVar("T")
+DIGITS = re.compile(r"[0-9]+")
+HUGE_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class QueryParameter(Generic[T]):
+    """A query parameter, which may be sent at most once; a subclass says what its value is."""
+
+    name: str
+    description: str
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of its values."""
+        raise NotImplementedError
+
+    def parse(self, values: list[str]) -> T:
+        """The value that a request sends, or the default without one; BadRequest."""
+        if len(values) > 1:
+            raise BadRequest(f"The query parameter {self.name} is sent {len(values)} times. Send it once.")
+        return self.read(values[0] if values else None)
+
+    def read(self, text: str | None) -> T:
+        """The value of a text, the default for None; BadRequest."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TextParameter(QueryParameter[str | None]):
+    """Any text, or None; `pattern` is for the description only, the handler checks the text."""
+
+    pattern: str | None = None
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"} | ({"pattern": self.pattern} if self.pattern else {})
+
+    def read(self, text: str | None) -> str | None:
+        return text
+
+
+@dataclass(frozen=True)
+class BooleanParameter(QueryParameter[bool]):
+    """`true` or `false` in any letter case."""
+
+    default: bool = True
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean", "default": self.default}
+
+    def read(self, text: str | None) -> bool:
+        if text is None:
+            return self.default
+        if text.lower() not in ("true", "false"):
+            raise BadRequest(f"The query parameter {self.name} must be true or false.")
+        return text.lower() == "true"
+
+
+@dataclass(frozen=True)
+class IntegerParameter(QueryParameter[int]):
+    """A whole number from 1 to `max`; without one, any number over 10**18 counts as 10**18."""
+
+    default: int = 1
+    max: int | None = None
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        bounds = {"minimum": 1} | ({"maximum": self.max} if self.max else {})
+        return {"type": "integer", **bounds, "default": self.default}
+
+    def read(self, text: str | None) -> int:
+        if text is None:
+            return self.default
+        digits = text.lstrip("0") if DIGITS.fullmatch(text) else ""
+        number = int(digits or 0) if len(digits) <= HUGE_DIGITS else 10**HUGE_DIGITS
+        if number < 1 or self.max and number > self.max:
+            bounds = f"from 1 to {self.max}" if self.max else "of at least 1"
+            raise BadRequest(f"The query parameter {self.name} must be a whole number {bounds}.")
+        return number

@@ -1,0 +1,38 @@
+"""GET /: browsers are led to the page for people, other clients to the description."""
+from __future__ import annotations
+
+import pytest
+
+from tests.client import Api
+
+FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("accept", [
+    FIREFOX, "text/html", "TEXT/HTML; charset=utf-8", "text/html, application/json;q=0.9"])
+async def test_a_browser_is_redirected(api: Api, accept: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await api.call(method, "/", headers={"Accept": accept})
+        assert (answer.status, answer.body) == (302, b"")
+        assert "Accept" in answer.headers["Vary"].split(",")
+        page = await api.get(answer.headers["Location"], headers={"Accept": accept})
+        assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("accept", [
+    "", "*/*", "application/json", "application/json, text/plain, */*", "text/html;q=0",
+    "text/html;q=0.5, application/json", "image/png", ";,;", "text/html;q=x",
+])
+async def test_other_clients_get_both_addresses(api: Api, accept: str) -> None:
+    answer = await api.get("/", headers={"Accept": accept})
+    assert (answer.status, answer.json) == (200, {"openapi": "/openapi.json", "docs": "/docs/"})
+    assert "Accept" in answer.headers["Vary"].split(",")
+    for path in answer.json.values():
+        assert (await api.get(path)).status == 200
+
+
+async def test_it_counts_and_has_no_other_verb(api: Api) -> None:
+    before = (await api.get("/request-count/")).json["requests"]
+    assert (await api.post("/")).headers["Allow"] == "GET, HEAD, OPTIONS"
+    await api.get("/", headers={"Accept": "text/html"})
+    assert (await api.get("/request-count/")).json["requests"] == before + 3
