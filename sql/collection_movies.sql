@@ -24,7 +24,7 @@ WITH stored AS (
         array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
-    SELECT current_setting('movieserver.alone', true) = 'true' AS alone, gen_random_uuid() AS version,
+    SELECT current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone, gen_random_uuid() AS version,
         new.count + coalesce((SELECT cardinality(movie_uuids) FROM held), 0) <= %(max)s AS fits,
         (
             SELECT json_build_object('added', new.count, 'existing', count(*) - new.count, 'items', coalesce(json_agg(

@@ -23,7 +23,7 @@ SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.
     hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean FOR NO KEY UPDATE;
 WITH owner AS MATERIALIZED (
     SELECT user_id, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
-        current_setting('movieserver.alone', true) = 'true' AS alone
+        current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone
     FROM users WHERE user_id = %(user_id)s
 ), stored AS (
     SELECT request_digest = %(request_digest)s AS same, collection_uuid, version
