@@ -181,6 +181,7 @@ class Writer:
         after = self._chance.choice([
             drawn, drawn, before._replace(title=drawn.title), before._replace(movies=drawn.movies)])
         changes = {name: value for name, value in after.body().items() if value != before.body()[name]}
+        changes = changes or {"title": after.title}
         status, _ = self.call("PUT", f"/collection/{key}/", changes)
         self._settle(key, after, status)
 

@@ -341,7 +341,7 @@ def test_every_statement_is_prepared() -> None:
     """Each part of its own: a semicolon within a line would not end one."""
     for name, statement in load_statements().items():
         assert statement.parts, name
-        assert all(";" not in part.prepare for part in statement.parts), name
+        assert all(";" not in re.sub("'[^']*'", "", part.prepare) for part in statement.parts), name
 
 
 def test_statements_of_a_file() -> None:

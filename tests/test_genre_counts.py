@@ -33,7 +33,7 @@ SELECT user_id, number::text, '', '[{}, {}, {}, {}]', ARRAY(SELECT gen_random_uu
 FROM users, generate_series(1, 2) AS number;
 INSERT INTO user_genres (user_id, genre, times, spelling, spellings)
 SELECT user_id, changes.* FROM users, LATERAL genre_changes('[]', (
-    SELECT jsonb_agg(movie) FROM collections, jsonb_array_elements(movie_genres) AS movie
+    SELECT json_agg(movie) FROM collections, json_array_elements(movie_genres) AS movie
     WHERE collections.user_id = users.user_id)) AS changes
 """
 GENRES = "SELECT array_agg(DISTINCT format('%s %s %s', genre, times, name)) FROM user_genres"
@@ -217,8 +217,8 @@ async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postg
     "UPDATE user_genres SET genre = 'dramas' WHERE genre = 'drama'",
     "DELETE FROM user_genres WHERE genre = 'western'",
     "INSERT INTO user_genres (user_id, genre, times, spelling) SELECT user_id, gen_random_uuid(), 1, 'New' FROM users",
-    "UPDATE collections SET movie_genres = jsonb_set(movie_genres, '{2}', '[[\"new\", \"New\"]]')",
-    "UPDATE collections SET movie_genres = movie_genres - 2",
+    "UPDATE collections SET movie_genres = jsonb_set(movie_genres::jsonb, '{2}', '[[\"new\", \"New\"]]')::json",
+    "UPDATE collections SET movie_genres = (movie_genres::jsonb - 2)::json",
     "UPDATE collections SET movie_uuids = movie_uuids[2:]",
     "UPDATE collections SET movies = '[]'",
     "DELETE FROM collections WHERE title = '1'",
