@@ -176,15 +176,11 @@ class PreconditionFailed(ApiError):
 
 
 class RequestTimeout(ApiError):
-    """408: the head did not arrive within `head_seconds`, or less than `size` bytes of the body in `body_seconds`."""
+    """408: the request arrives too slowly."""
 
     status = 408
     code = "request_timeout"
-
-    def __init__(self, head_seconds: float, size: int, body_seconds: float) -> None:
-        super().__init__(
-            f"The request arrived too slowly: send its head within {head_seconds:g} seconds, and at least {size} bytes "
-            f"of its body every {body_seconds:g} seconds.")
+    detail = "The request arrived too slowly. Send it again, faster or in smaller parts."
 
 
 class BodyTooLarge(ApiError):

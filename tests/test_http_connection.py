@@ -246,12 +246,13 @@ async def test_a_head_is_refused_as_soon_as_it_is_too_large(api: Api, http_serve
     assert http_server.memory.total == 0
 
 
-async def test_bytes_that_are_not_parsed_yet_are_bounded_in_all(
-    api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rest", [b"", b"\r\nContent-Length: 10\r\n\r\n{"], ids=["half a head", "half a body"])
+async def test_large_heads_are_bounded_in_all(
+    api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
     """Before a token is known: 503 for the connection that would exceed what all of them may hold."""
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 310_000)
-    half = b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 60_000
+    half = b"POST /login/ HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 60_000 + rest
     async with crowd(api, 5, half):
         await until(lambda: http_server.memory.total >= 5 * 60_000)
         (refused,) = await exchange(api, half)
@@ -260,7 +261,8 @@ async def test_bytes_that_are_not_parsed_yet_are_bounded_in_all(
         assert await statuses(api, HEALTH + LAST) == [200, 200]
         assert http_server.memory.total <= 310_000
     await until(lambda: http_server.memory.total == 0)
-    assert await statuses(api, half + b"\r\n\r\n" + LAST) == [200, 200]
+    assert await statuses(api, HEALTH[:-2] + b"A: " + b"a" * 60_000 + b"\r\n\r\n" + LAST) == [200, 200]
+    assert http_server.memory.total == 0
 
 
 async def test_requests_that_exceed_what_all_may_hold_are_dropped_behind_another(

@@ -61,12 +61,20 @@ async def nested(api: Api, bound: int) -> Answer:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
 
+def with_genres(number: int) -> dict[str, Any]:
+    """A collection that names so many different genres, 100 a movie."""
+    named = [f"g{genre}" for genre in range(number)]
+    groups = [",".join(named[start:start + 100]) for start in range(0, number, 100)]
+    return collection(movies=[movie | {"genres": genres} for movie, genres in zip(movies(len(groups)), groups)])
+
+
 EXCESSES: dict[str, Excess] = {
     "body bytes": padded,
     "body nesting": nested,
     "registration username_characters": posted("/register/", named),
     "collection title_characters": posted("/collection/", lambda n: collection(title="t" * n)),
     "collection movies": posted("/collection/", lambda n: collection(movies=many(n))),
+    "collection genres": posted("/collection/", with_genres),
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "collection genres": posted("/collection/", lambda n: collection(movies=[

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
-    PreconditionFailed, Unauthenticated, UnsupportedMediaType
+    PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
 from movieserver.openapi import texts
@@ -81,7 +81,7 @@ class _Verb(NamedTuple):
         if self.route.protected:
             errors.append(Unauthenticated())
         if operation.body:
-            errors += [INVALID, UnsupportedMediaType()]
+            errors += [INVALID, RequestTimeout(), UnsupportedMediaType()]
         if operation.etag or operation.preconditions:
             errors.append(PreconditionFailed())
         return sorted(errors, key=lambda error: error.status)

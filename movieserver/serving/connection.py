@@ -11,7 +11,7 @@ own connection, on its IOStream, takes longer for a short request than everythin
 | an incomplete request and the end of its stream     | 400; a complete one gets its response first               |
 | an incomplete head for IDLE_SECONDS                 | 408; without a byte of it, the connection is just closed  |
 | under BODY_BYTES of a body in BODY_SECONDS          | 408                                                       |
-| unparsed bytes beyond the shared memory limit       | 503; behind a request that is handled they are dropped    |
+| a head or unparsed bytes beyond the memory limit    | 503; behind a request that is handled they are dropped    |
 | over PIPELINE_BYTES behind such a request           | reading pauses                                            |
 | takes under STALL_BYTES in STALL_SECONDS            | the connection is aborted                                 |
 
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(self)
         self._buffer = self._parser.buffer
-        self._held = 0  # bytes of the buffer that count against the shared limit
+        self._held = 0  # bytes that count against the shared limit
         self._deadline = math.inf
         self._body_bytes = 0  # since the deadline was set
         self._delegate: HTTPMessageDelegate | None = None  # of a request that is incomplete
@@ -194,6 +194,7 @@ class Connection(asyncio.Protocol):
     def _wait_for_request(self) -> None:
         self._finished = False
         self._parser.next_request()
+        self._hold()
         self.waiting_since = time.monotonic()
         self._deadline = self.waiting_since + IDLE_SECONDS
         if self._buffer or self._half_closed or self.reading_paused:
@@ -205,8 +206,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             more = self._parser.advance()
-            if self._buffer or self._held:
-                self._hold_buffer()
+            self._hold()
             if self._half_closed and not more:
                 self._advance_to_end()
         except ApiError as error:
@@ -239,9 +239,12 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.resume_reading()
 
-    def _hold_buffer(self) -> None:
-        """Count many unparsed bytes against what clients may hold in all before their token is known."""
-        size = len(self._buffer) if len(self._buffer) > SMALL_BYTES else 0
+    def _hold(self) -> None:
+        """Count a large head and unparsed bytes against what clients may hold in all before their token is known."""
+        size = len(self._buffer) + self._parser.head_bytes
+        size = size if size > SMALL_BYTES else 0
+        if size == self._held:
+            return
         try:
             self._server.memory.change(None, size - self._held)
             self._held = size
@@ -253,8 +256,9 @@ class Connection(asyncio.Protocol):
 
     def _clear_buffer(self) -> None:
         self._buffer.clear()
-        self._server.memory.change(None, -self._held)
-        self._held = 0
+        if self._held:
+            self._server.memory.change(None, -self._held)
+            self._held = 0
 
     def _time_out(self, now: float) -> None:
         if self._closing and self.writer.writing():
@@ -265,7 +269,9 @@ class Connection(asyncio.Protocol):
             self._body_bytes = 0
             self._deadline = now + BODY_SECONDS
         else:
-            self.refuse(RequestTimeout(IDLE_SECONDS, BODY_BYTES, BODY_SECONDS))
+            self.refuse(RequestTimeout(
+                f"The request arrived too slowly: its head must arrive within {IDLE_SECONDS:g} seconds, and at least "
+                f"{BODY_BYTES} bytes of its body every {BODY_SECONDS:g} seconds."))
 
     def _close(self) -> None:
         """Close when everything is sent."""

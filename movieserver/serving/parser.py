@@ -34,6 +34,7 @@ class RequestParser:
 
     def __init__(self, receiver: Receiver) -> None:
         self.buffer = bytearray()
+        self.head_bytes = 0  # of the request that was begun
         self._receiver = receiver
         self._state: Callable[[RequestParser], bool] = RequestParser._read_head
         self._searched = 0  # bytes of the buffer in which no head ends
@@ -64,6 +65,7 @@ class RequestParser:
 
     def next_request(self) -> None:
         """Begin to read a head."""
+        self.head_bytes = 0
         self._state = RequestParser._read_head
 
     def _read_head(self) -> bool:
@@ -76,6 +78,7 @@ class RequestParser:
             raise HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS)
         self._searched = 0 if end else size
         if end:
+            self.head_bytes = end
             head = buffer[:end].decode("latin1")
             del buffer[:end]
             self._begin(*syntax.parse_head(head))
