@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
 
-MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an index entry has a maximum size
+MAX_KEY = 200  # characters: an index entry has a maximum size
+MAX_MARKS = 30  # combining marks in a row, as in the stream-safe text format (UAX #15, section 13)
 
 
 class Genre(NamedTuple):
@@ -80,9 +82,19 @@ def _is_invisible(character: str) -> bool:
 
 
 def _genre(name: str) -> Genre:
-    if name.isascii() and len(name) <= MAX_NORMALIZED:
-        return Genre(name.lower(), name)
-    if len(name) > MAX_NORMALIZED:
-        return Genre(f"{name[:MAX_NORMALIZED // 2]} {hashlib.sha256(name.casefold().encode()).hexdigest()}", name)
-    spelling = unicodedata.normalize("NFC", name)
-    return Genre(unicodedata.normalize("NFC", spelling.casefold()), spelling)
+    if name.isascii():
+        spelling, key = name, name.lower()
+    else:
+        spelling = _normalize(name)
+        key = _normalize(spelling.casefold())
+    if len(key) > MAX_KEY:
+        key = f"{key[:MAX_KEY // 2]} {hashlib.sha256(key.encode()).hexdigest()}"
+    return Genre(key, spelling)
+
+
+def _normalize(name: str) -> str:
+    """The name in NFC, or as it is if no text has so many marks in a row: to order them takes quadratic time."""
+    runs = (run for marks, run in groupby(name, lambda character: unicodedata.combining(character) > 0) if marks)
+    if len(name) > MAX_MARKS and any(len([*run]) > MAX_MARKS for run in runs):
+        return name
+    return unicodedata.normalize("NFC", name)
