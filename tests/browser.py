@@ -1,4 +1,4 @@
-"""Chromium over its DevTools protocol: what a person clicks and types, what the browser asks for and complains of."""
+"""A headless Chromium over its DevTools protocol: what a person clicks and types, what the page requests and logs."""
 from __future__ import annotations
 
 import asyncio
@@ -28,11 +28,16 @@ SECONDS = 20
 
 
 class Browser:
-    """One page; `requests` are the addresses that it asked for, `complaints` what its console shows in red."""
+    """One page: the addresses of its `requests`, the errors in its console, and the texts of its `dialogs`.
+
+    It confirms dialogs, or cancels them, as `accepts` says.
+    """
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self.dialogs: list[str] = []
+        self.accepts = True
         self._connection = connection
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -52,33 +57,36 @@ class Browser:
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._connection.write_message(json.dumps(
             {"id": number, "method": method, "params": parameters, **self._session}))
-        answer = await asyncio.wait_for(future, SECONDS)
-        assert "error" not in answer, answer
-        result: dict[str, Any] = answer["result"]
+        message = await asyncio.wait_for(future, SECONDS)
+        assert "error" not in message, message
+        result: dict[str, Any] = message["result"]
         return result
 
     def hear(self, text: str | bytes | None) -> None:
-        """Take what the browser says: the answer to a command, or an event."""
+        """Handle a message of the browser: the result of a command, or an event."""
         message = json.loads(text or "{}")
         waiting = self._waiting.pop(message.get("id"), None)
         if waiting and not waiting.done():
             waiting.set_result(message)
-        given = message.get("params", {})
+        parameters = message.get("params", {})
         if message.get("method") == "Network.requestWillBeSent":
-            self.requests.append(given["request"]["url"])
+            self.requests.append(parameters["request"]["url"])
+        elif message.get("method") == "Page.javascriptDialogOpening":
+            self.dialogs.append(parameters["message"])
+            self._closing = asyncio.ensure_future(self.command("Page.handleJavaScriptDialog", accept=self.accepts))
         elif message.get("method") in COMPLAINTS:
-            level = given.get("entry", {}).get("level") or given.get("type") or "error"
+            level = parameters.get("entry", {}).get("level") or parameters.get("type") or "error"
             if level == "error":
-                self.complaints.append(json.dumps(given))
+                self.complaints.append(json.dumps(parameters))
 
     async def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
-        answer = await self.command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+        result = await self.command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     async def until(self, script: str) -> Any:
-        """Wait until an expression holds in the page, and give its value."""
+        """Wait until an expression is true in the page; its value."""
         async with asyncio.timeout(SECONDS):
             while not (value := await self.evaluate(script)):
                 await asyncio.sleep(0.02)
@@ -90,8 +98,8 @@ class Browser:
         await self.until(f"document.readyState == 'complete' && location.href.startsWith({json.dumps(address)})")
 
     async def click(self, selector: str) -> None:
-        """Press the mouse in the middle of the element, once it can be seen and nothing lies over it."""
-        place = await self.until(f"""(() => {{
+        """Click in the middle of an element, once it is visible and nothing covers it."""
+        point = await self.until(f"""(() => {{
             const found = document.querySelector({json.dumps(selector)});
             found?.scrollIntoView({{block: "center"}});
             const box = found?.getBoundingClientRect();
@@ -99,30 +107,30 @@ class Browser:
             return found?.contains(document.elementFromPoint(x, y)) && {{x, y}};
         }})()""")
         for kind in ("mousePressed", "mouseReleased"):
-            await self.command("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+            await self.command("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **point)
 
     async def type(self, selector: str, text: str) -> None:
-        """Click into a field and replace what stands in it."""
+        """Click into a field and replace its text."""
         await self.click(selector)
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         await self.command("Input.insertText", text=text)
 
     async def look(self, width: int, height: int, scheme: str = "light") -> None:
-        """See the page in a window of this size; `scheme` is light or dark."""
+        """Set the size of the window, and the color scheme: light or dark."""
         await self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         await self.command(
             "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     async def screenshot(self, file: Path) -> None:
-        """Keep what can be seen of the page."""
+        """Save a picture of the visible part of the page."""
         image = await self.command("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(image["data"]))
 
 
 @asynccontextmanager
 async def browsing() -> AsyncIterator[Browser]:
-    """A new browser that knows nothing, until the block ends."""
+    """A browser with an empty profile, until the block ends."""
     assert PROGRAM
     with tempfile.TemporaryDirectory(prefix="ms-browser-", ignore_cleanup_errors=True) as profile:
         with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The reference page: its files, and a person who registers and creates a collection by clicking."""
+"""The page /docs/: its files, and what a person sees who registers, creates a collection and deletes the account."""
 from __future__ import annotations
 
 import json
@@ -16,8 +16,9 @@ from tests.conftest import SignUp
 from tests.factories import collection, registration
 
 FILES = {"/docs/": HTML, "/docs/docs.css": CSS, "/docs/docs.js": JAVASCRIPT}
-CREATE, LIST, READ = (f'[id="{call}"]' for call in (
-    "POST/collection/", "GET/collection/", "GET/collection/{collection_uuid}/"))
+CREATE, LIST, READ, DELETE, DELETE_ACCOUNT = (f'[id="{call}"]' for call in (
+    "POST/collection/", "GET/collection/", "GET/collection/{collection_uuid}/", "DELETE/collection/{collection_uuid}/",
+    "DELETE/account/"))
 VERBS = ("get", "post", "put", "patch", "delete")
 in_a_browser: Callable[..., Any] = pytest.mark.skipif(
     not browser.PROGRAM, reason="there is no Chromium on this machine (apt-get install chromium)")
@@ -50,14 +51,14 @@ async def test_there_are_no_other_files(api: Api, path: str) -> None:
 
 
 async def shown(page: Browser, call: str) -> tuple[str, Any]:
-    """Try a call whose form is filled in; what the page then shows as status and body of the answer."""
+    """Click "Try it"; the status and the body of the response that the page then shows."""
     await page.click(f"{call} .try button")
     status = await page.until(f"document.querySelector('{call} .status strong')?.textContent")
-    return status, json.loads(await page.evaluate(f"document.querySelector('{call} .shown .body').textContent"))
+    return status, json.loads(await page.evaluate(f"document.querySelector('{call} .result .body').textContent"))
 
 
 async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
-    """Fill in the form at the top and press one of its buttons."""
+    """Fill in the form at the top and click one of its buttons."""
     record.said(pair)
     for name, text in pair.items():
         await page.type(f"#sign-in [name={name}]", text)
@@ -65,7 +66,7 @@ async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
 
 
 def own(api: Api, page: Browser) -> bool:
-    """Whether the page asked nobody but this server."""
+    """Whether the page sent requests to this server only."""
     return all(address.startswith((f"{api.base_url}/", "data:")) for address in page.requests)
 
 
@@ -95,27 +96,67 @@ async def test_a_person_creates_a_collection_by_clicking(api: Api, tmp_path: Pat
 
 
 @in_a_browser
-async def test_what_is_refused_is_said(api: Api) -> None:
+async def test_deleting_asks_first_and_the_end_of_the_account_signs_out(api: Api) -> None:
+    pair = registration()
+    async with browsing() as page:
+        await page.open(f"{api.base_url}/docs/")
+        await enter(page, pair, "/register/")
+        await page.until("document.body.classList.contains('signed')")
+        await page.click(f"{CREATE} > summary")
+        assert (await shown(page, CREATE))[0] == "201 Created"
+        for call in (DELETE, DELETE_ACCOUNT):
+            await page.click(f"{call} > summary")
+        page.accepts = False
+        for call in (DELETE, DELETE_ACCOUNT):
+            await page.click(f"{call} .try button")
+        assert page.dialogs == [
+            "Delete a collection? This cannot be undone.", "Delete my account? This cannot be undone."]
+        assert (await api.post("/login/", pair)).status == 200
+        assert not await page.evaluate("document.querySelector('.call[id^=DELETE] .status')")
+        page.accepts = True
+        assert (await shown(page, DELETE))[0] == "200 OK"
+        assert (await shown(page, DELETE_ACCOUNT))[0] == "200 OK"
+        await page.until("!document.body.classList.contains('signed')")
+        assert await page.evaluate("document.getElementById('message').textContent") == "Your account is deleted."
+        assert (await api.post("/login/", pair)).status == 401
+        assert len(page.dialogs) == 4 and page.complaints == []
+
+
+@in_a_browser
+async def test_optional_headers_can_be_filled_in(api: Api) -> None:
+    async with browsing() as page:
+        await page.open(f"{api.base_url}/docs/")
+        await enter(page, registration(), "/register/")
+        await page.until("document.body.classList.contains('signed')")
+        await page.click(f"{LIST} > summary")
+        await page.evaluate(f"document.querySelector('{LIST} details').open = true")
+        await page.type(f"{LIST} [data-name=If-None-Match]", "*")
+        await page.click(f"{LIST} .try button")
+        assert await page.until(f"document.querySelector('{LIST} .status strong')?.textContent") == "304 Not Modified"
+
+
+@in_a_browser
+async def test_an_error_is_shown(api: Api) -> None:
     pair = registration()
     assert (await api.post("/register/", pair)).status == 201
     async with browsing() as page:
         await page.open(f"{api.base_url}/docs/")
         await enter(page, pair | {"password": "not this one"}, "/login/")
-        assert "wrong" in await page.until("document.getElementById('said').textContent")
+        assert "wrong" in await page.until("document.getElementById('message').textContent")
         await page.click(f"{LIST} > summary")
         status, problem = await shown(page, LIST)
         assert (status, problem["code"]) == ("401 Unauthorized", "unauthenticated")
         await enter(page, pair, "/login/")
         assert await page.until("document.getElementById('name').textContent") == pair["username"]
         await page.click("#sign-out")
-        assert await page.until("document.getElementById('said').textContent") == "Logged out."
+        assert await page.until("document.getElementById('message').textContent") == "Logged out."
         await page.until("!document.getElementById('sign-in').hidden")
         assert not await page.evaluate("document.body.classList.contains('signed')")
         assert own(api, page)
 
 
 @in_a_browser
-async def test_the_page_has_every_call_and_fits_a_phone(api: Api, sign_up: SignUp) -> None:
+async def test_the_page_has_every_operation_and_fits_a_phone(api: Api, sign_up: SignUp) -> None:
     paths = (await api.get("/openapi.json")).json["paths"]
     calls = {f"{verb.upper()}{path}" for path, item in paths.items() for verb in VERBS if verb in item}
     token = (await sign_up()).token

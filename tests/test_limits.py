@@ -1,4 +1,4 @@
-"""Limits: every bound is published, and whatever exceeds one is told which it is."""
+"""Limits: all are published, and the error of a request that exceeds one names it."""
 from __future__ import annotations
 
 import json
@@ -26,7 +26,7 @@ def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, int]]:
 
 
 def posted(path: str, body: Callable[[int], Any]) -> Excess:
-    """A POST with a body that goes by the bound."""
+    """A POST with a body made from the limit."""
     return lambda api, bound: api.post(path, body(bound))
 
 
@@ -43,7 +43,7 @@ def movie(**given: Any) -> dict[str, Any]:
 
 
 async def added(api: Api, bound: int) -> Answer:
-    """One movie more, or none more, in a collection that is full but for one."""
+    """Add movies to a collection that has room for one more."""
     path = f"/collection/{await created(api, movies=many(9_999))}/movies/"
     return await api.post(path, movies(bound - 9_999))
 

@@ -1,7 +1,7 @@
-// Reads /openapi.json and lets a person try every call in it. Tokens stay in the memory of this page.
+// Shows /openapi.json and sends any request in it. Tokens stay in the memory of this page.
 
 const session = { name: "", access: "", refresh: "", expires: 0 };
-const LONGEST_SHOWN = 200_000;
+const MAX_SHOWN = 200_000;
 const at = (id) => document.getElementById(id);
 let api;
 
@@ -28,17 +28,17 @@ function inline(text = "") {
   });
 }
 
-// --- what the document says
+// --- the description
 
 function resolve(thing) {
   if (!thing?.$ref) return thing ?? {};
   const { $ref, ...beside } = thing;
   const steps = $ref.slice(2).split("/").map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
-  return { ...resolve(steps.reduce((place, step) => place?.[step], api)), ...beside };
+  return { ...resolve(steps.reduce((found, step) => found?.[step], api)), ...beside };
 }
 
-function kind(given) {
-  const schema = resolve(given);
+function kind(reference) {
+  const schema = resolve(reference);
   const either = schema.anyOf ?? schema.oneOf;
   if (either) return [...new Set(either.map(kind))].join(" or ");
   if (schema.allOf) return kind(schema.allOf[0]);
@@ -49,23 +49,23 @@ function kind(given) {
   return schema.format ? `${type} (${schema.format})` : type;
 }
 
-function bounds(given) {
-  const schema = resolve(given);
-  const range = (least, most, unit) => {
-    if (least === undefined && most === undefined) return [];
-    if (most === undefined) return [`at least ${least}${unit}`];
-    return [least === undefined ? `at most ${most}${unit}` : `${least} to ${most}${unit}`];
+function bounds(reference) {
+  const schema = resolve(reference);
+  const range = (min, max, unit) => {
+    if (min === undefined && max === undefined) return [];
+    if (max === undefined) return [`at least ${min}${unit}`];
+    return [min === undefined ? `at most ${max}${unit}` : `${min} to ${max}${unit}`];
   };
   return [
     ...range(schema.minLength, schema.maxLength, " characters"),
     ...range(schema.minItems, schema.maxItems, " items"),
     ...range(schema.minimum, schema.maximum, ""),
-    ...(schema.default === undefined ? [] : [`${JSON.stringify(schema.default)} if absent`]),
+    ...(schema.default === undefined ? [] : [`default ${JSON.stringify(schema.default)}`]),
   ].join(", ");
 }
 
-function fields(given, depth = 0) {
-  const schema = resolve(given);
+function fields(reference, depth = 0) {
+  const schema = resolve(reference);
   if (depth > 4) return [];
   if (schema.type === "array") return fields(schema.items, depth);
   const inner = [...(schema.anyOf ?? []), ...(schema.oneOf ?? []), ...(schema.allOf ?? [])];
@@ -84,10 +84,10 @@ const SAMPLES = {
   "string": "text", "integer": 1, "number": 1, "boolean": true,
 };
 
-function sample(given, depth = 0) {
-  const schema = resolve(given);
-  const said = schema.example ?? schema.examples?.[0] ?? schema.default ?? schema.const ?? schema.enum?.[0];
-  if (said !== undefined || depth > 6) return said ?? null;
+function sample(reference, depth = 0) {
+  const schema = resolve(reference);
+  const value = schema.example ?? schema.examples?.[0] ?? schema.default ?? schema.const ?? schema.enum?.[0];
+  if (value !== undefined || depth > 6) return value ?? null;
   const inner = schema.anyOf ?? schema.oneOf ?? schema.allOf;
   if (inner) return sample(inner[0], depth + 1);
   if (schema.type === "array") return [sample(schema.items, depth + 1)];
@@ -96,8 +96,8 @@ function sample(given, depth = 0) {
 }
 
 function examples(media) {
-  const named = Object.entries(media.examples ?? {}).map(([name, given]) => {
-    const example = resolve(given);
+  const named = Object.entries(media.examples ?? {}).map(([name, reference]) => {
+    const example = resolve(reference);
     return [example.summary ?? name, example.value];
   });
   return named.length ? named : [["Example", media.example ?? sample(media.schema)]];
@@ -105,7 +105,7 @@ function examples(media) {
 
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-// --- who is signed in
+// --- signing in and out
 
 function signIn(name, tokens) {
   Object.assign(session, {
@@ -119,23 +119,23 @@ function signIn(name, tokens) {
   document.body.classList.toggle("signed", signed);
 }
 
-function say(text, wrong = false) {
-  at("said").textContent = text;
-  at("said").classList.toggle("bad", wrong);
+function tell(text, wrong = false) {
+  at("message").textContent = text;
+  at("message").classList.toggle("bad", wrong);
 }
 
-function signOut(said, wrong) {
+function signOut(text, wrong) {
   signIn("", { access_token: "" });
-  say(said, wrong);
+  tell(text, wrong);
 }
 
 async function post(path, body) {
-  const answer = await fetch(path, {
+  const response = await fetch(path, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), credentials: "omit",
   });
-  const said = await answer.json();
-  if (answer.ok) return said;
-  throw new Error([said.detail, ...(said.errors ?? []).map((error) => `${error.pointer}: ${error.detail}`)].join(" "));
+  const json = await response.json();
+  if (response.ok) return json;
+  throw new Error([json.detail, ...(json.errors ?? []).map((error) => `${error.pointer}: ${error.detail}`)].join(" "));
 }
 
 async function accessToken() {
@@ -143,43 +143,43 @@ async function accessToken() {
     try {
       signIn(session.name, await post("/refresh/", { refresh_token: session.refresh }));
     } catch {
-      signOut("Your login has ended. Log in again.", true);
+      signOut("Your login has expired. Log in again.", true);
     }
   }
   return session.access;
 }
 
-async function enter(event) {
+async function logIn(event) {
   event.preventDefault();
   const { username, password } = Object.fromEntries(new FormData(event.target));
-  say("");
+  tell("");
   try {
     signIn(username, await post(event.submitter?.value ?? "/login/", { username, password }));
     event.target.reset();
     at("sign-out").focus();
   } catch (error) {
-    say(error.message, true);
+    tell(error.message, true);
   }
 }
 
-async function leave() {
+async function logOut() {
   const refresh = session.refresh;
   signOut("Logged out.");
-  if (refresh) await post("/logout/", { refresh_token: refresh }).catch((error) => say(error.message, true));
+  if (refresh) await post("/logout/", { refresh_token: refresh }).catch((error) => tell(error.message, true));
   at("sign-in").elements.username.focus();
 }
 
-// --- one call
+// --- one operation
 
-function request(form, path, method) {
+function readForm(form, path, method) {
   const headers = {}, query = new URLSearchParams();
   let body, address = path;
   for (const control of form.querySelectorAll("[data-in]")) {
-    const { in: place, name } = control.dataset, value = control.value;
-    if (place === "path") address = address.replace(`{${name}}`, encodeURIComponent(value));
-    else if (value && place === "query") query.append(name, value);
-    else if (value && place === "header") headers[name] = value;
-    else if (value.trim() && place === "body") {
+    const { in: location, name } = control.dataset, value = control.value;
+    if (location === "path") address = address.replace(`{${name}}`, encodeURIComponent(value));
+    else if (value && location === "query") query.append(name, value);
+    else if (value && location === "header") headers[name] = value;
+    else if (value.trim() && location === "body") {
       body = value;
       headers["Content-Type"] = name;
     }
@@ -195,46 +195,48 @@ function asCurl({ method, headers, body, address }) {
     .join(" \\\n  ");
 }
 
-async function send(event, path, method, protectedCall) {
+async function send(event, path, method, operation, takesToken) {
   event.preventDefault();
-  const form = event.target, button = form.querySelector("button"), shown = form.nextElementSibling;
-  const asked = request(form, path, method);
+  const form = event.target, button = form.querySelector("button"), result = form.nextElementSibling;
+  if (method === "DELETE" && !confirm(`${operation.summary}? This cannot be undone.`)) return;
+  const request = readForm(form, path, method);
   button.disabled = true;
   try {
-    const token = protectedCall && await accessToken();
-    if (token) asked.headers.Authorization = `Bearer ${token}`;
-    const begin = performance.now();
-    const answer = await fetch(asked.address, { ...asked, cache: "no-store", credentials: "omit" });
-    const text = await answer.text();
-    show(shown, asked, answer, text, Math.round(performance.now() - begin));
-    learn(asked, answer, text);
+    const token = takesToken && await accessToken();
+    if (token) request.headers.Authorization = `Bearer ${token}`;
+    const start = performance.now();
+    const response = await fetch(request.address, { ...request, cache: "no-store", credentials: "omit" });
+    const text = await response.text();
+    show(result, request, response, text, Math.round(performance.now() - start));
+    learn(operation, request, response, text);
   } catch (error) {
-    shown.replaceChildren(element("p", { class: "status bad" }, `No answer: ${error.message}`));
+    result.replaceChildren(element("p", { class: "status bad" }, `No response: ${error.message}`));
   } finally {
     button.disabled = false;
     button.focus();
   }
 }
 
-function show(place, asked, answer, text, milliseconds) {
-  const json = answer.headers.get("Content-Type")?.includes("json") && text;
+function show(result, request, response, text, milliseconds) {
+  const json = response.headers.get("Content-Type")?.includes("json") && text;
   const body = json ? pretty(JSON.parse(text)) : text;
-  place.replaceChildren(
-    element("p", { class: `status ${answer.status < 400 ? "good" : "bad"}` },
-      element("strong", {}, `${answer.status} ${answer.statusText}`), ` in ${milliseconds} ms`),
-    body ? element("pre", { class: "body", tabindex: 0, "aria-label": "Body of the answer" },
-      body.length > LONGEST_SHOWN ? `${body.slice(0, LONGEST_SHOWN)}\n… ${body.length} characters in all` : body) : "",
-    element("details", { open: true }, element("summary", {}, "Headers"), element("pre", { class: "headers" },
-      [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n"))),
-    element("details", {}, element("summary", {}, "As curl"), element("pre", { class: "curl" }, asCurl(asked))));
+  result.replaceChildren(
+    element("p", { class: `status ${response.status < 400 ? "good" : "bad"}` },
+      element("strong", {}, `${response.status} ${response.statusText}`), ` in ${milliseconds} ms`),
+    body ? element("pre", { class: "body", tabindex: 0, "aria-label": "Response body" },
+      body.length > MAX_SHOWN ? `${body.slice(0, MAX_SHOWN)}\n… ${body.length} characters in all` : body) : "",
+    element("details", { open: true }, element("summary", {}, "Response headers"), element("pre", { class: "headers" },
+      [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n"))),
+    element("details", {}, element("summary", {}, "As curl"), element("pre", { class: "curl" }, asCurl(request))));
 }
 
-// Tokens sign in; a uuid that is new goes into the fields that ask for one by that name.
-function learn(asked, answer, text) {
-  if (!answer.ok || !text.startsWith("{")) return;
-  const said = JSON.parse(text);
-  if (said.access_token) signIn(JSON.parse(asked.body).username ?? session.name, said);
-  for (const [name, value] of Object.entries(said).filter(([, each]) => typeof each === "string")) {
+// Tokens sign in, the end of the account signs out, and a new uuid goes into the path fields of that name.
+function learn(operation, request, response, text) {
+  if (!response.ok || !text.startsWith("{")) return;
+  const json = JSON.parse(text);
+  if (operation.operationId === "deleteAccount") signOut("Your account is deleted.");
+  if (json.access_token) signIn(JSON.parse(request.body).username ?? session.name, json);
+  for (const [name, value] of Object.entries(json).filter(([, each]) => typeof each === "string")) {
     for (const control of document.querySelectorAll(`[data-in=path][data-name=${CSS.escape(name)}]`)) control.value = value;
   }
 }
@@ -253,18 +255,18 @@ function labelled(control, name, about, required) {
 }
 
 function parameterField(parameter) {
-  const { name, in: place, required } = parameter, schema = resolve(parameter.schema);
+  const { name, in: location, required } = parameter, schema = resolve(parameter.schema);
   const choices = schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : undefined);
-  const shown = { "data-in": place, "data-name": name, required, autocomplete: "off", spellcheck: "false" };
+  const attributes = { "data-in": location, "data-name": name, required, autocomplete: "off", spellcheck: "false" };
   const control = choices
-    ? element("select", shown, ["", ...choices].map((choice) => element("option", { value: choice }, String(choice))))
-    : element("input", { ...shown, placeholder: schema.default ?? parameter.example ?? schema.examples?.[0] });
-  const about = [`${place}, ${kind(schema)}`, bounds(schema), parameter.description].filter(Boolean).join(" · ");
+    ? element("select", attributes, ["", ...choices].map((choice) => element("option", { value: choice }, String(choice))))
+    : element("input", { ...attributes, placeholder: schema.default ?? parameter.example ?? schema.examples?.[0] });
+  const about = [`${location}, ${kind(schema)}`, bounds(schema), parameter.description].filter(Boolean).join(" · ");
   return labelled(control, name, about, required);
 }
 
-function bodyFields(given) {
-  const body = resolve(given), [type, media] = Object.entries(body.content)[0], choices = examples(media);
+function bodyFields(reference) {
+  const body = resolve(reference), [type, media] = Object.entries(body.content)[0], choices = examples(media);
   const lines = (value) => Math.min(18, pretty(value).split("\n").length + 1);
   const text = element("textarea", { "data-in": "body", "data-name": type, spellcheck: "false", required: body.required,
     rows: lines(choices[0][1]) });
@@ -273,47 +275,50 @@ function bodyFields(given) {
   const choice = element("select", { change: () => {
     text.value = pretty(choices[choice.value][1]);
     text.rows = lines(text.value);
-  } }, choices.map(([name], place) => element("option", { value: place }, name)));
+  } }, choices.map(([name], index) => element("option", { value: index }, name)));
   const inside = fields(media.schema);
   return [
     choices.length > 1 ? labelled(choice, "example", "") : "",
     labelled(text, "body", [type, body.description].filter(Boolean).join(" · "), body.required),
-    inside.length ? element("details", {}, element("summary", {}, "What may stand in it"), inside) : "",
+    inside.length ? element("details", {}, element("summary", {}, "Keys of the body"), inside) : "",
   ];
 }
 
-function answers(operation) {
-  return element("details", { class: "answers" }, element("summary", {}, "What it may answer"),
-    Object.entries(operation.responses ?? {}).map(([status, given]) => {
-      const answer = resolve(given), [type, media] = Object.entries(answer.content ?? {})[0] ?? [];
-      return element("div", { class: "answer" },
+function responses(operation) {
+  return element("details", { class: "responses" }, element("summary", {}, "Possible responses"),
+    Object.entries(operation.responses ?? {}).map(([status, reference]) => {
+      const response = resolve(reference), [type, media] = Object.entries(response.content ?? {})[0] ?? [];
+      return element("div", {},
         element("p", {}, element("strong", { class: status < "400" ? "good" : "bad" }, status), " ",
-          inline(answer.description), type ? element("small", {}, ` ${type}`) : ""),
-        Object.keys(answer.headers ?? {}).length
-          ? element("p", {}, element("small", {}, `Headers: ${Object.keys(answer.headers).join(", ")}`)) : "",
+          inline(response.description), type ? element("small", {}, ` ${type}`) : ""),
+        Object.keys(response.headers ?? {}).length
+          ? element("p", {}, element("small", {}, `Headers: ${Object.keys(response.headers).join(", ")}`)) : "",
         media ? examples(media).map(([, example]) => element("pre", {}, pretty(example))) : "");
     }));
 }
 
 function call(path, method, operation, parameters) {
   const verb = method.toUpperCase(), id = `${verb}${path}`;
-  const needed = operation.security ?? api.security ?? [], mayCarry = needed.some((each) => Object.keys(each).length);
-  const must = mayCarry && needed.every((each) => Object.keys(each).length);
+  const security = operation.security ?? api.security ?? [];
+  const takesToken = security.some((each) => Object.keys(each).length);
+  const needsToken = takesToken && security.every((each) => Object.keys(each).length);
   const steps = path.split(/(?<=.\/)/).flatMap((step) => [step, element("wbr")]);
-  const headers = parameters.filter((each) => each.in === "header").map(parameterField);
-  const form = element("form", { submit: (event) => send(event, path, verb, mayCarry) },
+  const optional = (operation["x-request-headers"] ?? []).map((name) => (
+    { name, in: "header", ...api["x-request-headers"][name] }));
+  const headers = [...parameters.filter((each) => each.in === "header"), ...optional].map(parameterField);
+  const form = element("form", { submit: (event) => send(event, path, verb, operation, takesToken) },
     parameters.filter((each) => each.in !== "header").map(parameterField),
-    headers.length ? element("details", {}, element("summary", {}, "Headers it understands"), headers) : "",
+    headers.length ? element("details", {}, element("summary", {}, "Optional headers"), headers) : "",
     operation.requestBody ? bodyFields(operation.requestBody) : "",
     element("p", { class: "try" }, element("button", { "aria-label": `Try it: ${verb} ${path}` }, "Try it"),
-      must ? element("small", { class: "hint" }, "This call needs a token: log in at the top first.") : ""));
+      needsToken ? element("small", { class: "hint" }, "Needs a token: log in at the top first.") : ""));
   return element("details", { class: "call", id, "data-words": `${id} ${verb} ${operation.summary ?? ""}`.toLowerCase() },
     element("summary", {}, element("span", { class: `verb ${method}` }, verb), " ", element("code", {}, steps), " ",
       element("span", { class: "summary" }, operation.summary ?? ""),
-      must ? element("span", { class: "lock", title: "needs a token" }, "token") : ""),
+      needsToken ? element("span", { class: "lock", title: "needs a token" }, "token") : ""),
     element("div", { class: "inside" }, prose(operation.description), form,
-      element("section", { class: "shown", "aria-live": "polite", "aria-label": `Answer of ${verb} ${path}` }),
-      answers(operation)));
+      element("section", { class: "result", "aria-live": "polite", "aria-label": `Response of ${verb} ${path}` }),
+      responses(operation)));
 }
 
 const VERBS = ["get", "post", "put", "patch", "delete"];
@@ -325,7 +330,7 @@ function render() {
   const groups = new Map((api.tags ?? []).map((tag) => [tag.name, { about: tag.description, calls: [] }]));
   for (const [path, item] of Object.entries(api.paths)) {
     for (const method of VERBS.filter((verb) => verb in item)) {
-      const operation = item[method], [tag = "Other calls"] = operation.tags ?? [];
+      const operation = item[method], [tag = "Other operations"] = operation.tags ?? [];
       if (!groups.has(tag)) groups.set(tag, { calls: [] });
       const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
       groups.get(tag).calls.push(call(path, method, operation, parameters));
@@ -347,34 +352,34 @@ function find() {
   for (const group of document.querySelectorAll(".group")) group.hidden = !group.querySelector(".call:not([hidden])");
 }
 
-function openNamed() {
-  const named = at(decodeURI(location.hash.slice(1)));
-  if (!named?.matches(".call")) return;
-  named.open = true;
-  named.scrollIntoView();
-  named.firstChild.focus();
+function openLinked() {
+  const linked = at(decodeURI(location.hash.slice(1)));
+  if (!linked?.matches(".call")) return;
+  linked.open = true;
+  linked.scrollIntoView();
+  linked.firstChild.focus();
 }
 
-async function begin() {
-  at("sign-in").addEventListener("submit", enter);
+async function start() {
+  at("sign-in").addEventListener("submit", logIn);
   at("authorise").addEventListener("submit", (event) => {
     event.preventDefault();
-    signIn("the holder of this token", { access_token: event.target.elements.token.value.trim() });
+    signIn("the owner of this token", { access_token: event.target.elements.token.value.trim() });
     event.target.reset();
   });
-  at("sign-out").addEventListener("click", leave);
+  at("sign-out").addEventListener("click", logOut);
   at("find").addEventListener("input", find);
-  window.addEventListener("hashchange", openNamed);
+  window.addEventListener("hashchange", openLinked);
   try {
-    const answer = await fetch("/openapi.json");
-    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-    api = await answer.json();
+    const response = await fetch("/openapi.json");
+    if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+    api = await response.json();
     render();
     at("loading").remove();
-    openNamed();
+    openLinked();
   } catch (error) {
     at("loading").textContent = `/openapi.json cannot be shown: ${error.message}`;
   }
 }
 
-begin();
+start();

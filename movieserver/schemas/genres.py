@@ -12,6 +12,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
 
+MAX_KEY = 200  # characters: an index entry has a maximum size
+MAX_MARKS = 30  # combining marks in a row, as in the stream-safe text format (UAX #15, section 13)
 CACHED_CHARACTERS = 200  # most movies share their genres with many others
 
 
