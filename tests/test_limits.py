@@ -77,6 +77,7 @@ EXCESSES: dict[str, Excess] = {
     "collection genres": posted("/collection/", with_genres),
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
+    "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
