@@ -1,31 +1,28 @@
 #!/usr/bin/env python3
-"""The command line: run.py [serve [--migrate] | migrate | rollback [--all] | check]"""
+"""The command line: run.py [serve [--migrate] | migrate | rollback [--all] [--yes] | check]"""
 from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import os
 import signal
-import socket
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import SecretStr
-from tornado.netutil import bind_sockets
 
 from movieserver.observability import logs, metrics
 from movieserver.postgres import migrations
-from movieserver.serving.supervisor import Child, Supervisor, Worker
-from movieserver.settings import Settings, SettingsError, load
+from movieserver.serving.listening import CannotListen, listen, netloc
+from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
+from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
 
-BACKLOG = 1024  # connections that wait to be accepted
-LEFTOVER_SECONDS = 2.0
-POLL_SECONDS = 0.05
+CHECK_SECONDS = 10.0  # the check at the start limits itself to less
+ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 
 
 class CannotStart(Exception):
@@ -34,32 +31,54 @@ class CannotStart(Exception):
 
 def serve(given: Settings, options: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    for free in _bind(given):
+    for free in listen(given.hosts, given.port):
         free.close()
     with ExitStack() as stack:
         settings, children = stack.enter_context(_complete(given))
         if options.migrate or not given.database_url:
             _migrate(settings)
-        os.environ[metrics.FOLDER] = stack.enter_context(TemporaryDirectory(prefix="movieserver-"))
-        supervisor = Supervisor(children)
-        stack.callback(supervisor.stop)
-        sockets = _bind(settings)
-        for listening in sockets:
-            stack.callback(listening.close)
-        for number in range(settings.processes):
-            supervisor.add(Worker(
-                f"server process {number + 1}", "movieserver", sockets, _completions(given, settings), metrics.forget))
-        _wait_ready(supervisor.workers)
+        with _checking(given, settings):
+            supervisor, port = _start(stack, given, settings, children)
         stack.callback(_ignore_signals)
         _restart_on_hangup(supervisor)
-        print(_announcement(given, settings, sockets[0].getsockname()[1]), flush=True)
+        print(_announcement(given, settings, port), flush=True)
         supervisor.watch()
 
 
-def _wait_ready(workers: list[Worker]) -> None:
-    for worker in workers:
+def _start(
+    stack: ExitStack, given: Settings, settings: Settings, children: list[Child]
+) -> tuple[Supervisor, int]:
+    """Start the serving processes; they end with the stack. Gives their supervisor and their port."""
+    os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
+    supervisor = Supervisor(children)
+    stack.callback(supervisor.stop)
+    sockets = listen(settings.hosts, settings.port)
+    for listening in sockets:
+        stack.callback(listening.close)
+    for number in range(settings.processes):
+        supervisor.add(Worker(
+            f"server process {number + 1}", "movieserver", sockets, _completions(given, settings), metrics.forget))
+    for worker in supervisor.workers:
         if not worker.wait_ready():
             raise CannotStart(f"{worker.name} did not start; the log above says why")
+    return supervisor, sockets[0].getsockname()[1]
+
+
+@contextmanager
+def _checking(given: Settings, settings: Settings) -> Iterator[None]:
+    """Meanwhile another process logs which of the services cannot be used; what is embedded needs no check."""
+    if not (given.database_url or given.redis_url or given.movie_api_url):
+        yield
+        return
+    checking = start_module("movieserver.check", _completions(given, settings))
+    try:
+        yield
+        checking.wait(CHECK_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        checking.kill()
+        checking.wait()
 
 
 def migrate(given: Settings, options: argparse.Namespace) -> None:
@@ -72,9 +91,32 @@ def migrate(given: Settings, options: argparse.Namespace) -> None:
 def rollback(given: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
     with _complete(given) as (settings, _):
-        assert settings.database_url
-        for name in migrations.rollback(settings.database_url, None if options.all else 1) or ["nothing"]:
+        url, count = _database_url(settings), None if options.all else 1
+        plan = migrations.plan_rollback(url, count)
+        if plan:
+            _confirm(url, plan, options.yes)
+        undone = migrations.rollback(url, count, [undo.migration for undo in plan])
+        for name in undone or ["nothing"]:
             print(f"rolled back {name}")
+
+
+def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
+    """Say what will be lost, and ask at a terminal; CannotStart unless the answer, or `--yes`, is yes."""
+    from movieserver.postgres.connection import describe
+
+    print(f"This drops data that cannot be recovered, in {describe(url)}:")
+    for undo in plan:
+        print(f"  {undo.migration}: {', '.join(undo.losses) or 'no table and no column'}", flush=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CannotStart("nothing was rolled back: without a terminal, rollback needs --yes")
+    try:
+        answer = input("Type yes to drop it: ")
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+    if answer.strip().lower() != "yes":
+        raise CannotStart("nothing was rolled back")
 
 
 def check(given: Settings, options: argparse.Namespace) -> None:
@@ -82,29 +124,40 @@ def check(given: Settings, options: argparse.Namespace) -> None:
     with _complete(given) as (settings, _):
         if not given.database_url:
             _migrate(settings)
-        if not _report(settings):
+        if not _report(given, settings):
             raise CannotStart("something above cannot be used")
 
 
-def _report(settings: Settings) -> bool:
-    """Say what is found of each service; whether all of them can be used."""
-    from movieserver.observability import check
+def _report(given: Settings, settings: Settings) -> bool:
+    """Print what is found of each service; whether all of them can be used."""
+    from movieserver.check import check as look
 
-    logs.configure("ERROR")  # the same troubles, for programs
-    found = asyncio.run(check.check(settings))
-    for name, (where, trouble, advice, warnings) in found.items():
-        print(f"{name}: {trouble or 'ok'}", f"  where: {where}", sep="\n")
-        if trouble:
+    logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
+    variables = {"PostgreSQL": "database_url", "Redis": "redis_url", "movie API": "movie_api_url"}
+    found = asyncio.run(look(settings))
+    for name, (where, problem, advice, warnings) in found.items():
+        print(f"{name}: {problem or 'ok'}")
+        print(f"  where: {where}, {_source(variables[name], given, 'embedded')}")
+        if problem:
             print(f"  what to do: {advice}")
         for warning in warnings:
             print(f"  warning: {warning}")
-    return not any(finding.trouble for finding in found.values())
+    return not any(finding.problem for finding in found.values())
+
+
+def _source(name: str, given: Settings, otherwise: str) -> str:
+    """Where an address comes from."""
+    return f"from {name.upper()} in {sources()[name]}" if getattr(given, name) else otherwise
 
 
 def _migrate(settings: Settings) -> None:
-    assert settings.database_url
-    for name in migrations.migrate(settings.database_url):
+    for name in migrations.migrate(_database_url(settings)):
         print(f"applied {name}", flush=True)
+
+
+def _database_url(settings: Settings) -> str:
+    assert settings.database_url
+    return settings.database_url.get_secret_value()
 
 
 @contextmanager
@@ -122,29 +175,27 @@ def _complete(given: Settings) -> Iterator[tuple[Settings, list[Child]]]:
         raise CannotStart(str(error)) from None
 
 
-def _bind(settings: Settings) -> list[socket.socket]:
-    """Sockets on the port. What is left of a server that was killed may hold it for a moment yet."""
-    deadline = time.monotonic() + LEFTOVER_SECONDS
-    while True:
-        try:
-            return bind_sockets(settings.port, settings.host, backlog=BACKLOG)
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no such name"
-            if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > deadline:
-                where = f"{settings.host}:{settings.port}"
-                raise CannotStart(f"cannot listen on {where}: {reason}; set HOST or PORT") from None
-        time.sleep(POLL_SECONDS)
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    try:
+        folder = TemporaryDirectory(prefix="movieserver-")
+    except OSError as error:
+        raise CannotStart(f"no temporary folder: {error.strerror}; make /tmp, or set TMPDIR") from None
+    with folder as name:
+        yield name
 
 
 def _announcement(given: Settings, settings: Settings, port: int) -> str:
-    folder = given.data_dir
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
+    local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
+    folder, demo = given.data_dir, settings.movie_api_url
+    assert demo
     lines = [
-        f"movieserver listens on http://{host}:{port} ({settings.processes} process"
-        f"{'es' if settings.processes > 1 else ''})",
-        "  PostgreSQL  " + ("from DATABASE_URL" if given.database_url else f"embedded, in {folder / 'postgres'}"),
-        "  Redis       " + ("from REDIS_URL" if given.redis_url else f"embedded, in {folder / 'redis'}"),
-        "  movie list  " + ("from MOVIE_API_URL" if given.movie_api_url else f"demo, on {settings.movie_api_url}"),
+        f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
+        f"  to try it   http://{netloc(local, port)}/docs/",
+        "  PostgreSQL  " + _source("database_url", given, f"embedded, in {folder / 'postgres'}"),
+        "  Redis       " + _source("redis_url", given, f"embedded, in {folder / 'redis'}"),
+        "  movie list  " + _source("movie_api_url", given, f"demo, on {demo.get_secret_value()}"),
         "Ctrl-C stops it.",
     ]
     return "\n".join(lines)
@@ -159,13 +210,13 @@ def _completions(given: Settings, settings: Settings) -> dict[str, str]:
 
 
 def _restart_on_hangup(supervisor: Supervisor) -> None:
-    """SIGHUP is a rolling restart; but the end of the terminal that this was started on is the end."""
+    """SIGHUP is a rolling restart; but when the terminal of the start is closed, it is the end."""
     attached = os.isatty(sys.stderr.fileno()) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
     def hang_up(number: int, frame: Any) -> None:
         if attached and not os.isatty(sys.stderr.fileno()):
             raise KeyboardInterrupt
-        supervisor.ask_restart()
+        supervisor.request_restart()
 
     signal.signal(signal.SIGHUP, hang_up)
 
@@ -174,6 +225,12 @@ def _ignore_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _check_redis_url(url: str) -> None:
+    from movieserver.redis.address import check_address
+
+    check_address(url)
 
 
 def _arguments() -> argparse.Namespace:
@@ -187,6 +244,7 @@ def _arguments() -> argparse.Namespace:
             added.add_argument("--migrate", action="store_true", help="apply missing migrations first")
         if command is rollback:
             added.add_argument("--all", action="store_true", help="undo every migration")
+            added.add_argument("--yes", action="store_true", help="do not ask before data is dropped")
     return parser.parse_args()
 
 
@@ -196,12 +254,14 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     try:
-        settings = load()
-        logs.configure(settings.log_level)
+        settings = load(_check_redis_url)
+        logs.configure(settings.log_level, log_format=settings.log_format)
+        if unknown := unknown_names():
+            logs.log.warning("unknown names in .env", names=", ".join(unknown))
         options.run(settings, options)
-    except (CannotStart, SettingsError, migrations.MigrationError) as error:
-        if isinstance(error, SettingsError) and options.run is check:
-            _report(error.rest)
+    except (CannotStart, CannotListen, SettingsError, migrations.MigrationError) as error:
+        if isinstance(error, SettingsError) and error.rest and options.run is check:
+            _report(error.rest, error.rest)
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -156,7 +156,8 @@ def _port(process: subprocess.Popen[str], log: Path) -> int:
 @contextmanager
 def server(log: Path, variables: dict[str, str], processes: int = 1) -> Iterator[Service]:
     """The server, as `make serve` starts it, in an environment that names no more than `variables`."""
-    settings = {**variables, "HOST": "127.0.0.1", "PORT": "0", "PROCESSES": str(processes)}
+    settings = {
+        **variables, "HOST": "127.0.0.1", "PORT": "0", "PROCESSES": str(processes), "TRUSTED_PROXIES": "127.0.0.1"}
     with program_on_port(log, [str(TOP / "run.py"), "serve", "--migrate"], settings) as service:
         service.wait_ready()
         yield service

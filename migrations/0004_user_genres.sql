@@ -6,7 +6,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 
 CREATE TABLE user_genres (
-    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    user_id uuid NOT NULL,
     genre text COLLATE "C" NOT NULL,
     times integer NOT NULL,
     spelling text NOT NULL,
@@ -20,7 +20,8 @@ CREATE INDEX user_genres_most_frequent_first ON user_genres (user_id, times DESC
 
 COMMENT ON TABLE user_genres IS
     'how often each genre occurs over all movies of all collections of a user, kept by the statements that write
-collections; a row with 0 times is deleted by the next write';
+collections; a row with 0 times is deleted by the next write. No foreign key, which would be checked for each new
+genre of a large list: users.delete deletes these rows';
 COMMENT ON COLUMN user_genres.genre IS 'after NFC and case folding';
 COMMENT ON COLUMN user_genres.spellings IS 'how often each spelling occurs; null while `spelling` is the only one';
 
@@ -39,7 +40,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     GROUP BY genre
 $$;
 
--- The spellings of a row of `user_genres` after a change by `genre_changes`.
+-- The spellings of a row of `user_genres` after a change by `genre_changes`; null also if none is left.
 CREATE FUNCTION add_spellings(old user_genres, change user_genres) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -47,7 +48,7 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN (
-        SELECT coalesce(jsonb_object_agg(key, times) FILTER (WHERE times <> 0), '{}')
+        SELECT jsonb_object_agg(key, times) FILTER (WHERE times <> 0)
         FROM (
             SELECT key, sum(value::integer) AS times
             FROM (VALUES (old), (change)) AS side (row),

@@ -6,20 +6,21 @@ import sys
 import movieserver
 from movieserver import server
 from movieserver.observability import logs
+from movieserver.redis.address import check_address
 from movieserver.serving import supervisor
 from movieserver.settings import SettingsError, load
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    sockets, say_ready = supervisor.inherit()
+    sockets, report_ready = supervisor.inherit()
     try:
-        settings = load()
+        settings = load(check_address)
     except SettingsError as error:
         sys.exit(f"run.py: {error}")
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, log_format=settings.log_format)
     logs.log.info("process started", version=movieserver.__version__)
-    server.run(settings, sockets, say_ready)
+    server.run(settings, sockets, report_ready)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from tornado.routing import URLSpec
-
 from movieserver.handlers import (
     accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
     sessions
 )
-from movieserver.handlers.base import UnknownPathHandler
+from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
 from movieserver.openapi import document
 from movieserver.resources import Resources
@@ -22,14 +20,15 @@ ROUTES = [
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
     *root.routes,
 ]
-UNKNOWN = URLSpec(".*", UnknownPathHandler, {"route": "unknown"})
+SERVER = Route("*", operations.ServerHandler, protected=False)
+UNKNOWN = Route("unknown", UnknownPathHandler, protected=False)
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources."""
     reset_token = settings.counter_reset_token
     return MovieServer(
-        ROUTES,
+        [*ROUTES, SERVER],
         UNKNOWN,
         resources,
         response_memory=ResponseMemory(),

@@ -1,33 +1,34 @@
-"""Every error that the server answers with.
+"""Every error response of the server.
 
 ApiError
-├── BadRequest 400            the request cannot be understood
-│   └── InvalidBody           one or more fields are at fault, all of them listed
-├── Unauthenticated 401       no token in force, or a wrong name and password
-├── WrongPassword 403         the password that a change asks for
-├── NotFound 404              not there, or not the caller's
+├── BadRequest 400            malformed request
+│   └── InvalidBody           invalid fields, all of them listed
+├── Unauthenticated 401       no valid token, or a wrong user name or password
+├── WrongPassword 403         the password that confirms a change is wrong
+├── NotFound 404              does not exist, or belongs to another user
 ├── MethodNotAllowed 405      with Allow
-├── Conflict 409              the name is taken
-│   ├── CollectionFull        there is no place for so many movies
+├── Conflict 409              the user name is taken
+│   ├── CollectionFull        the collection would hold too many movies
 │   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
-│   └── OrderMismatch         the order names other movies than the collection has, each of them listed
-├── PreconditionFailed 412   If-Match or If-None-Match: another version is in force
+│   └── OrderMismatch         the order and the collection differ, each difference listed
+├── RequestTimeout 408        the request arrives too slowly
+├── PreconditionFailed 412    If-Match or If-None-Match does not hold
 ├── BodyTooLarge 413
-├── UnsupportedMediaType 415  the body says that it is not JSON
-├── KeyReused 422             another request had this Idempotency-Key
+├── UnsupportedMediaType 415  the declared type of the body is not JSON
+├── KeyReused 422             another request used this Idempotency-Key
 ├── TooManyAttempts 429       with Retry-After
 ├── HeadersTooLarge 431
-├── InternalError 500         a fault of this server
-├── UpstreamFault 502         the third party answered nonsense
+├── InternalError 500         a bug in this server
+├── UpstreamFault 502         invalid response from the third party
 ├── Unavailable 503           with Retry-After
 │   ├── DatabaseUnavailable
 │   │   ├── DatabaseTimeout   the statement took too long, or no connection was free
 │   │   └── SchemaMissing     the database is not migrated
 │   ├── Overloaded            too many connections, large request bodies or unread responses
-│   └── UpstreamUnavailable   the third party is away
+│   └── UpstreamUnavailable   the third party is down
 └── UpstreamTimeout 504       the third party is too slow
 
-The wire form is the problem detail of RFC 9457, written by handlers/base.py.
+handlers/base.py writes them as problem details (RFC 9457).
 """
 from __future__ import annotations
 
@@ -36,18 +37,18 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One field at fault: an RFC 6901 JSON pointer into the body, and what is wrong there."""
+    """One invalid field: a JSON pointer into the body (RFC 6901), and what is wrong there."""
 
     pointer: str
     detail: str
 
 
 class ApiError(Exception):
-    """An answer other than success: an HTTP status, a stable code, headers, a sentence for people."""
+    """An error response: HTTP status, stable code, headers, and a sentence for people."""
 
     status = 500
     code = "internal_error"
-    detail = "The server met an error of its own. It has been logged under this request id."
+    detail = "The server failed unexpectedly. Its log has the reason under this request id."
     headers: dict[str, str] = {}
     faults: list[Fault] = []
 
@@ -71,28 +72,26 @@ class ApiError(Exception):
 
 
 class InternalError(ApiError):
-    """500: a fault of this server; what happened is in the log, never in the answer."""
+    """500: a bug in this server; the reason is in the log, never in the response."""
 
 
 class BadRequest(ApiError):
-    """400: the request cannot be understood."""
+    """400: the request is malformed."""
 
     status = 400
     code = "bad_request"
-    detail = "The request cannot be understood."
+    detail = "The request is malformed."
 
 
 class InvalidBody(BadRequest):
-    """400: fields of the body are at fault; `faults` lists all of them."""
+    """400: fields of the body are invalid; `faults` lists all of them."""
 
     code = "invalid_body"
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
         super().__init__(
-            "The body has a field at fault."
-            if len(faults) == 1
-            else f"The body has {len(faults)} fields at fault."
+            "The body has an invalid field." if len(faults) == 1 else f"The body has {len(faults)} invalid fields."
         )
 
 
@@ -101,43 +100,43 @@ class Unauthenticated(ApiError):
 
     status = 401
     code = "unauthenticated"
-    detail = "This call needs an access token in force: Authorization: Bearer <access_token>."
+    detail = "This call requires a valid access token: Authorization: Bearer <access_token>."
     headers = {"WWW-Authenticate": "Bearer"}
 
 
 class WrongPassword(ApiError):
-    """403: the token is in force, but the password that this call asks for as well is wrong."""
+    """403: the token is valid, but the password that confirms this call is wrong."""
 
     status = 403
     code = "wrong_password"
-    detail = "This is not the password of this account."
+    detail = "The password is not the password of this account."
 
 
 class NotFound(ApiError):
-    """404: not there, or not the caller's: nobody can tell the two apart."""
+    """404: does not exist, or belongs to another user; the response does not tell which."""
 
     status = 404
     code = "not_found"
-    detail = "There is nothing at this address."
+    detail = "There is no resource at this address."
 
 
 class MethodNotAllowed(ApiError):
-    """405: `allowed` are the methods that the path knows."""
+    """405: `allowed` lists the methods of the path."""
 
     status = 405
     code = "method_not_allowed"
 
     def __init__(self, allowed: str) -> None:
         self.headers = {"Allow": allowed}
-        super().__init__(f"This address answers to {allowed}.")
+        super().__init__(f"This address supports {allowed} only.")
 
 
 class Conflict(ApiError):
-    """409: what was asked for collides with what is there."""
+    """409: the request conflicts with the current state."""
 
     status = 409
     code = "conflict"
-    detail = "This name is taken."
+    detail = "This user name is taken."
 
 
 class CollectionFull(Conflict):
@@ -146,11 +145,11 @@ class CollectionFull(Conflict):
     code = "collection_full"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"A collection has at most {limit} movies, and with these it would have more.")
+        super().__init__(f"A collection holds at most {limit} movies; with these it would hold more.")
 
 
 class KeyInUse(Conflict):
-    """409: the first request with this Idempotency-Key is still running; its answer can be had in a moment."""
+    """409: the first request with this Idempotency-Key is still running."""
 
     code = "idempotency_key_in_use"
     detail = "The first request with this Idempotency-Key is still running. Send it again shortly."
@@ -158,10 +157,10 @@ class KeyInUse(Conflict):
 
 
 class OrderMismatch(Conflict):
-    """409: an order names each movie of the collection and no other; `faults` lists those that do not fit."""
+    """409: an order must name each movie of the collection once and no other; `faults` lists the differences."""
 
     code = "order_mismatch"
-    detail = "The order names other movies than the collection has."
+    detail = "The order must name exactly the movies of the collection."
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
@@ -169,37 +168,45 @@ class OrderMismatch(Conflict):
 
 
 class PreconditionFailed(ApiError):
-    """412: the version in force is not the one that If-Match or If-None-Match means; nothing was changed."""
+    """412: the current version does not satisfy If-Match or If-None-Match; nothing was changed."""
 
     status = 412
     code = "precondition_failed"
-    detail = "This has another version than the one you mean: read it again, and its ETag."
+    detail = "The resource has changed: it has another version than If-Match or If-None-Match allows. Read it again."
+
+
+class RequestTimeout(ApiError):
+    """408: the request arrives too slowly."""
+
+    status = 408
+    code = "request_timeout"
+    detail = "The request arrived too slowly. Send it again, faster or in smaller parts."
 
 
 class BodyTooLarge(ApiError):
-    """413: the body is over `limit` bytes."""
+    """413: the body is larger than `limit` bytes."""
 
     status = 413
     code = "body_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"A body is at most {limit} bytes.")
+        super().__init__(f"A body must not be larger than {limit} bytes.")
 
 
 class UnsupportedMediaType(ApiError):
-    """415: the body says that it is something other than JSON."""
+    """415: the declared type of the body is not JSON."""
 
     status = 415
     code = "unsupported_media_type"
-    detail = "A body is JSON: Content-Type: application/json, without Content-Encoding."
+    detail = "The body must be JSON: send Content-Type: application/json and no Content-Encoding."
 
 
 class KeyReused(ApiError):
-    """422: this Idempotency-Key belongs to a request with another body or address."""
+    """422: another request used this Idempotency-Key: another address, or another JSON value."""
 
     status = 422
     code = "idempotency_key_reused"
-    detail = "This Idempotency-Key was used for another request: another address, or another body."
+    detail = "This Idempotency-Key was used for another request. Use a new key for each new request."
 
 
 class TooManyAttempts(ApiError):
@@ -214,25 +221,25 @@ class TooManyAttempts(ApiError):
 
 
 class HeadersTooLarge(ApiError):
-    """431: request line and headers are over `limit` bytes."""
+    """431: the request line and the headers exceed `size` bytes or `fields` headers."""
 
     status = 431
     code = "headers_too_large"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"A request line and its headers are at most {limit} bytes.")
+    def __init__(self, size: int, fields: int) -> None:
+        super().__init__(f"The request line and its headers must not exceed {size} bytes and {fields} headers.")
 
 
 class UpstreamFault(ApiError):
-    """502: the third party's answer makes no sense, or it does not accept our credentials."""
+    """502: the third party sent an invalid response, or rejected our credentials."""
 
     status = 502
     code = "upstream_fault"
-    detail = "The movie catalogue gave an answer that cannot be used."
+    detail = "The movie catalogue sent a response that cannot be used."
 
 
 class Unavailable(ApiError):
-    """503: come back in `Retry-After` seconds."""
+    """503: try again after `Retry-After` seconds."""
 
     status = 503
     code = "unavailable"
@@ -268,10 +275,10 @@ class Overloaded(Unavailable):
 
 
 class UpstreamUnavailable(Unavailable):
-    """503: the third party is away; its wish for a pause is passed on in whole seconds."""
+    """503: the third party is down; Retry-After says when it wants the next call, in seconds."""
 
     code = "upstream_unavailable"
-    detail = "The movie catalogue is away. Try again shortly."
+    detail = "The movie catalogue cannot be reached right now. Try again shortly."
 
     def __init__(self, retry_after: int = 1) -> None:
         self.headers = {"Retry-After": str(retry_after)}
@@ -279,8 +286,8 @@ class UpstreamUnavailable(Unavailable):
 
 
 class UpstreamTimeout(ApiError):
-    """504: the third party did not answer in time."""
+    """504: the third party did not respond in time."""
 
     status = 504
     code = "upstream_timeout"
-    detail = "The movie catalogue did not answer in time."
+    detail = "The movie catalogue did not respond in time."

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
+from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
 from movieserver.http.compression import Compressor
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
@@ -30,6 +31,7 @@ class Resources:
     tokens: Tokens
     passwords: Passwords
     login_attempts: LoginAttempts
+    registration_limit: RegistrationLimit
     compressor: Compressor
 
 
@@ -38,16 +40,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open all of it from complete settings; nothing here waits for a server that is away."""
     assert settings.database_url and settings.redis_url and settings.jwt_secret
     async with AsyncExitStack() as stack:
-        database = open_database(settings.database_url, settings.database_pool_size)
+        database = open_database(settings.database_url.get_secret_value(), settings.database_pool_size)
+        redis_url = settings.redis_url.get_secret_value()
         attempts_key = derived_key(settings.signing_keys[0].encode(), b"attempts")
         yield Resources(
             database=await stack.enter_async_context(database),
-            counter=await stack.enter_async_context(open_counter(settings.redis_url)),
+            counter=await stack.enter_async_context(open_counter(redis_url)),
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
-            login_attempts=await stack.enter_async_context(open_login_attempts(settings.redis_url, attempts_key)),
+            login_attempts=await stack.enter_async_context(open_login_attempts(redis_url, attempts_key)),
+            registration_limit=await stack.enter_async_context(
+                open_registration_limit(redis_url, attempts_key)),
             compressor=stack.enter_context(closing(Compressor())),
         )
 
@@ -56,16 +61,17 @@ def third_party(settings: Settings) -> Provider:
     """The provider that the settings name."""
     assert settings.movie_api_url
     password, token = settings.movie_api_password, settings.movie_api_token
+    url = settings.movie_api_url.get_secret_value()
     if settings.movie_api_kind == "tmdb":
-        return Tmdb(settings.movie_api_url, token.get_secret_value() if token else "")
+        return Tmdb(url, token.get_secret_value() if token else "")
     return Plain(
-        settings.movie_api_url, settings.movie_api_username, password.get_secret_value() if password else None)
+        url, settings.movie_api_username, password.get_secret_value() if password else None)
 
 
 async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
-    assert settings.redis_url
+    assert settings.redis_url and settings.movie_api_url
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
-    cache = await stack.enter_async_context(open_page_cache(settings.redis_url))
-    name = f"{settings.movie_api_kind} {settings.movie_api_url}"
+    cache = await stack.enter_async_context(open_page_cache(settings.redis_url.get_secret_value()))
+    name = f"{settings.movie_api_kind} {settings.movie_api_url.get_secret_value()}"
     return await stack.enter_async_context(
         open_movie_api(upstream, third_party(settings), cache, name, settings.movie_cache_seconds))

@@ -1,63 +1,126 @@
-"""What the environment (or a .env file in the working directory) says, checked once at the start."""
+"""The settings: read once, at the start, from the environment and a .env file in the working directory."""
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+ENV_FILE = ".env"
+ENV_ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark
+RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
+EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
+PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
+# What libpq says of an address that it cannot read, quoting parts of it, and what is said here instead.
+LIBPQ_FAULTS = {
+    "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
+    "query parameter": "has a parameter after the ? that PostgreSQL does not know",
+    "key/value separator": "has a parameter after the ? that is not name=value",
+}
 
 
 class SettingsError(Exception):
-    """One message that names every bad variable; `rest` are the settings as far as they are good."""
+    """One message that names every bad variable; `rest` are the settings without those, None if none can be read."""
 
-    def __init__(self, faults: dict[str, str], rest: Settings) -> None:
+    def __init__(self, faults: dict[str, str], rest: Settings | None) -> None:
         self.rest = rest
-        super().__init__("\n".join(
-            ["these settings are wrong:", *(f"  {name.upper()}: {message}" for name, message in faults.items())]))
+        lines = [f"  {name if name == ENV_FILE else name.upper()}: {message}" for name, message in faults.items()]
+        super().__init__("\n".join(["these settings are wrong:", *lines]))
 
 
-def _url(*schemes: str) -> AfterValidator:
-    def check(url: str) -> str:
-        if urlsplit(url).scheme not in schemes:
-            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
-        if not (urlsplit(url).hostname or schemes[-1] == urlsplit(url).scheme == "unix"):
-            raise ValueError("names no host")
-        if "," not in urlsplit(url).netloc:
-            urlsplit(url).port  # a ValueError where it is no number
-        return url
-
-    return AfterValidator(check)
+class _AddressFault(ValueError):
+    """What is wrong with the form of an address, without a word of it."""
 
 
-def _database_url(url: str) -> str:
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
+def _address(check: Callable[[str], None], *, may_be_embedded: bool = False) -> AfterValidator:
+    """Validates an address that may hold a password. `embedded` becomes an empty address: set, but to nothing."""
+
+    def validate(address: SecretStr) -> SecretStr:
+        text = address.get_secret_value()
+        if may_be_embedded and text.lower() == EMBEDDED:
+            return SecretStr("")
+        try:
+            check(text)
+        except _AddressFault as fault:
+            raise ValueError(f"{fault}; {PERCENT_ENCODING}") from None
+        except (ValueError, ProgrammingError):  # their messages quote the address
+            raise ValueError(f"has a user, password, host or port that cannot be read; {PERCENT_ENCODING}") from None
+        return address
+
+    return AfterValidator(validate)
+
+
+def _url(*schemes: str) -> Callable[[str], None]:
+    def check(url: str) -> None:
+        split = urlsplit(url)
+        if split.scheme not in schemes:
+            raise _AddressFault("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        if split.scheme == "unix":
+            return
+        if not split.hostname:
+            raise _AddressFault("has no host")
+        if "@" in split.path + split.query + split.fragment:
+            raise _AddressFault("has an @ after its host")
+        if "," not in split.netloc:
+            split.port  # ValueError unless it is a number
+
+    return check
+
+
+def _check_database_url(url: str) -> None:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise _AddressFault("must begin with postgresql://")
+    if rest.partition("?")[0].count("@") > 1 or "@" in rest.partition("?")[0].partition("/")[2]:
+        raise _AddressFault("has an @ in its password or after its host")
     try:
         ports = parse_dsn(url).get("port", "")
     except ProgrammingError as error:
-        raise ValueError(f"cannot be read: {str(error).strip()}") from None
-    if not ports.replace(",", "0").isdecimal() and ports:
-        raise ValueError("has a port that is no number")
-    return url
+        said = str(error)
+        raise _AddressFault(next(
+            (words for part, words in LIBPQ_FAULTS.items() if part in said),
+            "is not of the form postgresql://user:password@host:port/database")) from None
+    if ports and not ports.replace(",", "0").isdecimal():
+        raise _AddressFault("has a port that is not a number")
+
+
+def _hosts(text: str) -> list[str]:
+    return [host.strip() for host in text.split(",") if host.strip()]
+
+
+def _check_hosts(text: str) -> str:
+    if not _hosts(text):
+        raise ValueError("has no address: localhost, or * for every address of this machine")
+    return text
+
+
+def _home(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the home directory (~) of a user who has none") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:
     return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
-def _checked_networks(text: str) -> str:
-    _networks(text)  # a ValueError that names the part at fault
+def _check_networks(text: str) -> str:
+    _networks(text)  # ValueError that names the bad part
     return text
 
 
@@ -65,14 +128,14 @@ def _keys(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
 
-def _origins(given: object) -> object:
-    return frozenset(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+def _split_origins(value: object) -> object:
+    return frozenset(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
-def _origin(origin: str) -> str:
+def _check_origin(origin: str) -> str:
     """An origin as browsers write it (RFC 6454 section 6.2), or *."""
     if origin != "*" and not ORIGIN.fullmatch(origin):
-        raise ValueError(f"{origin!r} is no origin: https://app.example, in small letters, without a path")
+        raise ValueError(f"{origin!r} is not an origin: https://app.example, in lower case, without a path")
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
         raise ValueError(f"{origin!r} names the port that browsers leave out")
     return origin
@@ -82,18 +145,21 @@ class Settings(BaseSettings):
     """The settings, frozen. A field's name in capitals is the variable's name; .env.example explains each."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=ENV_FILE, env_file_encoding=ENV_ENCODING, env_ignore_empty=True, extra="ignore", frozen=True,
+        hide_input_in_errors=True,
     )
 
-    host: str = "localhost"
+    host: Annotated[str, AfterValidator(_check_hosts)] = "localhost"
     port: int = Field(8000, ge=0, le=65535)
     processes: int = Field(1, ge=1, le=64)
-    data_dir: Path = Path("var")
-    database_url: Annotated[str, AfterValidator(_database_url)] | None = None
+    data_dir: Annotated[Path, AfterValidator(_home)] = Path("var")
+    database_url: Annotated[SecretStr, _address(_check_database_url, may_be_embedded=True)] | None = None
     database_pool_size: int = Field(10, ge=1, le=200)
-    redis_url: Annotated[str, _url("redis", "rediss", "redis+cluster", "redis+sentinel", "unix")] | None = None
+    redis_url: Annotated[
+        SecretStr, _address(_url("redis", "rediss", "redis+cluster", "redis+sentinel", "unix"), may_be_embedded=True)
+    ] | None = Field(None, validate_default=True)
     movie_api_kind: Literal["plain", "tmdb"] = "plain"
-    movie_api_url: Annotated[str, _url("https", "http")] | None = None
+    movie_api_url: Annotated[SecretStr, _address(_url("https", "http"))] | None = None
     movie_api_username: str | None = None
     movie_api_password: SecretStr | None = None
     movie_api_token: SecretStr | None = Field(None, validate_default=True)
@@ -103,35 +169,44 @@ class Settings(BaseSettings):
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
-    trusted_proxies: Annotated[str, AfterValidator(_checked_networks)] = ""
+    trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     counter_reset_token: SecretStr | None = None
     cors_origins: Annotated[
-        frozenset[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_origins)
+        frozenset[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_origins)
     ] = frozenset()
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-        BeforeValidator(lambda level: level.upper() if isinstance(level, str) else level),
-    ] = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)] = "auto"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _both_or_none(cls, redis_url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A forgotten address does not mean an empty embedded database."""
+        database_url = info.data.get("database_url", redis_url)  # absent if it is bad itself
+        if redis_url is None and database_url:
+            raise ValueError("is not set, but DATABASE_URL is: set it too, or set it to `embedded`")
+        if redis_url and database_url is None:
+            raise ValueError("is set, but DATABASE_URL is not: set that too, or set it to `embedded`")
+        return redis_url
 
     @field_validator("movie_api_token")
     @classmethod
-    def _key(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _token_for_tmdb(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if info.data.get("movie_api_kind") == "tmdb" and not (token and info.data.get("movie_api_url")):
             raise ValueError("is required with MOVIE_API_KIND=tmdb, and so is MOVIE_API_URL")
         return token
 
     @field_validator("counter_reset_token")
     @classmethod
-    def _token(cls, token: SecretStr | None) -> SecretStr | None:
+    def _bearer_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and not BEARER_TOKEN.fullmatch(token.get_secret_value()):
-            raise ValueError("has characters that no bearer token can have: letters, digits and -._~+/ are good")
+            raise ValueError("has characters that a bearer token cannot have: use letters, digits and -._~+/")
         return token
 
     @field_validator("jwt_secret")
     @classmethod
-    def _secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _long_enough(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         services = ("database_url", "redis_url", "movie_api_url")
-        if secret is None and all(info.data.get(name, "at fault itself") for name in services):
+        if secret is None and all(info.data.get(name, "bad itself") for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
@@ -144,6 +219,11 @@ class Settings(BaseSettings):
         return secret
 
     @property
+    def hosts(self) -> list[str]:
+        """The addresses of HOST."""
+        return _hosts(self.host)
+
+    @property
     def signing_keys(self) -> list[str]:
         """The keys of JWT_SECRET: the first one signs, all of them are accepted."""
         return _keys(self.jwt_secret) if self.jwt_secret else []
@@ -154,17 +234,62 @@ class Settings(BaseSettings):
         return _networks(self.trusted_proxies)
 
 
-def load() -> Settings:
-    """Read the settings; SettingsError names every variable that is wrong."""
+def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Settings:
+    """Read the settings; SettingsError names every variable that is wrong, but quotes no address, key or password.
+
+    `check_redis_url` raises ValueError for an address that the Redis client cannot use.
+    """
     try:
-        return Settings()
+        misspelt = _misspelt()
+        settings, faults = _read()
+    except (OSError, UnicodeError):
+        raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
+            from None
+    if settings.redis_url:
+        try:
+            check_redis_url(settings.redis_url.get_secret_value())
+        except ValueError as error:
+            faults["redis_url"] = f"{error}; {PERCENT_ENCODING}"
+    faults |= misspelt
+    if faults:
+        raise SettingsError(faults, _rest(faults))
+    return settings
+
+
+def sources() -> dict[str, str]:
+    """Where each setting that is set comes from, by its field name: `the environment` or `.env`."""
+    places: dict[str, Mapping[str, str | None]] = {
+        ENV_FILE: dotenv_values(ENV_FILE, encoding=ENV_ENCODING), "the environment": os.environ}
+    return {
+        name.lower(): place for place, values in places.items() for name, value in values.items()
+        if value and name.lower() in Settings.model_fields
+    }
+
+
+def unknown_names() -> list[str]:
+    """The names in .env that are not settings."""
+    names = dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
+    return [name for name in names if name.lower() not in Settings.model_fields]
+
+
+def _misspelt() -> dict[str, str]:
+    known = [name.upper() for name in Settings.model_fields]
+    matches = {name: get_close_matches(name.upper(), known, 1, RESEMBLANCE) for name in unknown_names()}
+    return {name: f"is not a setting; {match[0]} is probably meant" for name, match in matches.items() if match}
+
+
+def _read() -> tuple[Settings, dict[str, str]]:
+    """The settings, and what is wrong with them by field name; bad ones have a stand-in."""
+    try:
+        return Settings(), {}
     except ValidationError as error:
         faults = {str(fault["loc"][0]): fault["msg"].removeprefix("Value error, ") for fault in error.errors()}
-    raise SettingsError(faults, _rest(faults))
+    return _rest(faults), faults
 
 
 def _rest(faults: dict[str, str]) -> Settings:
-    """The settings that are not at fault, with a stand-in for the key and the defaults of the others."""
+    """The settings that are not bad, with a stand-in for the key and the defaults of the others."""
     bad = {*faults, *(("movie_api_kind", "movie_api_url") if "movie_api_token" in faults else ())}
-    stand_ins = {name: Settings.model_fields[name].default for name in bad}
-    return Settings(**stand_ins | {"jwt_secret": SecretStr("-" * SECRET_BYTES)})
+    stand_ins = {name: field.default for name, field in Settings.model_fields.items() if name in bad}
+    embedded = {name: SecretStr(EMBEDDED) for name in ("database_url", "redis_url") if name in bad}
+    return Settings(**stand_ins | embedded | {"jwt_secret": SecretStr("-" * SECRET_BYTES)})

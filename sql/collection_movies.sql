@@ -24,12 +24,12 @@ WITH stored AS (
         array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
-    SELECT current_setting('movieserver.alone', true) = 'true' AS alone, gen_random_uuid() AS version,
+    SELECT current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone, gen_random_uuid() AS version,
         new.count + coalesce((SELECT cardinality(movie_uuids) FROM held), 0) <= %(max)s AS fits,
         (
-            SELECT json_build_object('added', new.count, 'existing', count(*) - new.count, 'items', coalesce(json_agg(
-                json_build_object('uuid', uuid, 'result', CASE WHEN sent.new THEN 'added' ELSE 'existing' END)
-                ORDER BY index), '[]'))::text
+            SELECT format('{"added":%%s,"existing":%%s,"items":[%%s]}', new.count, count(*) - new.count, string_agg(
+                format('{"uuid":"%%s","result":"%%s"}', uuid, CASE WHEN sent.new THEN 'added' ELSE 'existing' END), ','
+                ORDER BY index))
             FROM sent
         ) AS response
     FROM new
@@ -152,7 +152,7 @@ WITH holding AS MATERIALIZED (
 )
 SELECT
     (
-        SELECT coalesce(json_agg(entry), '[]')::text
+        SELECT coalesce('[' || string_agg(row_to_json(entry)::text, ',') || ']', '[]')
         FROM (SELECT uuid, title FROM following WHERE number <= %(limit)s ORDER BY number) AS entry
     ),
     (SELECT count(*) FROM holding),

@@ -23,7 +23,7 @@ SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.
     hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean FOR NO KEY UPDATE;
 WITH owner AS MATERIALIZED (
     SELECT user_id, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
-        current_setting('movieserver.alone', true) = 'true' AS alone
+        current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone
     FROM users WHERE user_id = %(user_id)s
 ), stored AS (
     SELECT request_digest = %(request_digest)s AS same, collection_uuid, version
@@ -67,8 +67,11 @@ SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN (
             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
             to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at, movies
     ) AS shown) END, version::text
-FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index)
-JOIN collections ON collections.user_id = request.user_id AND collection_uuid = request.uuid;
+FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
+    SELECT * FROM collections
+    WHERE user_id = request.user_id AND collection_uuid = request.uuid
+    LIMIT 1  -- so that it is read by its key, whatever the planner thinks of the table
+) AS found;
 
 -- name: list_page
 -- Pages of collections, newest first, batched. A page ends early with the collection that brings it to 16 MiB.

@@ -43,7 +43,7 @@ RETURNING session_uuid::text;
 
 -- name: list_all
 -- The user's logins that can be refreshed, newest first; `current` is the one named %(login)s. One row (sessions json).
-SELECT coalesce(json_agg(entry), '[]')::text
+SELECT coalesce('[' || string_agg(row_to_json(entry)::text, ',') || ']', '[]')
 FROM (
     SELECT public_uuid AS uuid,
         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,

@@ -44,4 +44,6 @@ SELECT user_id::text FROM changed;
 
 -- name: delete
 -- A user and everything of theirs. One row (user_id), or none if there is no such user.
+SELECT FROM users WHERE user_id = %(user_id)s FOR UPDATE;
+DELETE FROM user_genres WHERE user_id = %(user_id)s;
 DELETE FROM users WHERE user_id = %(user_id)s RETURNING user_id::text;

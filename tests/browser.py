@@ -28,8 +28,10 @@ SECONDS = 20
 
 
 class Browser:
-    """One page: the addresses of its `requests`, the errors in its console, and the texts of its `dialogs`, which it
-    confirms or cancels as `accepts` says."""
+    """One page: the addresses of its `requests`, the errors in its console, and the texts of its `dialogs`.
+
+    It confirms dialogs, or cancels them, as `accepts` says.
+    """
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.requests: list[str] = []

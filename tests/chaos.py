@@ -181,6 +181,7 @@ class Writer:
         after = self._chance.choice([
             drawn, drawn, before._replace(title=drawn.title), before._replace(movies=drawn.movies)])
         changes = {name: value for name, value in after.body().items() if value != before.body()[name]}
+        changes = changes or {"title": after.title}
         status, _ = self.call("PUT", f"/collection/{key}/", changes)
         self._settle(key, after, status)
 
@@ -350,6 +351,8 @@ class Checker:
             found += [f"{count} rows of {table} without an owner" for table, count in cursor.fetchall() if count]
             cursor.execute(MISCOUNTED)
             found += [f"what is kept of user {user_id} is not what counting gives" for user_id, in cursor.fetchall()]
+            cursor.execute(TORN)
+            found += [f"{key} has other uuids than its movies" for key, in cursor.fetchall()]
             cursor.execute(COLLECTIONS)
             stored = {key: State(title, tuple(map(tuple, movies))) for key, title, movies in cursor.fetchall()}
         session.close()
@@ -398,22 +401,23 @@ def favourite_genres(collections: Any) -> str:
     return ",".join(next(name for name in written if name.lower() == genre) for genre in favourite)
 
 
-ORPHANS = """
-SELECT 'collections', count(*) FROM collections WHERE user_id NOT IN (SELECT user_id FROM users)
-UNION ALL
-SELECT 'sessions', count(*) FROM sessions WHERE user_id NOT IN (SELECT user_id FROM users)
-UNION ALL
-SELECT 'collection_movies', count(*) FROM collection_movies AS movie WHERE NOT EXISTS (
-    SELECT FROM collections AS one
-    WHERE (one.user_id, one.collection_uuid) = (movie.user_id, movie.collection_uuid))
-"""
+TABLES = ("sessions", "collections", "user_genres", "idempotency_keys")
+ORPHANS = " UNION ALL ".join(
+    f"SELECT '{table}', count(*) FROM {table} WHERE user_id NOT IN (SELECT user_id FROM users)" for table in TABLES)
 MISCOUNTED = "SELECT user_id::text FROM miscounted_users"
+# what is stored twice in a row agrees
+TORN = """
+SELECT collection_uuid::text FROM collections
+WHERE movie_uuids <> ARRAY(
+    SELECT (movie ->> 'uuid')::uuid FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index)
+    ORDER BY index)
+"""
 COLLECTIONS = """
 SELECT collection_uuid::text, title, (
-    SELECT coalesce(json_agg(json_build_array(movie_uuid, movie.title, genres) ORDER BY position), '[]')
-    FROM collection_movies AS movie
-    WHERE (movie.user_id, movie.collection_uuid) = (one.user_id, one.collection_uuid))
-FROM collections AS one
+    SELECT coalesce(json_agg(
+        json_build_array(movie -> 'uuid', movie -> 'title', movie -> 'genres') ORDER BY index), '[]')
+    FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index))
+FROM collections
 """
 
 

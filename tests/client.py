@@ -115,5 +115,5 @@ def but_request_id(answer: Answer) -> dict[str, Any]:
 
 
 def pointers(answer: Answer) -> list[str]:
-    """The fields at fault, in the order given."""
+    """The invalid fields, in the order given."""
     return [error["pointer"] for error in answer.json["errors"]]

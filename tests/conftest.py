@@ -19,7 +19,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.platform.asyncio import AsyncIOLoop
 
 import movieserver
-from movieserver.accounts import login_attempts
+from movieserver.accounts import login_attempts, registration_limit
 from movieserver.postgres import migrations
 from movieserver.third_party import client
 from movieserver.app import make_app
@@ -142,8 +142,9 @@ def _ours(task: asyncio.Task[Any]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test is held up by the wrong passwords of another."""
-    monkeypatch.setattr(login_attempts, "PREFIX", login_attempts.PREFIX + uuid.uuid4().hex)
+    """No test is held up by the wrong passwords and registrations of another."""
+    for module in (login_attempts, registration_limit):
+        monkeypatch.setattr(module, "PREFIX", module.PREFIX + uuid.uuid4().hex)
 
 
 @pytest.fixture

@@ -96,7 +96,14 @@ def settings(given: Mapping[str, Any]) -> None:
         elif name.upper() in SETTINGS:
             secret(value)
         elif name.upper().endswith("_URL") and value:
-            secret(urlsplit(value).password)
+            secret(_password(value))
+
+
+def _password(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:  # a test of a bad form
+        return None
 
 
 def found(text: str) -> list[str]:

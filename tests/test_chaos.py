@@ -8,25 +8,29 @@ import psycopg2
 from tests.chaos import GONE, PARTS, Checker, State, Writer, favourite_genres, survived
 
 SECONDS = 5.0
+ONE = "WHERE collection_uuid = %(one)s"
+MOVIES = (
+    "(SELECT json_agg(movie) FROM ("
+    "SELECT movie FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index) {}) AS taken)")
 # Each makes one thing wrong that the checker has to see, with a collection of which everything is certain.
 SABOTAGE = {
     "an acknowledged write is missing": "DELETE FROM collections WHERE collection_uuid = %(one)s",
-    "a movie of a list is missing": (
-        "DELETE FROM collection_movies WHERE collection_uuid = %(one)s AND position = 1"),
-    "a list is in another order": (
-        "UPDATE collection_movies SET position = -position WHERE collection_uuid = %(one)s"),
+    "a movie of a list is missing": f"UPDATE collections SET movies = {MOVIES.format('WHERE index > 1')} {ONE}",
+    "a list is in another order": f"UPDATE collections SET movies = {MOVIES.format('ORDER BY index DESC')} {ONE}",
+    "a uuid is not that of its movie": (
+        f"UPDATE collections SET movie_uuids = array_replace(movie_uuids, movie_uuids[1], gen_random_uuid()) {ONE}"),
     "an old title is back": "UPDATE collections SET title = 'old' WHERE collection_uuid = %(one)s",
     "there is what nobody sent": (
-        "INSERT INTO collections (user_id, title, description)"
-        " SELECT user_id, 'none', '' FROM collections WHERE collection_uuid = %(one)s"),
+        "INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)"
+        f" SELECT user_id, 'none', '', '[]', '{{}}', '[]' FROM collections {ONE}"),
     "a number of movies is wrong": (
-        "UPDATE collection_tallies SET movies = movies + 1 WHERE collection_uuid = %(one)s"),
-    "a genre is counted once too often": (
-        "UPDATE user_tallies SET spellings = spellings || jsonb '{\"None\": 1000000}' FROM collections AS one"
-        " WHERE one.user_id = user_tallies.user_id AND collection_uuid = %(one)s"),
-    "a movie has no collection": (
+        f"UPDATE collections SET movie_uuids = movie_uuids || gen_random_uuid() {ONE}"),
+    "a genre is counted that no movie has": (
+        "INSERT INTO user_genres (user_id, genre, times, spelling)"
+        f" SELECT user_id, 'none', 1000000, 'None' FROM collections {ONE}"),
+    "a collection has no user": (
         "SET session_replication_role = replica;"
-        "DELETE FROM collections WHERE collection_uuid = %(one)s"),
+        f"DELETE FROM users WHERE user_id = (SELECT user_id FROM collections {ONE})"),
 }
 
 

@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -20,7 +21,7 @@ from tests.test_run import TOP, command
 WORD = "hidden-word"
 ACCESS = """
 local all all trust
-host all ada 127.0.0.1/32 scram-sha-256
+host all ada,bob,manual 127.0.0.1/32 scram-sha-256
 """
 
 
@@ -97,13 +98,22 @@ def test_all_is_well(good: dict[str, str], redis_port: int) -> None:
     place = good["DATABASE_URL"].partition("@")[2].partition("/")[0]
     assert status == 0
     assert sections == {
-        "PostgreSQL": f"ok\n  where: {place}, database movieserver, user ada\n",
-        "Redis": f"ok\n  where: redis://127.0.0.1:{redis_port}\n",
-        "movie API": f"ok\n  where: {good['MOVIE_API_URL'].partition('?')[0]}\n",
+        "PostgreSQL": f"ok\n  where: {place}, database movieserver, user ada, from DATABASE_URL in the environment\n",
+        "Redis": f"ok\n  where: redis://127.0.0.1:{redis_port}, from REDIS_URL in the environment\n",
+        "movie API": f"ok\n  where: {good['MOVIE_API_URL'].partition('?')[0]}, from MOVIE_API_URL in the environment\n",
     }
 
 
-TROUBLES = [
+def test_each_address_comes_with_its_source(good: dict[str, str]) -> None:
+    with temporary_folder() as folder:
+        (folder / ".env").write_text(f"redis_url={good.pop('REDIS_URL')}\nPORT=0\n", encoding="ascii")
+        done = command("check", cwd=folder, **good)
+    assert done.returncode == 0
+    assert re.findall(r", (from \S+ in .+|embedded)$", done.stdout, re.MULTILINE) == [
+        "from DATABASE_URL in the environment", "from REDIS_URL in .env", "from MOVIE_API_URL in the environment"]
+
+
+PROBLEMS = [
     ("PostgreSQL", "DATABASE_URL", {"hidden-word@": "wrong-word@"}, "refuses this user and password"),
     ("PostgreSQL", "DATABASE_URL", {":hidden-word@": "@"}, "refuses this user and password"),
     ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/nowhere"}, "no such database"),
@@ -116,7 +126,7 @@ TROUBLES = [
     ("Redis", "REDIS_URL", {":hidden-word@": ""}, "refuses this user and password"),
     ("Redis", "REDIS_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
     ("Redis", "REDIS_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
-    ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "no cluster that can be used"),
+    ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "not a cluster that can be used"),
     ("movie API", "MOVIE_API_PASSWORD", {"hidden": "wrong"}, "it refuses MOVIE_API_USERNAME and MOVIE_API_PASSWORD"),
     ("movie API", "MOVIE_API_URL", {"/movies/": "/films/"}, "status 404"),
     ("movie API", "MOVIE_API_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
@@ -124,8 +134,8 @@ TROUBLES = [
 ]
 
 
-@pytest.mark.parametrize("service, variable, change, words", TROUBLES)
-def test_one_trouble(
+@pytest.mark.parametrize("service, variable, change, words", PROBLEMS)
+def test_one_problem(
     good: dict[str, str], service: str, variable: str, change: dict[str, str], words: str | None
 ) -> None:
     for old, new in change.items():
@@ -141,7 +151,7 @@ def test_one_trouble(
     assert all(section.startswith("ok\n") for section in sections.values()), said
 
 
-def test_all_troubles_at_once(good: dict[str, str]) -> None:
+def test_all_problems_at_once(good: dict[str, str]) -> None:
     away = {"DATABASE_URL": f"postgresql://u:{WORD}@127.0.0.1:1/d", "REDIS_URL": f"redis://:{WORD}@127.0.0.1:1",
             "MOVIE_API_URL": f"http://u:{WORD}@127.0.0.1:1/list/?key={WORD}"}
     status, said, sections = check({**good, **away, "JWT_SECRET": "tiny-key", "PORT": "x"})
@@ -190,14 +200,15 @@ def test_warnings_do_not_fail(good: dict[str, str], redis_port: int) -> None:
     assert "warning: maxmemory-policy lets it drop the request count" in sections["Redis"]
 
 
-def test_a_replica_is_no_master(good: dict[str, str], redis_port: int) -> None:
+def test_a_replica_is_not_a_master(good: dict[str, str], redis_port: int) -> None:
     ask(redis_port, "-a", WORD, "REPLICAOF", "127.0.0.1", "1")
     try:
         status, _, sections = check(good)
     finally:
         ask(redis_port, "-a", WORD, "REPLICAOF", "NO", "ONE")
     assert status == 1
-    assert sections["Redis"].startswith("is a replica: nothing can be written to it\n")
+    assert sections["Redis"].startswith("it is a replica: nothing can be written to it: ")
+    assert "name the master in REDIS_URL" in sections["Redis"]
 
 
 def test_what_is_embedded(good: dict[str, str]) -> None:
@@ -205,4 +216,177 @@ def test_what_is_embedded(good: dict[str, str]) -> None:
         status, said, sections = check({"DATA_DIR": str(folder / "data")})
     assert status == 0, said
     assert [sections[name][:3] for name in ("PostgreSQL", "Redis", "movie API")] == ["ok\n"] * 3
+    assert all(", embedded\n" in sections[name] for name in ("PostgreSQL", "Redis", "movie API"))
     assert "warning" not in said
+
+
+@pytest.mark.parametrize("settings, words", [
+    ([("maxmemory", "1")], "its memory is full: it refuses writes"),
+    ([("min-replicas-to-write", "1")], "it has too few replicas: it refuses writes"),
+    ([("replica-read-only", "no"), None], "it is a replica: what is written to it is lost"),
+])
+def test_a_redis_that_refuses_writes(
+    good: dict[str, str], redis_port: int, settings: list[tuple[str, str] | None], words: str
+) -> None:
+    for setting in settings:
+        given = ("CONFIG", "SET", *setting) if setting else ("REPLICAOF", "127.0.0.1", "1")
+        assert ask(redis_port, "-a", WORD, *given) == "OK"
+    try:
+        status, _, sections = check(good)
+    finally:
+        ask(redis_port, "-a", WORD, "REPLICAOF", "NO", "ONE")
+        for name, value in (("maxmemory", "0"), ("min-replicas-to-write", "0"), ("replica-read-only", "yes")):
+            ask(redis_port, "-a", WORD, "CONFIG", "SET", name, value)
+    assert status == 1
+    assert sections["Redis"].startswith(words) and "\n  what to do: " in sections["Redis"]
+
+
+def test_a_redis_user_without_rights(good: dict[str, str], redis_port: int) -> None:
+    for name, *rights in (("reader", "+@read", "~*"), ("writer", "+@all", "-@dangerous", "~{movieserver}:*")):
+        ask(redis_port, "-a", WORD, "ACL", "SETUSER", name, "on", f">{WORD}", "+@connection", *rights)
+    good["REDIS_URL"] = good["REDIS_URL"].replace("//:", "//reader:")
+    status, _, sections = check(good)
+    assert status == 1
+    assert sections["Redis"].startswith("it does not let this user write: ")
+    good["REDIS_URL"] = good["REDIS_URL"].replace("reader", "writer")
+    status, _, sections = check(good)
+    assert status == 0
+    assert "warning: this user may not ask for INFO" in sections["Redis"]
+
+
+def test_the_probe_leaves_nothing(good: dict[str, str], redis_port: int) -> None:
+    def state() -> list[str]:
+        changes = re.findall(r"rdb_changes_since_last_save:\d+", ask(redis_port, "-a", WORD, "INFO", "persistence"))
+        return [ask(redis_port, "-a", WORD, "DBSIZE"), *changes]
+
+    before = state()
+    assert len(before) == 2
+    assert check(good)[0] == 0
+    assert state() == before
+
+
+@pytest.fixture
+def database(good: dict[str, str]) -> Iterator[Callable[..., str]]:
+    """Makes an empty database, with the options of CREATE DATABASE; points `good` at it, as the role bob."""
+    postgres_url = good["DATABASE_URL"]
+    made: list[str] = []
+    execute(postgres_url, f"CREATE ROLE bob LOGIN PASSWORD '{WORD}'")
+
+    def make(name: str, options: str = "") -> str:
+        made.append(name)
+        execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        good["DATABASE_URL"] = postgres_url.replace("/movieserver", f"/{name}").replace("ada:", "bob:")
+        return postgres_url.replace("/movieserver", f"/{name}")
+
+    yield make
+    execute(postgres_url, *[f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in made])
+    execute(postgres_url, "DROP ROLE bob")
+
+
+def advised(said: str) -> str:
+    """The SQL statement that is advised."""
+    statement: str
+    [statement] = set(re.findall(r"run `([A-Z]{4,} [^`]+;)`", said))
+    return statement
+
+
+def test_a_role_that_may_not_create_tables(good: dict[str, str], database: Callable[..., str]) -> None:
+    url = database("closed")
+    status, said, sections = check(good)
+    assert status == 1
+    assert sections["PostgreSQL"].startswith("this user may not create tables in schema public\n")
+    assert advised(said) == "GRANT CREATE ON SCHEMA public TO bob;"
+    done = command("migrate", cwd=Path("/"), **good)
+    assert (done.returncode, advised(done.stderr)) == (1, advised(said))
+    assert done.stderr.startswith("run.py: the database cannot be migrated: this user may not create tables")
+    execute(url, advised(said))
+    assert "run.py migrate" in check(good)[2]["PostgreSQL"]
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+    assert check(good)[0] == 0
+    execute(url, "REVOKE CREATE ON SCHEMA public FROM bob")
+    assert check(good)[0] == 0, "nothing is left to migrate"
+
+
+@pytest.mark.parametrize("path, statement", [
+    ("app", 'CREATE SCHEMA app AUTHORIZATION bob;'),
+    ('"$user", "An App"', 'CREATE SCHEMA "An App" AUTHORIZATION bob;'),
+    ("closed", "GRANT USAGE, CREATE ON SCHEMA closed TO bob;"),
+])
+def test_a_schema_that_cannot_be_used(
+    good: dict[str, str], database: Callable[..., str], path: str, statement: str
+) -> None:
+    url = database("schemas")
+    execute(url, "CREATE SCHEMA closed", f"ALTER ROLE bob IN DATABASE schemas SET search_path = {path}")
+    done = command("migrate", cwd=Path("/"), **good)
+    assert (done.returncode, advised(done.stderr)) == (1, statement)
+    execute(url, statement)
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+    assert check(good)[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_in_another_encoding(
+    good: dict[str, str], database: Callable[..., str], encoding: str
+) -> None:
+    name = f"in_{encoding.lower()}"
+    url = database(name, f"OWNER bob ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'")
+    status, said, sections = check(good)
+    assert status == 1
+    assert sections["PostgreSQL"].startswith(f"the encoding of the database is {encoding}, not UTF8\n")
+    done = command("migrate", cwd=Path("/"), **good)
+    assert (done.returncode, advised(done.stderr)) == (1, advised(said))
+    assert tables(url) == 0
+    execute(url, advised(said))
+    good["DATABASE_URL"] = url.replace(f"/{name}", f"/{name}_utf8")
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+    assert check(good)[0] == 0
+
+
+def tables(url: str) -> int:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        [count] = cursor.fetchone() or [0]
+    return int(count)
+
+
+def test_tables_of_another_role(good: dict[str, str], database: Callable[..., str]) -> None:
+    url = database("others")
+    migrations.migrate(url)
+    status, said, sections = check(good)
+    assert status == 1
+    assert sections["PostgreSQL"].startswith("this user may not read and write all tables\n")
+    assert advised(said) == "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bob;"
+    execute(url, advised(said))
+    assert check(good)[0] == 0
+    migrations.rollback(url)
+    execute(url, "GRANT CREATE ON SCHEMA public TO bob")
+    done = command("migrate", cwd=Path("/"), **good)
+    assert (done.returncode, advised(done.stderr)) == (1, "GRANT ada TO bob;")
+    assert advised(check(good)[1]) == "GRANT ada TO bob;"
+    execute(url, advised(done.stderr))
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+
+
+def test_a_database_that_is_read_only(good: dict[str, str], database: Callable[..., str]) -> None:
+    url = database("frozen", "OWNER bob")
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+    execute(url, "ALTER DATABASE frozen SET default_transaction_read_only = on")
+    status, said, sections = check(good)
+    assert status == 1
+    assert sections["PostgreSQL"].startswith("it is read-only: default_transaction_read_only is on\n")
+    execute(url + "?options=-cdefault_transaction_read_only%3Doff", advised(said))
+    assert check(good)[0] == 0
+
+
+def test_the_manual_begins_with_what_the_database_needs(good: dict[str, str]) -> None:
+    manual = (TOP / "docs" / "operations.md").read_text(encoding="utf-8")
+    first = re.findall(r"^```sql\n(.*?)^```", manual, re.MULTILINE | re.DOTALL)[0]
+    url = good["DATABASE_URL"]
+    for statement in first.replace("movieserver", "manual").replace("…", WORD).splitlines():
+        if statement.startswith("\\connect"):
+            url = url.replace("/movieserver", "/manual")
+        else:
+            execute(url, statement)
+    good["DATABASE_URL"] = url.replace("ada:", "manual:")
+    assert command("migrate", cwd=Path("/"), **good).returncode == 0
+    assert check(good)[0] == 0

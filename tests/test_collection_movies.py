@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from movieserver.embedded.postgres import Postgres
+from movieserver.postgres.statements import load_statements
 from movieserver.resources import Resources
 from tests.client import Answer, Api, pointers
 from tests.conftest import SignUp
 from tests.factories import movies
 from tests.test_collections import created, many
 from tests.test_migrations import run
+from tests.test_plans import assert_reads_own_rows, planning
 
 
 async def path_of(api: Api, given: list[dict[str, Any]]) -> str:
@@ -265,18 +267,17 @@ async def test_what_is_no_uuid_of_a_movie(alice: Api) -> None:
         assert (await alice.get(f"/movies/{one['uuid']}/collections/?{query}")).status == 400
 
 
-async def test_finding_a_movie_reads_an_index(alice: Api, resources: Resources, postgres: Postgres) -> None:
-    database, one = resources.database, movies(1)[0]
-    assert alice.token
-    user_id = resources.tokens.read(alice.token).user_id
-    for _ in range(3):
-        await created(alice, movies=many(2000))
-    run(postgres.url, "ANALYZE collections, collection_movies")
-    database.statements["plan"] = "EXPLAIN (FORMAT JSON) " + database.statements["collection_movies.list_holding"]
-    row = await database.read(
-        "plan", user_id=user_id, movie_uuid=one["uuid"], limit=20, after_uuid=None, after_microseconds=None)
-    assert row
-    assert "collection_movies_by_movie" in json.dumps(row[0])
+async def test_finding_a_movie_reads_the_users_own_rows(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
+    """By the index that user_id leads; no row of another user is read."""
+    for owner in (alice, await sign_up(), await sign_up()):
+        for _ in range(3):
+            await created(owner, movies=many(200))
+    run(postgres.url, "ANALYZE collections")
+    name = "collection_movies.list_holding"
+    with planning(postgres.url) as planner:
+        scans = planner.scans(name, load_statements()[name])
+    assert [scan["Index Cond"] for scan in scans] == ["(user_id = $1)"]
+    assert_reads_own_rows(name, scans)
 
 
 async def test_each_call_is_one_message(alice: Api, resources: Resources) -> None:
@@ -284,9 +285,9 @@ async def test_each_call_is_one_message(alice: Api, resources: Resources) -> Non
     path = await path_of(alice, given)
     names, asking = [], resources.database.run
 
-    async def counting(name: str, parameters: dict[str, object], tries: int) -> Any:
+    async def counting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> Any:
         names.append(name)
-        return await asking(name, parameters, tries)
+        return await asking(name, parameters, retry_lost)
 
     resources.database.run = counting  # type: ignore[method-assign]
     more = movies(1)
@@ -294,7 +295,7 @@ async def test_each_call_is_one_message(alice: Api, resources: Resources) -> Non
     await alice.put(f"{path}order/", uuids(more + given))
     await alice.delete(f"{path}movies/{more[0]['uuid']}/")
     await holding(alice, given[0])
-    assert names == [f"collection_movies.{name}" for name in ("add", "reorder", "remove", "holding")]
+    assert names == [f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
 
 
 async def test_adding_many_at_once_loses_none(alice: Api) -> None:

@@ -85,8 +85,9 @@ def test_production_gets_its_settings() -> None:
     settings = Settings(_env_file=None, **filled(  # type: ignore[arg-type]
         POSTGRES_PASSWORD="p", REDIS_PASSWORD="r", JWT_SECRET=SECRET, MOVIE_API_URL="http://m/",
         CORS_ORIGINS="https://app.example", TRUSTED_PROXIES="10.0.0.0/8", PROCESSES="4"))
-    assert settings.database_url == "postgresql://movieserver:p@postgres:5432/movieserver"
-    assert settings.redis_url == "redis://:r@redis:6379/0"
+    assert settings.database_url and settings.redis_url
+    assert settings.database_url.get_secret_value() == "postgresql://movieserver:p@postgres:5432/movieserver"
+    assert settings.redis_url.get_secret_value() == "redis://:r@redis:6379/0"
     assert (settings.host, settings.port, settings.processes) == ("0.0.0.0", 8000, 4)
     assert settings.cors_origins == {"https://app.example"} and settings.proxies
 

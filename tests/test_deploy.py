@@ -22,7 +22,7 @@ import pytest
 import trustme
 from tornado.httputil import HTTPHeaders
 
-from movieserver.schemas.requests import BYTES
+from movieserver.schemas.requests import MAX_BYTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.settings import Settings
@@ -182,15 +182,15 @@ def test_nginx_passes_responses_through(front: Front) -> None:
 @with_nginx
 def test_the_server_limits_bodies_and_nginx_responds_alike(front: Front) -> None:
     before = front.call("GET", "/request-count/").json["requests"]
-    servers = front.call("POST", "/register/", b" " * (BYTES + 1))
-    of_nginx = front.call("POST", "/register/", b" " * (BYTES + 2 * 1024 * 1024))
+    servers = front.call("POST", "/register/", b" " * (MAX_BYTES + 1))
+    of_nginx = front.call("POST", "/register/", b" " * (MAX_BYTES + 2 * 1024 * 1024))
     assert front.call("GET", "/request-count/").json["requests"] == before + 2
     for response in (servers, of_nginx):
         assert_problem(response)
         assert response.status == 413
     servers.json["request_id"] = of_nginx.json["request_id"]
     assert servers.json == of_nginx.json
-    assert front.call("POST", "/register/", b" " * BYTES).status == 400
+    assert front.call("POST", "/register/", b" " * MAX_BYTES).status == 400
 
 
 @with_nginx

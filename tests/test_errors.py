@@ -9,6 +9,7 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from movieserver.handlers.base import Handler
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from tests.client import REQUEST_ID, Answer, Api, assert_problem
 from tests.factories import collection, registration
@@ -67,7 +68,7 @@ async def test_head_is_get_without_a_body(alice: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "/", "/nowhere", "/collection//", "/collection/x/y", "/%ff", "//", "/REGISTER/", "/collectionx/",
+    "/nowhere", "/collection//", "/collection/x/y", "/%ff", "//", "/REGISTER/", "/collectionx/",
     "/request-count/x",
 ])
 async def test_unknown_paths(api: Api, path: str) -> None:
@@ -243,11 +244,11 @@ async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for statement in ("SELECT 1/0", "SELECT nothing FROM nowhere_at_all", "SELEKT"):
-        resources.database.statements["collections.list_page"] = statement
+        resources.database.statements["collections.list_page"] = Statement(statement)
         answer = await alice.get("/collection/")
         assert answer.status in (500, 503)
         assert b"nowhere" not in answer.body and b"zero" not in answer.body
-    monkeypatch.setattr(Handler, "whole_number", None)
+    monkeypatch.setattr(Handler, "query", None)
     answer = await alice.get("/collection/")
     assert answer.status == 500
     assert b"NoneType" not in answer.body
@@ -258,10 +259,10 @@ async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
 async def test_a_handler_that_is_cancelled_still_answers(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def cancelled(*given: Any) -> None:
+    async def cancelled(*given: Any, **named: Any) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(resources.database, "_run", cancelled)
+    monkeypatch.setattr(resources.database, "run", cancelled)
     assert (await alice.get("/collection/")).status == 500
 
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a POST that is sent again is carried out once and answered as it was, whatever happens between."""
+"""Idempotency-Key: a POST that is sent again is carried out once and gets the same response, whatever happens."""
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from typing import Any
@@ -34,8 +34,8 @@ def keyed(key: str | None = None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid.uuid4())}
 
 
-def told(answer: Answer) -> tuple[Any, ...]:
-    """All that an answer says of what was done."""
+def stated(answer: Answer) -> tuple[Any, ...]:
+    """All that a response says of what was done."""
     return answer.status, answer.body, *(answer.headers.get(name) for name in SAME)
 
 
@@ -69,7 +69,7 @@ async def test_a_collection_is_created_once(alice: Api) -> None:
     first = await alice.post("/collection/", body, headers=headers)
     assert first.status == 201
     for path in ("/collection/", "/collections", "/collection"):
-        assert told(await alice.post(path, body, headers=headers)) == told(first)
+        assert stated(await alice.post(path, body, headers=headers)) == stated(first)
     assert await count(alice) == 1
     assert (await alice.get(first.headers["Location"])).json["movies"] == body["movies"]
 
@@ -80,7 +80,7 @@ async def test_movies_are_added_once(alice: Api) -> None:
     first = await alice.post(f"{path}movies/", given, headers=headers)
     await alice.delete(f"{path}movies/{given[0]['uuid']}/")
     for spelling in (path, path.upper().replace("COLLECTION", "collections")):
-        assert told(await alice.post(f"{spelling}movies/", given, headers=headers)) == told(first)
+        assert stated(await alice.post(f"{spelling}movies/", given, headers=headers)) == stated(first)
     assert (await alice.get(path)).json["movies"] == given[1:]
     again = await alice.post(f"{path}movies/", given)
     assert (again.json["added"], again.json["existing"]) == (1, 2)
@@ -93,11 +93,11 @@ async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> 
     given = movies(2)
     added = await alice.post(f"{path}movies/", given, headers=more | {"If-Match": first.headers["ETag"]})
     again = await alice.post(f"{path}movies/", given, headers=more | {"If-Match": first.headers["ETag"]})
-    assert told(again) == told(added)
+    assert stated(again) == stated(added)
     assert added.status == 200
     await alice.delete(path)
-    assert told(await alice.post("/collection/", body, headers=headers)) == told(first)
-    assert told(await alice.post(f"{path}movies/", given, headers=more)) == told(added)
+    assert stated(await alice.post("/collection/", body, headers=headers)) == stated(first)
+    assert stated(await alice.post(f"{path}movies/", given, headers=more)) == stated(added)
     assert await count(alice) == 0
 
 
@@ -109,10 +109,64 @@ async def test_a_key_belongs_to_one_request(alice: Api) -> None:
     for address, other in others:
         answer = await alice.post(address, other, headers=headers)
         assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
-    assert (await alice.post("/collection/", raw=json.dumps(body, indent=1).encode(), headers=headers)).status == 422
-    assert told(await alice.post("/collection/", body, headers=headers)) == told(first)
+    assert stated(await alice.post("/collection/", body, headers=headers)) == stated(first)
     assert await count(alice) == 1
     assert (await alice.get(path)).json["movies"] == body["movies"]
+
+
+SPELLINGS: list[Callable[[Any], bytes]] = [
+    lambda body: json.dumps(body, indent=1).encode(),
+    lambda body: json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+    lambda body: json.dumps(body, sort_keys=True).encode(),
+    lambda body: b"\xef\xbb\xbf" + json.dumps(body).encode(),
+    lambda body: json.dumps(body, ensure_ascii=False).replace("/", "\\/").replace("d", "\\u0064").encode(),
+    lambda body: json.dumps(body)[:-1].encode() + b', "title": %s}' % json.dumps(body["title"]).encode(),
+]
+BODY: dict[str, Any] = {
+    "title": "Dune / Дюна", "description": "d", "movies": [
+        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "year": 1.5}]}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS)
+async def test_a_request_is_its_json_value(alice: Api, spell: Callable[[Any], bytes]) -> None:
+    """Key order, white space, escapes and a byte order mark do not make another request."""
+    headers = keyed()
+    first = await alice.post("/collection/", BODY, headers=headers)
+    assert first.status == 201
+    assert stated(await alice.post("/collection/", raw=spell(BODY), headers=headers)) == stated(first)
+    assert await count(alice) == 1
+
+
+@pytest.mark.parametrize("change", [
+    {"title": "Dune / Дюна "}, {"title": "dune / Дюна"}, {"description": None}, {"more": 1}, {"movies": []},
+    {"movies": [*BODY["movies"], {**BODY["movies"][0], "uuid": str(uuid.uuid4())}]},
+    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "year": 1.25}]},
+])
+async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
+    """Also if the two would store the same."""
+    headers = keyed()
+    assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
+    answer = await alice.post("/collection/", BODY | change, headers=headers)
+    assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+    assert await count(alice) == 1
+
+
+async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
+    """In a key that is ignored: they are read like every JSON value."""
+    for number in (b"1e999", b"-0.0", b"9" * 4000, b"1" + b"0" * 400 + b".5", b"1e-999"):
+        headers, raw = keyed(), b'{"title": "t", "ignored": %s}' % number
+        first = await alice.post("/collection/", raw=raw, headers=headers)
+        assert first.status == 201, number
+        assert stated(await alice.post("/collection/", raw=raw, headers=headers)) == stated(first)
+        assert (await alice.post("/collection/", raw=raw[:-1] + b" }", headers=headers)).status == 201
+
+
+async def test_the_order_of_a_list_is_part_of_the_value(alice: Api) -> None:
+    path, given, headers = f"/collection/{await created(alice, movies=[])}/movies/", movies(2), keyed()
+    assert (await alice.post(path, given, headers=headers)).status == 200
+    assert (await alice.post(path, given[::-1], headers=headers)).status == 422
+    again = [dict(reversed(movie.items())) for movie in given]
+    assert (await alice.post(path, again, headers=headers)).json["added"] == 2
 
 
 async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) -> None:
@@ -144,7 +198,7 @@ async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
     for address, body in (("/collection/", collection()), (path, movies(1)), ("/collection/x/movies/", movies(1))):
         answer = await alice.post(address, body, headers={"Idempotency-Key": key})
         assert answer.status == 400
-        assert "Idempotency-Key is 1 to 255 " in answer.json["detail"]
+        assert "Idempotency-Key must be 1 to 255 " in answer.json["detail"]
     assert await count(alice) == 1
 
 
@@ -152,7 +206,7 @@ async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
 async def test_any_visible_characters_are_a_key(alice: Api, key: str) -> None:
     body = collection()
     first = await alice.post("/collection/", body, headers=keyed(key))
-    assert told(await alice.post("/collection/", body, headers=keyed(key))) == told(first)
+    assert stated(await alice.post("/collection/", body, headers=keyed(key))) == stated(first)
     assert await count(alice) == 1
 
 
@@ -182,7 +236,7 @@ async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Pos
             assert int(answer.headers["Retry-After"]) >= 1
         assert not running.done()
     assert (await running).status == 201
-    assert told(await alice.post("/collection/", body, headers=headers)) == told(await running)
+    assert stated(await alice.post("/collection/", body, headers=headers)) == stated(await running)
     assert await count(alice) == 1
 
 
@@ -198,7 +252,7 @@ async def test_an_addition_that_is_still_running_is_409(alice: Api, postgres: Po
             assert answer.headers["Retry-After"]
         assert not running.done()
     assert (await running).json["added"] == 2
-    assert told(await alice.post(path, given, headers=headers)) == told(await running)
+    assert stated(await alice.post(path, given, headers=headers)) == stated(await running)
 
 
 async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres: Postgres) -> None:
@@ -228,14 +282,14 @@ async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres
     firsts = [await alice.post("/collection/", body, headers=key) for key in keys]
     age(23.9)
     for first, key in zip(firsts, keys):
-        assert told(await alice.post("/collection/", body, headers=key)) == told(first)
+        assert stated(await alice.post("/collection/", body, headers=key)) == stated(first)
     age(0.2)
     assert (await alice.post(path, given)).status == 200
     assert kept() == (3,)
     again = await alice.post("/collection/", body, headers=keys[0])
     assert again.json != firsts[0].json
     assert kept() == (1,)
-    assert told(await alice.post("/collection/", body, headers=keys[0])) == told(again)
+    assert stated(await alice.post("/collection/", body, headers=keys[0])) == stated(again)
     age(24.1)
     assert (await alice.post("/collection/", collection(), headers=keys[0])).status == 201
     age(24.1)
@@ -253,10 +307,10 @@ async def test_the_same_key_twice_at_once(alice: Api) -> None:
         for address, body in (("/collection/", collection()), (f"{path}movies/", movies(2))):
             headers = keyed()
             answers = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
-            done = [told(answer) for answer in answers if answer.status in (200, 201)]
+            done = [stated(answer) for answer in answers if answer.status in (200, 201)]
             assert len(set(done)) == 1
             assert all(answer.json["code"] == "idempotency_key_in_use" for answer in answers if answer.status >= 400)
-            assert told(await alice.post(address, body, headers=headers)) == done[0]
+            assert stated(await alice.post(address, body, headers=headers)) == done[0]
         assert await count(alice) == number + 2
         assert len((await alice.get(path)).json["movies"]) == 2 * (number + 1)
 
@@ -266,7 +320,7 @@ async def test_one_key_for_two_bodies_at_once(alice: Api) -> None:
         headers, bodies = keyed(), [collection(), collection()]
         answers = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
         assert {answer.status for answer in answers} <= {201, 409, 422}
-        assert len({told(answer) for answer in answers if answer.status == 201}) == 1
+        assert len({stated(answer) for answer in answers if answer.status == 201}) == 1
         assert await count(alice) == number + 1
 
 

@@ -1,7 +1,6 @@
 """Limits: all are published, and the error of a request that exceeds one names it."""
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from movieserver.resources import Resources
 from tests.client import Answer, Api
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
+from tests.wire import exchange
 
 Excess = Callable[[Api, int], Awaitable[Answer]]
 
@@ -61,12 +61,20 @@ async def nested(api: Api, bound: int) -> Answer:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
 
+def with_genres(number: int) -> dict[str, Any]:
+    """A collection that names so many different genres, 100 a movie."""
+    named = [f"g{genre}" for genre in range(number)]
+    groups = [",".join(named[start:start + 100]) for start in range(0, number, 100)]
+    return collection(movies=[movie | {"genres": genres} for movie, genres in zip(movies(len(groups)), groups)])
+
+
 EXCESSES: dict[str, Excess] = {
     "body bytes": padded,
     "body nesting": nested,
     "registration username_characters": posted("/register/", named),
     "collection title_characters": posted("/collection/", lambda n: collection(title="t" * n)),
     "collection movies": posted("/collection/", lambda n: collection(movies=many(n))),
+    "collection genres": posted("/collection/", with_genres),
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
@@ -76,8 +84,9 @@ EXCESSES: dict[str, Excess] = {
     "pages /genres/ limit": listed("/genres/"),
     "idempotency_key characters": keyed,
 }
-OTHERS = {  # each has a test of its own
-    "headers bytes", "query arguments", "registration password_characters_at_least", "pages bytes",
+OTHERS = {  # each is tested by itself
+    "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
+    "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
@@ -129,13 +138,12 @@ async def test_pages_have_their_default_size(alice: Api) -> None:
     bounds = await published(alice)
     default = bounds["pages /collection/ default"]
     assert bounds["pages /movies/<uuid>/collections/ default"] == default
-    names = [f"genre {number}" for number in range(bounds["pages /genres/ default"] + 1)]
-    step = bounds["movie genres"]
-    one = [movie for i in range(0, len(names), step) for movie in movies(1, genres=names[i:i + step])]
+    genres = [f"genre {number}" for number in range(bounds["pages /genres/ default"] + 1)]
+    one, *more = [movie | {"genres": genre} for movie, genre in zip(movies(len(genres)), genres)]
     for _ in range(default + 1):
-        await created(alice, movies=one)
+        await created(alice, movies=[one, *more])
     assert len((await alice.get("/collection/?movies=false")).json["data"]["collections"]) == default
-    assert len((await alice.get(f"/movies/{one[0]['uuid']}/collections/")).json["collections"]) == default
+    assert len((await alice.get(f"/movies/{one['uuid']}/collections/")).json["collections"]) == default
     assert len((await alice.get("/genres/")).json["genres"]) == bounds["pages /genres/ default"]
 
 
@@ -147,17 +155,16 @@ async def test_lifetimes_are_true(api: Api, resources: Resources) -> None:
 
 
 async def test_headers_have_a_bound(api: Api) -> None:
-    bound = (await published(api))["headers bytes"]
-    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
-    for size, status in ((bound, b"200"), (bound + 1, b"431"), (bound, b"200"), (10 * bound, b"431"), (100, b"200")):
-        writer.write(line % (b"x" * (size - len(line) + 2)))
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readuntil(b"}\n")
-        assert head.startswith(b"HTTP/1.1 " + status)
-        assert status == b"200" or str(bound).encode() in body
-    writer.close()
-    await writer.wait_closed()
+    bounds = await published(api)
+    size, fields = bounds["headers bytes"], bounds["headers fields"]
+    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n%s\r\n"
+    for padding, more, status in (
+        (size - len(line) + 4, 0, 200), (size - len(line) + 5, 0, 431), (10 * size, 0, 431), (1, 0, 200),
+        (1, fields - 3, 200), (1, fields - 2, 431),
+    ):
+        (response,) = await exchange(api, line % (b"x" * padding, b"A: b\r\n" * more))
+        assert response.status == status
+        assert status == 200 or all(str(bound) in json.loads(response.body)["detail"] for bound in (size, fields))
 
 
 async def test_query_arguments_have_a_bound(api: Api) -> None:

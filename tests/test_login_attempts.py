@@ -17,7 +17,7 @@ from movieserver.data import users
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.errors import Unauthenticated
-from movieserver.postgres.database import DatabaseUnavailable
+from movieserver.errors import DatabaseUnavailable
 from movieserver.redis import client
 from movieserver.redis.client import open_redis
 from movieserver.resources import Resources

@@ -1,4 +1,4 @@
-"""The log: a line a request, trouble told once, and no secret in all that this run of the suite has logged."""
+"""The log: a line a request, an outage logged once, and no secret in all that this run of the suite has logged."""
 from __future__ import annotations
 
 import asyncio
@@ -9,17 +9,19 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from movieserver.accounts import passwords
 from movieserver.observability import logs
-from movieserver.postgres import database
 from movieserver.serving.request import MovieServer
+from movieserver.postgres.statements import Statement
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
@@ -29,10 +31,12 @@ from tests.client import Api
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty, page
+from tests.wire import reset
 
 TOP = Path(__file__).parents[1]
 COLOUR = re.compile(r"\x1b\[\d+m")
-FIELDS = {"timestamp", "level", "event", "request_id", "method", "route", "status", "ms", "user_id", "bytes"}
+FIELDS = {
+    "timestamp", "level", "pid", "event", "request_id", "client", "method", "route", "status", "ms", "user_id", "bytes"}
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -53,6 +57,14 @@ def outages(lines: Lines) -> list[tuple[str, str]]:
     return [(what, how) for what, _, how in said if how]
 
 
+@contextmanager
+def locked(postgres: Postgres, table: str) -> Iterator[Any]:
+    """Meanwhile every statement on a table waits; gives a cursor."""
+    with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield cursor
+
+
 async def until(condition: Callable[[], object]) -> None:
     while not condition():
         await asyncio.sleep(0.01)
@@ -70,7 +82,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}|\d+", str(user))
     assert line == {
         "level": "info", "event": "request", "request_id": "one-of-mine", "method": "GET", "route": "/collection/",
-        "status": 200, "bytes": len(answer.body),
+        "status": 200, "bytes": len(answer.body), "client": "127.0.0.1", "pid": os.getpid(),
     }
     created = (await alice.post("/collection/", {"title": "x"})).json["collection_uuid"]
     await alice.get(f"/collections/{created}")
@@ -105,17 +117,18 @@ async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> N
         assert (line["method"], line["status"], line["bytes"]) == (method, status, len(answer.body))
 
 
-async def test_nobody_is_sent_anything_who_has_gone(
-    alice: Api, app: MovieServer, resources: Resources, lines: Lines
+async def test_a_client_that_has_gone_is_sent_nothing(
+    alice: Api, app: MovieServer, postgres: Postgres, lines: Lines
 ) -> None:
-    resources.database.statements["collections.get"] = Statement("SELECT '{}', pg_sleep(1)")
-    _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
-    path = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/"
-    writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, str(alice.token).encode()))
-    await until(lambda: app.active)
-    writer.close()
-    await until(lambda: requests(lines))
-    assert [line["bytes"] for line in requests(lines)] == [0]
+    path, token = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", str(alice.token).encode()
+    with locked(postgres, "collections"):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(alice.base_url.rpartition(":")[2]))
+        writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, token))
+        await until(lambda: app.active)
+        reset(writer)
+        await alice.get("/healthz")  # so the server has seen the end of the other connection
+    await until(lambda: len(requests(lines)) == 2)
+    assert requests(lines)[1]["bytes"] == 0
 
 
 async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> None:
@@ -130,30 +143,79 @@ async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> N
 
 
 PROGRAM = """
-import logging
+import logging, sys
 from movieserver.observability import logs
-logs.configure("DEBUG")
-logs.request("abc", "GET", "/movies/", 200, 1.5, None, 12)
+logs.configure("DEBUG", log_format=sys.argv[1])
+for method, route, status, ms, user, size in (
+    ("GET", "/movies/", 200, 1.5, None, 12),
+    ("DELETE", "/collections/{collection_uuid}/movies/{movie_uuid}/", 404, 12345.6, "57baf4f4-c9ef", 0),
+    (None, "malformed", 400, None, None, 100),
+    ("PROPFIND-AND-LONGER", "unknown", 503, 0.1, "57baf4f4-c9ef", 0),
+):
+    logs.request(logs.Request("0123456789abcdef" * 2, method, route, status, ms, user, size, 'fe80::1%"x'))
 logging.getLogger("library").warning("of a library")
+logs.log.warning("of ours", reason="a reason")
 for name in ("tornado.curl_httpclient", "asyncio", "library"):
     logging.getLogger(name).info("not to be seen")
 """
 
 
-def test_a_terminal_shows_colours_and_a_file_json() -> None:
-    terminal, its_end = pty.openpty()
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=TOP, stderr=its_end, check=True)
-    os.close(its_end)
-    said = drained(terminal)
-    assert "\x1b[" in said and "{" not in said
-    first, second = COLOUR.sub("", said).splitlines()
-    for word in ("info", "request", "request_id=abc", "method=GET", "route=/movies/", "status=200", "bytes=12"):
-        assert re.search(rf"(^|[\s\[]){re.escape(word)}($|[\s\]])", first), (word, first)
-    assert "warning" in second and "of a library" in second
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=TOP, capture_output=True, text=True, check=True)
-    request, library = map(json.loads, done.stderr.splitlines())
-    assert set(request) == FIELDS
+def written(log_format: str, *, terminal: bool = False) -> list[str]:
+    """The lines that PROGRAM logs."""
+    if not terminal:
+        command = [sys.executable, "-c", PROGRAM, log_format]
+        return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True).stderr.splitlines()
+    ours, its_own = pty.openpty()
+    subprocess.run([sys.executable, "-c", PROGRAM, log_format], cwd=TOP, stderr=its_own, check=True)
+    os.close(its_own)
+    return drained(ours).splitlines()
+
+
+@pytest.mark.parametrize("log_format, terminal", [("auto", False), ("json", False), ("json", True)])
+def test_json_begins_with_the_time(log_format: str, terminal: bool) -> None:
+    lines = written(log_format, terminal=terminal)
+    assert all(line.startswith('{"timestamp": "') for line in lines)
+    *requests, library, ours = map(json.loads, lines)
+    assert len(requests) == 4 and all(set(request) == FIELDS for request in requests)
+    assert {request["client"] for request in requests} == {'fe80::1%"x'}
     assert (library["event"], library["level"], library["logger"]) == ("of a library", "warning", "library")
+    assert (ours["event"], ours["reason"]) == ("of ours", "a reason")
+    assert len({line["pid"] for line in (*requests, library, ours)}) == 1
+
+
+@pytest.mark.parametrize("log_format, terminal", [("auto", True), ("console", True), ("console", False)])
+def test_a_request_is_a_short_line_for_people(log_format: str, terminal: bool) -> None:
+    lines = written(log_format, terminal=terminal)
+    assert any("\x1b[" in line for line in lines) == terminal
+    *requests, library, ours = [COLOUR.sub("", line) for line in lines]
+    assert [re.split(r" +", line, maxsplit=1)[1] for line in requests] == [
+        "GET     /movies/                    200    1.5 ms -        0123456789abcdef0123456789abcdef",
+        "DELETE  /collections/{uuid}/movies/{uuid}/ 404 12345.6 ms 57baf4f4 0123456789abcdef01234567",
+        "-       malformed                   400         - -        0123456789abcdef0123456789abcdef",
+        "PROPFIN unknown                     503    0.1 ms 57baf4f4 0123456789abcdef0123456789abcdef",
+    ]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) and len(line) <= 100 for line in requests)
+    assert "warning" in library and "of a library" in library
+    assert "of ours" in ours and "reason=" in ours
+
+
+async def test_the_client_is_the_exact_address(alice: Api, lines: Lines) -> None:
+    await alice.get("/movies/", headers={"X-Forwarded-For": "2001:db8::7"})
+    assert requests(lines)[-1]["client"] == "127.0.0.1"
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(postgres.url, redis.url, third_party.url, trusted_proxies="127.0.0.1")
+
+    @pytest.mark.parametrize("forwarded, client", [
+        ("2001:db8::7", "2001:db8::7"), ("10.9.8.7, 2001:db8::8", "2001:db8::8"), ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("[2001:db8::9]:1234", "2001:db8::9"), ('fe80::1%"\\x', 'fe80::1%"\\x'), ('"x', "127.0.0.1"),
+    ])
+    async def test_the_client_is_the_exact_address(self, alice: Api, lines: Lines, forwarded: str, client: str) -> None:
+        await alice.get("/nowhere", headers={"X-Forwarded-For": forwarded})
+        assert requests(lines)[-1]["client"] == client
 
 
 def drained(terminal: int) -> str:
@@ -203,10 +265,8 @@ class TestOutage:
         await asyncio.sleep(0.6)
         assert len(outages(lines)) == 3
 
-    async def test_a_full_pool(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
+    async def test_a_full_pool(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.acquire = 0.1
         resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
         answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
         assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
@@ -215,30 +275,28 @@ class TestOutage:
         assert outages(lines) == [(pool, "began"), (pool, "ended")]
         began, ended = self.told(lines, pool)
         assert began["reason"] == (
-            "no place for genres.list in 0.1 s: all 1 connections of this process are in use; "
+            "no connection for genres.list_page in 0.1 s: all 1 of this process are in use; "
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 
-    async def test_a_statement_over_its_time(
-        self, alice: Api, resources: Resources, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        resources.database.close_idle()
-        monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
+    async def test_a_statement_over_its_time(self, alice: Api, resources: Resources, lines: Lines) -> None:
+        resources.database.pool.limits.statement = 0.1
         resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
-        monkeypatch.undo()
         assert [line["reason"] for line in self.told(lines, "PostgreSQL")] == [
-            "collections.list was cut off: it took -0.9 s, or an operator cancelled it"]
+            "collections.list_page was cancelled: it reached its time limit, or an operator cancelled it"]
 
-    async def test_a_database_that_breaks_off(self, alice: Api, resources: Resources, lines: Lines) -> None:
-        whole = resources.database.statements["collections.list_page"]
-        resources.database.statements["collections.list_page"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
-        for _ in range(3):
-            assert (await alice.get("/collection/")).status == 503
+    async def test_a_database_that_closes_connections(self, alice: Api, postgres: Postgres, lines: Lines) -> None:
+        with locked(postgres, "collections") as cursor:
+            for _ in range(3):
+                asking = asyncio.ensure_future(alice.get("/collection/"))
+                while not asking.done():
+                    cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+                    await asyncio.sleep(0.01)
+                assert (await asking).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
         assert "terminating connection" in self.told(lines, "PostgreSQL")[0]["reason"]
-        resources.database.statements["collections.list_page"] = whole
         assert (await alice.get("/collection/")).status == 200
         await until(lambda: outages(lines)[1:] == [("PostgreSQL", "ended")])
         assert self.told(lines, "PostgreSQL")[1]["failures"] == 3
@@ -264,7 +322,7 @@ class TestOutage:
         for behaviour in (page({}, 500), page({}, 503), page({"nonsense": 1}), page({"more": 1})):
             third_party.behaviour = behaviour
             assert (await alice.get("/movies/")).status in (502, 503)
-        away, wrong = "movie API", "movie API, what it says"
+        away, wrong = "movie API", "movie API, its responses"
         assert outages(lines) == [(away, "began"), (wrong, "began")]
         assert self.told(lines, away)[0]["reason"] == "status 500"
         assert "cannot be read" in self.told(lines, wrong)[0]["reason"]
@@ -274,10 +332,10 @@ class TestOutage:
         assert set(outages(lines)[2:]) == {(away, "ended"), (wrong, "ended")}
 
     async def test_too_many_passwords(self, api: Api, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(passwords, "MOST_WAITING", 0)
+        monkeypatch.setattr(passwords, "MAX_WAITING", 0)
         for _ in range(3):
             assert (await api.post("/register/", registration())).status == 503
-        monkeypatch.setattr(passwords, "MOST_WAITING", 1)
+        monkeypatch.setattr(passwords, "MAX_WAITING", 1)
         assert (await api.post("/register/", registration())).status == 201
         await until(lambda: len(outages(lines)) == 2)
         assert outages(lines) == [("password hashing", "began"), ("password hashing", "ended")]

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from movieserver.accounts import passwords
-from movieserver.postgres import database
+from movieserver.postgres.statements import Statement
 from movieserver.third_party import client
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -156,11 +156,11 @@ async def test_what_is_not_http(api: Api) -> None:
     await seen(api, before + 1, "requests_total", route="malformed", method="other", status="400")
 
 
-async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_pool(alice: Api, resources: Resources) -> None:
     before = await measured(alice)
     assert before.of("pool_size") == 2
     idle = before.of("pool_in_use")
-    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 1)
+    resources.database.pool.limits.acquire = 1.0
     resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(1.5)")
     asked = asyncio.gather(*[alice.get("/genres/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
@@ -169,9 +169,8 @@ async def test_the_pool(alice: Api, resources: Resources, monkeypatch: pytest.Mo
     after = await measured(alice)
     assert after.of("pool_timeouts_total", kind="place") == before.of("pool_timeouts_total", kind="place") + 3
     assert (after.of("pool_in_use"), after.of("pool_waiting")) == (idle, 0)
-    monkeypatch.setattr(database, "STATEMENT_SECONDS", -0.9)
+    resources.database.pool.limits.statement = 0.1
     assert (await alice.get("/genres/")).status == 503
-    monkeypatch.undo()
     cut = before.of("pool_timeouts_total", kind="statement")
     await seen(alice, cut + 1, "pool_timeouts_total", kind="statement")
 
@@ -266,7 +265,7 @@ async def test_logins(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await api.post("/login/", {**pair, "password": "not the one"})).status == 401
     assert (await api.post("/login/", registration())).status == 401
     with monkeypatch.context() as full:
-        full.setattr(passwords, "MOST_WAITING", 0)
+        full.setattr(passwords, "MAX_WAITING", 0)
         assert (await api.post("/login/", pair)).status == 503
     slowed = [(await api.post("/login/", {**pair, "password": "not the one"})).status for _ in range(10)].count(429)
     assert slowed

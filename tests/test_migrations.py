@@ -13,10 +13,14 @@ from movieserver.embedded.postgres import Postgres
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo'"
 SCHEMA = """
-SELECT string_agg(format('%s.%s %s %s', table_name, column_name, data_type, is_nullable), E'\n'
-    ORDER BY table_name, column_name)
-FROM information_schema.columns WHERE table_schema = 'public' AND table_name !~ 'yoyo'
+SELECT array_agg(item ORDER BY item) FROM (
+    SELECT format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name !~ 'yoyo'
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ 'yoyo'
+    UNION ALL SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+) AS items (item)
 """
+FUNCTIONS = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 
 
 @pytest.fixture
@@ -40,13 +44,15 @@ def run(url: str, statement: str) -> object:
 
 def test_applied_rolled_back_and_applied_again(url: str) -> None:
     names = sorted(needed_migrations())
+    assert names == [
+        "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys"]
     assert migrations.migrate(url) == names
     schema = run(url, SCHEMA)
     assert migrations.migrate(url) == []
     assert migrations.rollback(url) == names[-1:]
     assert migrations.rollback(url, None) == names[-2::-1]
     assert migrations.rollback(url) == []
-    assert run(url, TABLES) == (0,)
+    assert run(url, TABLES) == run(url, FUNCTIONS) == (0,)
     assert migrations.migrate(url) == names
     assert run(url, SCHEMA) == schema
 
@@ -54,6 +60,16 @@ def test_applied_rolled_back_and_applied_again(url: str) -> None:
 def test_every_migration_can_be_rolled_back() -> None:
     for name in needed_migrations():
         assert (migrations.FOLDER / f"{name}.rollback.sql").exists()
+
+
+def test_each_is_rolled_back_and_applied_again_by_itself(url: str) -> None:
+    names = sorted(needed_migrations())
+    migrations.migrate(url)
+    schema = run(url, SCHEMA)
+    for count in range(1, len(names) + 1):
+        assert migrations.rollback(url, count) == names[:-count - 1:-1]
+        assert migrations.migrate(url) == names[-count:]
+        assert run(url, SCHEMA) == schema
 
 
 def test_several_at_once(url: str) -> None:
@@ -75,11 +91,10 @@ def test_a_lock_left_by_a_killed_migration_stops_nobody(url: str) -> None:
 
 def test_user_id_leads_every_key(postgres: Postgres) -> None:
     row = run(postgres.url, """
-        SELECT string_agg(indexrelid::regclass::text, ',')
+        SELECT array_agg(DISTINCT indrelid::regclass::text ORDER BY indrelid::regclass::text),
+            array_agg(indexrelid::regclass::text) FILTER (WHERE attname <> 'user_id')
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
-        WHERE indrelid::regclass::text IN (
-            'users', 'sessions', 'collections', 'collection_movies', 'idempotency_keys', 'user_tallies',
-            'collection_tallies')
-            AND attname <> 'user_id'
+        WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ 'yoyo')
     """)
-    assert row == ("users_username_key_key",)
+    tables = ["collections", "idempotency_keys", "sessions", "user_genres", "users"]
+    assert row == (tables, ["users_username_key_key"])

@@ -1,14 +1,17 @@
-"""Only your own: the route table itself is walked, and whoever adds a route has to say what it is."""
+"""Nobody reaches what another user owns: every route of the table is tried, also one that is added later."""
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from movieserver.app import ROUTES
+from movieserver.embedded.postgres import Postgres
 from movieserver.resources import Resources
 from tests.client import Answer, Api, assert_unauthenticated
 from tests.conftest import SignUp
@@ -22,69 +25,76 @@ SELECT json_build_array(
     (SELECT json_agg(users ORDER BY user_id) FROM users WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(sessions ORDER BY session_uuid) FROM sessions WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(collections ORDER BY collection_uuid) FROM collections WHERE user_id = ANY(%(ids)s::uuid[])),
-    (SELECT json_agg(collection_movies ORDER BY collection_uuid, position)
-        FROM collection_movies WHERE user_id = ANY(%(ids)s::uuid[])))::text
+    (SELECT json_agg(user_genres ORDER BY user_id, genre) FROM user_genres WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(idempotency_keys ORDER BY key) FROM idempotency_keys WHERE user_id = ANY(%(ids)s::uuid[])))::text
 """
 
 
 async def a_collection(owner: Api) -> list[str]:
-    """The uuid of a collection of theirs."""
+    """The uuid of a new collection of this user."""
     return [(await owner.post("/collection/", collection())).json["collection_uuid"]]
 
 
 async def a_movie(owner: Api) -> list[str]:
-    """The uuid of a movie that is in a collection of theirs."""
+    """The uuid of a movie in a collection of this user."""
     given = collection()
     await owner.post("/collection/", given)
     return [given["movies"][0]["uuid"]]
 
 
-async def a_place(owner: Api) -> list[str]:
-    """The uuid of a collection of theirs, and that of a movie in it."""
+async def a_movie_in_a_collection(owner: Api) -> list[str]:
+    """The uuids of a collection of this user and of a movie in it."""
     given = collection()
     uuid: str = (await owner.post("/collection/", given)).json["collection_uuid"]
     return [uuid, given["movies"][0]["uuid"]]
 
 
 async def a_session(owner: Api) -> list[str]:
-    """The uuid of a login of theirs."""
+    """The uuid of a login of this user."""
     return [(await owner.get("/sessions/")).json["data"][0]["uuid"]]
 
 
 MAKERS: dict[str, Callable[[Api], Awaitable[list[str]]]] = {
     **{f"/{name}/{{collection_uuid}}/{tail}": maker for name in ("collection", "collections") for tail, maker in (
-        ("", a_collection), ("movies/", a_collection), ("order/", a_collection), ("movies/{movie_uuid}/", a_place))},
+        ("", a_collection), ("movies/", a_collection), ("order/", a_collection),
+        ("movies/{movie_uuid}/", a_movie_in_a_collection))},
     "/sessions/{session_uuid}/": a_session,
     "/movies/{movie_uuid}/collections/": a_movie,
 }
 MOVIE = movies(1)[0]
 BODIES: dict[str, Any] = {"PUT": {"title": "Mine", "movies": []}, "PATCH": {"title": "Mine"}, "POST": MOVIE}
-# these say 200 to everybody: a movie may be in none of the caller's collections
+# 200 for every user: a movie may be in none of the user's collections
 NOT_THERE = {"/movies/{movie_uuid}/collections/": 200}
 
 
 def address(route: Any, uuids: list[str]) -> str:
-    """The path of a route with these uuids in their places."""
+    """The path of a route with these uuids for its parameters."""
     left = iter(uuids)
-    return PARAMETER.sub(lambda place: next(left), route.template)
+    return PARAMETER.sub(lambda parameter: next(left), route.template)
+
+
+def rows(postgres: Postgres, ids: list[str]) -> object:
+    """Everything that users own, as the database has it."""
+    with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(ROWS, {"ids": ids})
+        return cursor.fetchone()
 
 
 def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
-    """All of an answer but the moment; the request's id is the caller's own."""
+    """All of a response but its date; the client sets the request id."""
     headers = [(name, value) for name, value in answer.headers.get_all() if name != "Date"]
     return answer.status, sorted(headers), answer.body
 
 
 @pytest.mark.parametrize("route", OWNED, ids=lambda route: str(route.template))
 async def test_somebody_elses_uuid_is_one_that_nobody_has(
-    sign_up: SignUp, resources: Resources, route: Any
+    sign_up: SignUp, resources: Resources, postgres: Postgres, route: Any
 ) -> None:
     """ASVS 5.0 8.2.2: byte for byte the answer that a random uuid gets, and nothing changes."""
     owner, other = await sign_up(), await sign_up()
     theirs = await MAKERS[route.template](owner)
     ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
-    resources.database.statements["rows"] = ROWS
-    before = await resources.database.read("rows", ids=ids)
+    before = rows(postgres, ids)
     for method in route.handler_class.verbs:
         answers = [
             await other.call(
@@ -93,7 +103,7 @@ async def test_somebody_elses_uuid_is_one_that_nobody_has(
         ]
         assert seen(answers[0]) == seen(answers[1]) == seen(answers[2])
         assert answers[0].status == (204 if method == "OPTIONS" else NOT_THERE.get(route.template, 404))
-    assert await resources.database.read("rows", ids=ids) == before
+    assert rows(postgres, ids) == before
     assert await MAKERS[route.template](owner)
 
 

@@ -1,4 +1,4 @@
-"""The pool under fire, over HTTP: locks that hold it, statements cut off, PostgreSQL away, restarted and silent."""
+"""The pool under load, over HTTP: locks that hold it, cancelled statements, PostgreSQL away, restarted and silent."""
 from __future__ import annotations
 
 import asyncio
@@ -14,12 +14,15 @@ import pytest
 from tornado.platform.asyncio import AsyncIOLoop
 from tornado.testing import bind_unused_port
 
-from movieserver.postgres import database as module
-from movieserver.postgres import migrations
-from movieserver.postgres.database import Database
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
+from movieserver.errors import DatabaseUnavailable
+from movieserver.postgres import migrations
+from movieserver.postgres.connection import SESSION, ConnectionLost, Row
+from movieserver.postgres.database import Database, open_database
+from movieserver.postgres.pool import Limits
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Answer, Api
@@ -33,7 +36,8 @@ NAME = "under-fire"
 POOL = 2
 OVER_TIME = "canceling statement due to statement timeout"
 
-HOLDING = "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"  # a read that nobody shares
+HOLDING = "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"  # a read that is never batched
+ONE = {"one": Statement("SELECT 1")}
 
 
 class Operator:
@@ -112,61 +116,58 @@ def assert_unavailable(answer: Answer) -> None:
 
 
 def assert_whole(database: Database) -> None:
-    """Nobody holds a place or waits for one."""
-    assert database._places._value == database._size
-    assert database._waiting == 0
-    assert len(database._idle) <= database._size
+    """Nobody holds a slot or waits for one."""
+    assert database.pool.in_use == 0
+    assert database.pool.waiting == 0
+    assert len(database.pool.idle) <= database.pool.size
 
 
 @pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
-@pytest.mark.parametrize("method, tries", [("GET", 2), ("PUT", 1), ("DELETE", 1)])
+@pytest.mark.parametrize("method, runs", [("GET", 2), ("PUT", 1), ("DELETE", 1)])
 async def test_a_statement_ended_on_the_server_is_a_503(
-    alice: Api, resources: Resources, operator: Operator, end: str, method: str, tries: int
+    alice: Api, resources: Resources, operator: Operator, end: str, method: str, runs: int
 ) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     under_way = asyncio.create_task(alice.call(method, path, {"title": "t"} if method == "PUT" else None))
-    for _ in range(1 if end == "pg_cancel_backend" else tries):
+    for _ in range(1 if end == "pg_cancel_backend" else runs):
         pid, = await operator.until_waiting(1)
         operator.ask(f"SELECT {end}(%(pid)s)", pid=pid)
         while pid in operator.waiting():
             await asyncio.sleep(0.01)
     answer = await under_way
     assert_unavailable(answer)
-    # had it been tried once more than it should, that try would have run into its time limit
+    # a run more than it should have would have reached its time limit
     assert answer.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
     operator.let_go()
     assert (await alice.get(path)).status == 200
     assert_whole(resources.database)
 
 
-async def test_a_full_pool_says_so_and_recovers_at_once(
-    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_pool_says_so_and_recovers_at_once(alice: Api, resources: Resources, operator: Operator) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     holding = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
     await operator.until_waiting(POOL)
-    monkeypatch.setattr(module, "ACQUIRE_SECONDS", 0.2)
+    limits = resources.database.pool.limits
+    limits.acquire = 0.2
     for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
         assert_unavailable(answer)
     assert not any(task.done() for task in holding)
-    monkeypatch.undo()
+    limits.acquire = Limits.acquire
     waiting = [asyncio.create_task(alice.get(HOLDING)) for _ in range(10)]
-    while resources.database._waiting < len(waiting):
+    while resources.database.pool.waiting < len(waiting):
         await asyncio.sleep(0.01)
     operator.let_go()
     assert {answer.status for answer in await asyncio.gather(*holding, *waiting)} == {200}
     assert_whole(resources.database)
 
 
-async def test_the_line_before_a_full_pool_has_an_end(
-    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "WAITING", 3)
+async def test_the_line_before_a_full_pool_has_an_end(alice: Api, resources: Resources, operator: Operator) -> None:
+    resources.database.pool.limits.waiting = 3
     operator.hold()
     served = [asyncio.create_task(alice.get(HOLDING)) for _ in range(POOL + POOL * 3)]
-    while resources.database._waiting < POOL * 3:
+    while resources.database.pool.waiting < POOL * 3:
         await asyncio.sleep(0.01)
     for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
         assert_unavailable(answer)
@@ -177,15 +178,15 @@ async def test_the_line_before_a_full_pool_has_an_end(
 
 
 async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
-    alice: Api, resources: Resources, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    alice: Api, resources: Resources, operator: Operator
 ) -> None:
-    monkeypatch.setattr(module, "ACQUIRE_SECONDS", 1000.0)  # nobody is served because a limit ran out
+    resources.database.pool.limits.acquire = 1000.0  # nobody is served because a limit ran out
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     broken = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
     pids = await operator.until_waiting(POOL)
     waiting = [asyncio.create_task(alice.post("/login/", {"username": "nobody", "password": "no such word"}))]
-    while not resources.database._waiting:
+    while not resources.database.pool.waiting:
         await asyncio.sleep(0.01)
     operator.ask("SELECT pg_terminate_backend(%(pid)s)", pid=pids[0])
     assert (await waiting[0]).status == 401
@@ -202,7 +203,7 @@ class TestBriefStatements:
     def settings(
         self, postgres: Postgres, redis: Redis, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> Settings:
-        monkeypatch.setitem(module.SESSION, "statement_timeout", "300ms")
+        monkeypatch.setitem(SESSION, "statement_timeout", "300ms")
         return make_settings(named(postgres.url), redis.url, third_party.url, database_pool_size=POOL)
 
     async def test_a_statement_over_its_time_is_a_503(
@@ -226,7 +227,7 @@ class TestBriefStatements:
         await operator.until_waiting(1)
         writer.transport.abort()
         await operator.until_waiting(0)
-        while resources.database._places._value < POOL:
+        while resources.database.pool.in_use:
             await asyncio.sleep(0.01)
         operator.let_go()
         assert (await alice.get("/collection/")).status == 200
@@ -325,7 +326,7 @@ class TestWithADatabaseOfItsOwn:
                 assert_unavailable(answer)
         assert_whole(resources.database)
         with operating(own_postgres) as operator:
-            assert operator.connections() == len(resources.database._idle)
+            assert operator.connections() == len(resources.database.pool.idle)
 
     async def test_a_write_that_no_standby_has_is_not_acknowledged(
         self, alice: Api, resources: Resources, own_postgres: Postgres
@@ -343,9 +344,9 @@ class TestWithADatabaseOfItsOwn:
             assert (await alice.get("/collection/")).status == 200
 
     async def test_nothing_keeps_waiting_for_a_standby_that_never_comes(
-        self, alice: Api, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+        self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+        resources.database.pool.limits.total = 0.5
         with operating(own_postgres) as operator:
             operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             operator.ask("SELECT pg_reload_conf()")
@@ -369,20 +370,16 @@ def address(port: int, hosts: str = "127.0.0.1") -> str:
     return f"postgresql://postgres@{hosts}:{port}/movieserver?application_name={NAME}"
 
 
-async def test_a_server_that_falls_silent_is_answered_for_and_found_again(
-    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_falls_silent_costs_its_limits_and_is_found_again(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
-        async with module.open_database(address(between.port), 3) as database:
-            database.statements["one"] = Statement("SELECT 1")
+        async with open_database(address(between.port), 3, statements=ONE) as database:
             await asyncio.gather(*[database.read("one") for _ in range(20)])
             between.black_hole = True
-            with monkeypatch.context() as hasty:
-                for name, seconds in {"ACQUIRE": 0.2, "CONNECT": 0.2, "STATEMENT": -0.7, "ANSWER": 1.0}.items():
-                    hasty.setattr(module, f"{name}_SECONDS", seconds)
-                for verb in (database.read, database.write):
-                    answers = await asyncio.gather(*[verb("one") for _ in range(50)], return_exceptions=True)
-                    assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
+            database.pool.limits = Limits(acquire=0.2, connect=0.2, statement=0.3, total=1.0)
+            for verb in (database.read, database.write):
+                results = await asyncio.gather(*[verb("one") for _ in range(50)], return_exceptions=True)
+                assert all(isinstance(result, DatabaseUnavailable) for result in results)
+            database.pool.limits = Limits()
             assert_whole(database)
             between.black_hole = False
             while await found_again(database) is None:
@@ -390,29 +387,26 @@ async def test_a_server_that_falls_silent_is_answered_for_and_found_again(
             assert await asyncio.gather(*[database.read("one") for _ in range(20)]) == [(1,)] * 20
 
 
-async def found_again(database: Database) -> module.Row | None:
+async def found_again(database: Database) -> Row | None:
     try:
         return await database.read("one")
-    except module.DatabaseUnavailable:
+    except DatabaseUnavailable:
         return None
 
 
-async def test_while_nobody_answers_one_caller_at_a_time_tries(
-    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+async def test_during_an_outage_one_client_at_a_time_connects(io_loop: AsyncIOLoop) -> None:
     silent, port = bind_unused_port()
     silent.setblocking(False)
-    async with module.open_database(address(port), 5) as database:
-        for most in (5 + 1, 1):
-            answers = await asyncio.gather(*[database.read("users.find") for _ in range(100)], return_exceptions=True)
-            assert all(isinstance(answer, module.DatabaseUnavailable) for answer in answers)
-            assert 1 <= accepted(silent) <= most
+    async with open_database(address(port), 5, limits=Limits(connect=0.3), statements=ONE) as database:
+        for maximum in (5 + 1, 1):
+            results = await asyncio.gather(*[database.read("one") for _ in range(100)], return_exceptions=True)
+            assert all(isinstance(result, DatabaseUnavailable) for result in results)
+            assert 1 <= accepted(silent) <= maximum
     silent.close()
 
 
 def accepted(listening: socket.socket) -> int:
-    """How many connections were made since it was asked last."""
+    """How many connections were made since the last call."""
     count = 0
     while True:
         try:
@@ -422,19 +416,16 @@ def accepted(listening: socket.socket) -> int:
         count += 1
 
 
-async def test_a_silent_host_is_passed_over_and_then_asked_last(
-    io_loop: AsyncIOLoop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+async def test_a_silent_host_is_passed_over_and_then_tried_last(io_loop: AsyncIOLoop) -> None:
     silent, port = bind_unused_port()
     silent.setblocking(False)
     async with over_tcp() as (_, good):
-        async with module.open_database(address(good, f"localhost:{port},no-such-host.invalid:1,127.0.0.1"), 3) as pool:
-            pool.statements["one"] = Statement("SELECT 1")
-            assert await pool.read("one") == (1,)
+        url = address(good, f"localhost:{port},no-such-host.invalid:1,127.0.0.1")
+        async with open_database(url, 3, limits=Limits(connect=0.3), statements=ONE) as database:
+            assert await database.read("one") == (1,)
             assert accepted(silent) > 0
-            pool.close_idle()
-            assert await asyncio.gather(*[pool.read("one") for _ in range(3)]) == [(1,)] * 3
+            database.pool.close_idle()
+            assert await asyncio.gather(*[database.read("one") for _ in range(3)]) == [(1,)] * 3
             assert accepted(silent) == 0
     silent.close()
 
@@ -442,10 +433,9 @@ async def test_a_silent_host_is_passed_over_and_then_asked_last(
 async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port):
         for url, milliseconds in ((address(port), 4000), (address(port) + "&tcp_user_timeout=9000", 9000)):
-            async with module.open_database(url, 1) as database:
-                database.statements["one"] = Statement("SELECT 1")
+            async with open_database(url, 1, statements=ONE) as database:
                 await database.read("one")
-                with socket.socket(fileno=os.dup(database._idle[0].raw.fileno())) as one:
+                with socket.socket(fileno=os.dup(database.pool.idle[0].raw.fileno())) as one:
                     assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
                     assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
                     assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
@@ -454,9 +444,10 @@ async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> N
 async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (first, port), over_tcp() as (second, other):
         hosts = f"127.0.0.1:{port},127.0.0.1"
-        async with module.open_database(address(other, hosts), 3) as database:
-            database.statements |= {
-                "where": "SELECT inet_server_port()", "write": "CREATE TABLE IF NOT EXISTS written (x int); SELECT 1"}
+        statements = {
+            "where": Statement("SELECT inet_server_port()"),
+            "write": Statement("CREATE TABLE IF NOT EXISTS written (x int);\nSELECT 1")}
+        async with open_database(address(other, hosts), 3, statements=statements) as database:
             await asyncio.gather(*[database.read("where") for _ in range(3)])
             with operating(first) as operator:
                 operator.ask("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -470,10 +461,10 @@ async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> No
             assert set(await asyncio.gather(*[database.read("where") for _ in range(9)])) == {(other,)}
 
 
-async def write(database: Database) -> module.Row | None:
+async def write(database: Database) -> Row | None:
     try:
         return await database.write("write")
-    except module.ConnectionLost:
+    except ConnectionLost:
         return None
 
 
@@ -490,5 +481,5 @@ async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_use
         await asyncio.sleep(0.01)
     operator.let_go()
     assert sorted(answer.status for answer in await asyncio.gather(*both)) == [200, 503]
-    assert resources.database._idle == []
+    assert resources.database.pool.idle == []
     assert (await alice.get(path)).status == 200

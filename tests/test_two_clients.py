@@ -87,8 +87,9 @@ async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) 
         assert set(statuses(others)) <= {200, 404, 409}
         assert (await alice.get(path)).status == 404
         collection_uuid = path.split("/")[2]
-        assert run(postgres.url, "SELECT count(*) FROM collection_movies "
-                                 f"WHERE collection_uuid = '{collection_uuid}'") == (0,)
+        assert run(
+            postgres.url, f"SELECT count(*) FROM collections WHERE collection_uuid = '{collection_uuid}'") == (0,)
+        assert run(postgres.url, "SELECT array_agg(user_id) FROM miscounted_users") == (None,)
 
 
 async def test_a_reorder_meets_a_removal(alice: Api) -> None:

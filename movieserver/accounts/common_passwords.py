@@ -6,12 +6,12 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 
-def _plain(password: str) -> str:
+def _folded(password: str) -> str:
     return unicodedata.normalize("NFKC", password).casefold()
 
 
 def _passwords() -> list[str]:
-    """The passwords that zxcvbn knows, most common first; to import all of it would take 14 MB for good."""
+    """The passwords that zxcvbn lists, most common first; importing all of zxcvbn would take 14 MB for good."""
     package = find_spec("zxcvbn")
     assert package and package.origin
     lists = spec_from_file_location("frequency_lists", Path(package.origin).with_name("frequency_lists.py"))
@@ -22,13 +22,13 @@ def _passwords() -> list[str]:
     return found
 
 
-MOST = 5000
-SHORTEST = 8  # shorter ones are refused anyway
+MAX_LISTED = 5000
+MIN_CHARACTERS = 8  # shorter ones are refused anyway
 
-COMMON = frozenset([_plain(each) for each in _passwords() if len(each) >= SHORTEST][:MOST])
-LONGEST = max(map(len, COMMON))
+COMMON = frozenset([_folded(each) for each in _passwords() if len(each) >= MIN_CHARACTERS][:MAX_LISTED])
+MAX_CHARACTERS = max(map(len, COMMON))
 
 
 def is_common(password: str) -> bool:
-    """Whether it is one of the most common ones, however its letters are written."""
-    return len(password) <= LONGEST and _plain(password) in COMMON
+    """Whether it is one of the most common ones, whatever the case and Unicode form (NFKC) of its letters."""
+    return len(password) <= MAX_CHARACTERS and _folded(password) in COMMON

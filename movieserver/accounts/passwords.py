@@ -1,18 +1,20 @@
 """bcrypt, off the event loop.
 
-bcrypt reads 72 bytes and stops at a NUL, so it is given a keyed digest of the password: all of its bytes count.
+bcrypt reads 72 bytes and stops at a NUL, so it gets a keyed digest of the password: all of its bytes count.
 """
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,30 +26,38 @@ from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
-MOST_WAITING = 100
+MAX_NORMALIZED = 1024  # code points; to normalize 100,000 combining marks would block the process for a minute
+MAX_WAITING = 100
+MAX_REGISTRATIONS_WAITING = 50  # the other slots are for logins alone
 NICENESS = 15  # a hash is in no hurry: whatever else this machine serves goes first
 
 
 class TooManyLogins(Unavailable):
-    """503: more passwords wait to be hashed than can be in good time."""
+    """503: more passwords wait to be hashed than can be hashed in good time."""
 
     code = "too_many_logins"
-    detail = "Too many people log in at this moment. Try again shortly."
+    detail = "Too many passwords are being checked at this moment. Try again shortly."
 
     def __init__(self, seconds: float) -> None:
         self.headers = {"Retry-After": str(math.ceil(seconds))}
         super().__init__()
 
 
-def _give_way() -> None:
+def normalized(password: str) -> str:
+    """The password in NFC, as it is compared and counted; one of more than MAX_NORMALIZED code points as it is."""
+    return unicodedata.normalize("NFC", password) if len(password) <= MAX_NORMALIZED else password
+
+
+def digest(password: str) -> bytes:
+    """What bcrypt hashes in place of the password."""
+    return base64.b64encode(hmac.digest(CONTEXT, normalized(password).encode(), "sha384"))
+
+
+def _lower_priority() -> None:
     """Lower the priority of this thread alone (on Linux it is a thread's, not a process's: setpriority(2), BUGS)."""
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, 0)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(own, NICENESS))
-
-
-def _digest(password: str) -> bytes:
-    return base64.b64encode(hmac.digest(CONTEXT, password.encode(), "sha384"))
 
 
 def _cost(stored: bytes) -> int:
@@ -55,52 +65,70 @@ def _cost(stored: bytes) -> int:
 
 
 class Passwords:
-    """Hashes and checks passwords at a cost of 2**`rounds`, in threads of its own: one a core, and they give way."""
+    """Hashes and checks passwords at a cost of 2**`rounds`, in one thread per core, at a low priority."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bcrypt", initializer=_give_way)
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bcrypt", initializer=_lower_priority)
         self._waiting = 0
-        self._seconds = 0.1  # what one took, in this process
+        self._registrations_waiting = 0
+        self._seconds = 0.1  # that the last hash took
         self._outage = Outage("password hashing")
         self._nobody = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
-        """The hash to store."""
-        return (await self._run(lambda: bcrypt.hashpw(_digest(password), bcrypt.gensalt(self._rounds)))).decode()
+        """The hash to store; TooManyLogins."""
+        return (await self._run(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._rounds)))).decode()
+
+    async def hash_for_registration(self, password: str) -> str:
+        """As `hash`, for a registration: those take at most MAX_REGISTRATIONS_WAITING slots."""
+        if self._registrations_waiting >= MAX_REGISTRATIONS_WAITING:
+            raise self._too_many(f"{MAX_REGISTRATIONS_WAITING} passwords of registrations wait to be hashed")
+        self._registrations_waiting += 1
+        try:
+            return await self.hash(password)
+        finally:
+            self._registrations_waiting -= 1
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether `password` belongs to the stored hash; None, an unknown user, costs the same time."""
+        """Whether `password` belongs to the stored hash; None, an unknown user, takes the same time."""
         against = stored.encode() if stored is not None else self._nobody
-        return await self._run(lambda: self._check(_digest(password), against)) and stored is not None
+        return await self._run(lambda: self._check(digest(password), against)) and stored is not None
 
     def outdated(self, stored: str) -> bool:
-        """Whether a hash was made at a lower cost than they are now."""
+        """Whether a hash was made at a lower cost than new ones."""
         return _cost(stored.encode()) < self._rounds
 
     def close(self) -> None:
-        """End the threads; what waits is dropped."""
+        """End the threads; passwords that wait are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, digest: bytes, stored: bytes) -> bool:
-        """Check at the cost of today, also against a hash of a lower one: what is missing is made up for."""
-        right = bcrypt.checkpw(digest, stored)
+    def _check(self, digested: bytes, stored: bytes) -> bool:
+        """Check at the current cost, also against a hash of a lower one: the rest is made up for."""
+        right = bcrypt.checkpw(digested, stored)
         for rounds in range(_cost(stored), self._rounds):
-            bcrypt.hashpw(digest, bcrypt.gensalt(rounds))
+            bcrypt.hashpw(digested, bcrypt.gensalt(rounds))
         return right
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._waiting >= MOST_WAITING:
-            self._outage.record_failure(f"{MOST_WAITING} passwords wait to be hashed: that is as many as may")
-            raise TooManyLogins(self._waiting * self._seconds / (os.cpu_count() or 1))
-        self._waiting += 1
-        try:
-            with metrics.passwords_waiting.track_inprogress():
-                result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
-        finally:
-            self._waiting -= 1
+        with self._slot(), metrics.passwords_waiting.track_inprogress():
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
         self._outage.record_success()
         return result
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        if self._waiting >= MAX_WAITING:
+            raise self._too_many(f"{MAX_WAITING} passwords wait to be hashed")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _too_many(self, reason: str) -> TooManyLogins:
+        self._outage.record_failure(f"{reason}, which is the maximum")
+        return TooManyLogins(self._waiting * self._seconds / (os.cpu_count() or 1))
 
     def _timed(self, work: Callable[[], T]) -> T:
         began = time.monotonic()

@@ -12,10 +12,17 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 class ServerFacts(NamedTuple):
-    """A PostgreSQL server: how many connections it allows, and whether a commit outlives a crash."""
+    """A PostgreSQL server: how many connections it allows, and whether a commit survives a crash."""
 
     connections: int
     durable: bool
+
+
+class Obstacle(NamedTuple):
+    """What is wrong with a database, and the SQL statement that mends it where there is one."""
+
+    problem: str
+    statement: str | None
 
 
 @cache
@@ -24,10 +31,17 @@ def needed_migrations() -> Set[str]:
     return {file.stem for file in MIGRATIONS.glob("*.sql") if not file.stem.endswith(".rollback")}
 
 
-async def migrations(db: Database) -> Set[str] | None:
-    """The names of the migrations that the database has; None when it cannot be written to."""
+async def migrations(db: Database) -> Set[str]:
+    """The names of the migrations that the database has; SchemaMissing if it never had any."""
     row = await db.read("operations.migrations")
-    return set(row[0]) if row else None
+    assert row
+    return set(row[0])
+
+
+async def obstacle(db: Database, *, migrating: bool = False) -> Obstacle | None:
+    """What keeps the server from serving or, with `migrating`, the migrations from being applied."""
+    row = await db.read("operations.obstacle", migrating=migrating)
+    return Obstacle(*row) if row else None
 
 
 async def server(db: Database) -> ServerFacts:

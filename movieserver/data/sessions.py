@@ -7,11 +7,11 @@ from movieserver.data.users import User
 from movieserver.postgres.database import Database
 from movieserver.accounts.tokens import RefreshToken
 
-GRACE_SECONDS = 5.0  # for which a client that lost the answer to a refresh, or sent two at once, gets it again
+GRACE_SECONDS = 30.0  # for a client that lost the response to a refresh, or sent two at once
 
 
 async def open_session(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
-    """The refresh token of a new login; None when the user is gone or the password was changed meanwhile."""
+    """The refresh token of a new login; None if the user is gone or has changed the password meanwhile."""
     token = RefreshToken.new(user.user_id)
     row = await db.write(
         "sessions.open_session", user_id=user.user_id, password_changes=user.password_changes,
@@ -23,9 +23,10 @@ async def open_session(db: Database, *, user: User, lifetime: float) -> RefreshT
 async def rotate(
     db: Database, *, token: RefreshToken, successors: Sequence[RefreshToken], lifetime: float
 ) -> RefreshToken | None:
-    """The one of `successors` that follows, the first unless another process was faster.
+    """Spend `token` and return its successor: the first of `successors`, or the one that another process stored.
 
-    None when `token` is not in force (run out, logged out, never ours, spent: this one ends its login).
+    The token spent last is answered with the same successor for GRACE_SECONDS. None if `token` is not in force: it has
+    expired, its login has ended, it was never ours, or it is an older one, which ends its login.
     """
     row = await db.write(
         "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid, refresh_digest=token.digest,
@@ -35,7 +36,7 @@ async def rotate(
 
 
 async def close_session(db: Database, *, token: RefreshToken) -> bool:
-    """End the login of `token`, also of a spent one: its session's uuid is secret enough. Whether it was there."""
+    """End the login of `token`, even of a spent one: its session's uuid is secret. False if there was none."""
     row = await db.write("sessions.close_session", user_id=token.user_id, session_uuid=token.session_uuid)
     return row is not None
 
@@ -49,11 +50,11 @@ async def list_all(db: Database, *, user_id: str, login: str | None) -> str:
 
 
 async def revoke(db: Database, *, user_id: str, login: str) -> bool:
-    """End the login of that public uuid. Whether it was there."""
+    """End the login with that public uuid. False if the user has none."""
     return await db.write("sessions.revoke", user_id=user_id, login=login) is not None
 
 
 async def revoke_all(db: Database, *, user_id: str) -> int:
-    """End every login of the user, and say how many there were."""
+    """End every login of the user; returns how many there were."""
     row = await db.write("sessions.revoke_all", user_id=user_id)
     return row[0] if row else 0

@@ -1,19 +1,17 @@
 """Users: the statements of sql/users.sql."""
 from __future__ import annotations
 
-import hashlib
-import unicodedata
 import uuid
 from typing import NamedTuple
 
-from movieserver.schemas.requests import NAME_CHARACTERS
+from movieserver.accounts.tokens import RefreshToken
+from movieserver.accounts.usernames import username_key
 from movieserver.postgres.connection import Row
 from movieserver.postgres.database import Database
-from movieserver.accounts.tokens import RefreshToken
 
 
 class User(NamedTuple):
-    """Whose a name is, the key of that name, the hash of their password, and how often they changed it."""
+    """A user, as a check of their password needs them."""
 
     user_id: str
     username_key: bytes
@@ -21,16 +19,8 @@ class User(NamedTuple):
     password_changes: int
 
 
-def username_key(username: str) -> bytes:
-    """Equal for two names that are one name without regard to letter case and Unicode form (NFKC, case folding)."""
-    folded = username
-    if len(username) <= NAME_CHARACTERS:  # a longer one is nobody's, and folding it could take long
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
-    return hashlib.sha256(folded.encode()).digest()
-
-
 async def register(db: Database, *, username: str, password_hash: str, lifetime: float) -> RefreshToken | None:
-    """A new user and the refresh token of a first login, good for `lifetime` seconds; None when the name is taken."""
+    """Store a new user. The refresh token of a first login of `lifetime` seconds, or None if the name is taken."""
     token = RefreshToken.new(str(uuid.uuid4()))
     row = await db.write(
         "users.register", user_id=token.user_id, username=username, username_key=username_key(username),
@@ -40,24 +30,24 @@ async def register(db: Database, *, username: str, password_hash: str, lifetime:
 
 
 async def find(db: Database, *, username_key: bytes) -> User | None:
-    """The user of that name."""
+    """The user with that name, or None."""
     return _user(await db.read("users.find", username_key=username_key))
 
 
 async def get(db: Database, *, user_id: str) -> User | None:
-    """That user."""
+    """That user, or None."""
     return _user(await db.read("users.get", user_id=user_id))
 
 
 async def rehash(db: Database, *, user: User, password_hash: str) -> bool:
-    """Keep another hash of the same password. Whether the one that `user` has was still there."""
+    """Store another hash of the same password. False if the hash has changed since `user` was read."""
     row = await db.write(
         "users.rehash", user_id=user.user_id, outdated=user.password_hash, password_hash=password_hash)
     return row is not None
 
 
 async def change_password(db: Database, *, user: User, password_hash: str, login: str | None) -> bool:
-    """Keep the hash of another password and end every login but `login`. Whether nobody else was faster."""
+    """Store a new password and end every login but `login`. False if the password was changed since `user` was read."""
     row = await db.write(
         "users.change_password", user_id=user.user_id, password_changes=user.password_changes,
         password_hash=password_hash, login=login,
@@ -66,7 +56,7 @@ async def change_password(db: Database, *, user: User, password_hash: str, login
 
 
 async def delete(db: Database, *, user_id: str) -> bool:
-    """Remove a user and everything of theirs. Whether there was one."""
+    """Delete a user and all of their data. False if there is no such user."""
     return await db.write("users.delete", user_id=user_id) is not None
 
 

@@ -43,7 +43,7 @@ def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
         for program in programs.values():
             stack.callback(program.stop)
             program.launch()
-        completed: dict[str, object] = {name: program.url for name, program in programs.items()}
+        completed: dict[str, object] = {name: SecretStr(program.url) for name, program in programs.items()}
         children: list[Child] = [*programs.values()]
         if not settings.movie_api_url:
             worker, addresses = stack.enter_context(_catalogue(settings))
@@ -85,7 +85,8 @@ def _catalogue(settings: Settings) -> Iterator[tuple[Worker, dict[str, object]]]
         worker = Worker("demo catalogue", "movieserver.embedded.demo", [listening], {
             "MOVIE_API_USERNAME": username, "MOVIE_API_PASSWORD": password.get_secret_value()})
         try:
-            yield worker, {"movie_api_url": url, "movie_api_username": username, "movie_api_password": password}
+            yield worker, {
+                "movie_api_url": SecretStr(url), "movie_api_username": username, "movie_api_password": password}
         finally:
             stop([worker])
 
@@ -131,8 +132,12 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         yield folder / "run"
     else:
-        with tempfile.TemporaryDirectory(prefix="movieserver-") as short:
-            yield Path(short)
+        try:
+            short = tempfile.TemporaryDirectory(prefix="movieserver-")
+        except OSError as error:
+            raise EmbeddedError(f"no temporary folder: {error.strerror}; make /tmp, or set TMPDIR") from None
+        with short as name:
+            yield Path(name)
 
 
 def _stored_secret(file: Path) -> SecretStr:

@@ -9,8 +9,8 @@ from movieserver.serving.supervisor import inherit
 
 def main() -> None:
     """Serve the catalogue until SIGTERM."""
-    (listening,), say_ready = inherit()
-    serve(listening, os.environ["MOVIE_API_USERNAME"], os.environ["MOVIE_API_PASSWORD"], say_ready)
+    (listening,), report_ready = inherit()
+    serve(listening, os.environ["MOVIE_API_USERNAME"], os.environ["MOVIE_API_PASSWORD"], report_ready)
 
 
 if __name__ == "__main__":

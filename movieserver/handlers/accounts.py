@@ -1,4 +1,4 @@
-"""Accounts: register, log in, refresh, log out; another password, the end of an account."""
+"""Accounts: register, log in, refresh, log out, change the password, delete the account."""
 from __future__ import annotations
 
 import math
@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from movieserver.observability import metrics
 from movieserver.schemas import responses
 from movieserver.accounts.login_attempts import LoginsUnderWay
+from movieserver.accounts.registration_limit import TooManyRegistrations
+from movieserver.accounts.usernames import username_key
 from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.data.users import User
@@ -16,28 +18,30 @@ from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Rou
 from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.tokens import RefreshToken
 
-# how logins that fail are measured, by the code of their answer; a database that is away says nothing of logins
+# the metric of a failed login, by its error code; an outage of the database is not measured as a login
 MEASURED = {
     "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
 }
 WRONG_PAIR = Unauthenticated("The user name or the password is wrong.")
-SPENT = Unauthenticated("This refresh token is not in force. Log in again.")
-CHANGED = "The password was changed by another request at the same moment."
-BUSY = (*DATABASE_ERRORS, TooManyLogins(1))  # a password is hashed
-TRIES = (*BUSY, LoginsUnderWay(), TooManyAttempts("10 for this account within 900 seconds", 60))
+SPENT = Unauthenticated("This refresh token is not valid: it has expired, was used before, or its login has ended. "
+                        "Log in again.")
+USER_GONE = "The user of this access token has been deleted. Register again."
+CHANGED = "Another request changed the password at the same moment. Log in with the new password."
+HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
+LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
-def attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
-    """A try of a password, counted where it fails; not while Redis is known to be away, nobody waits for it twice."""
+def login_attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
+    """Count the attempt if it fails. If the request counter found Redis away, do not wait for it a second time."""
     if handler.requests is None:
         return nullcontext()
     return handler.resources.login_attempts.attempt(account, handler.client_address)
 
 
 class AccountHandler(OpenHandler):
-    """What the open ones have in common."""
+    """A handler that sends tokens."""
 
-    def answer_tokens(self, refresh: RefreshToken, status: int = 200) -> None:
+    def send_tokens(self, refresh: RefreshToken, status: int = 200) -> None:
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
         self.user_id = refresh.user_id
         tokens = self.resources.tokens
@@ -53,47 +57,52 @@ class RegisterHandler(AccountHandler):
     """POST /register/"""
 
     @Operation(
-        "register", "Register", responses.Tokens, 201, body=Registration, errors=(*BUSY, Conflict()),
-        description="A name is unique without regard to letter case.")
+        "register", "Register", responses.Tokens, 201, body=Registration,
+        errors=(*HASHING, Conflict(), TooManyRegistrations(60)),
+        description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
         body = self.body(Registration)
+        if self.requests is not None:  # otherwise Redis is away
+            await self.resources.registration_limit.count(self.client_address)
         refresh = await users.register(
             self.resources.database, username=body.username,
-            password_hash=await self.resources.passwords.hash(body.password),
+            password_hash=await self.resources.passwords.hash_for_registration(body.password),
             lifetime=self.resources.tokens.refresh_seconds,
         )
         if refresh is None:
             raise Conflict
-        self.answer_tokens(refresh, 201)
+        self.send_tokens(refresh, 201)
 
 
 class LoginHandler(AccountHandler):
     """POST /login/"""
 
-    @Operation("login", "Log in", responses.Tokens, body=Credentials, errors=(*TRIES, WRONG_PAIR))
+    @Operation(
+        "login", "Log in", responses.Tokens, body=Credentials, errors=(*LOGIN_ATTEMPT, WRONG_PAIR),
+        description="Spaces around the user name are ignored.")
     async def post(self) -> None:
         body = self.body(Credentials)
-        key = users.username_key(body.username)
+        key = username_key(body.username)
         try:
-            async with attempt(self, key):
+            async with login_attempt(self, key):
                 refresh = await self._log_in(key, body.password)
         except ApiError as error:
             if error.code in MEASURED:
                 metrics.logins[MEASURED[error.code]].inc()
             raise
         metrics.logins["success"].inc()
-        self.answer_tokens(refresh)
+        self.send_tokens(refresh)
 
-    async def _log_in(self, username_key: bytes, password: str) -> RefreshToken:
+    async def _log_in(self, key: bytes, password: str) -> RefreshToken:
         db, passwords = self.resources.database, self.resources.passwords
-        user = await users.find(db, username_key=username_key)
+        user = await users.find(db, username_key=key)
         right = await passwords.verify(password, user and user.password_hash)
         refresh = user and right and await sessions.open_session(
             db, user=user, lifetime=self.resources.tokens.refresh_seconds)
         if not user or not refresh:
             raise Unauthenticated(WRONG_PAIR.detail)
         if passwords.outdated(user.password_hash):
-            with suppress(Unavailable):  # the next login will do
+            with suppress(Unavailable):  # the next login tries again
                 await users.rehash(db, user=user, password_hash=await passwords.hash(password))
         return refresh
 
@@ -103,7 +112,8 @@ class RefreshHandler(AccountHandler):
 
     @Operation(
         "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
-        description="The refresh token is spent with it.")
+        description="The refresh token is spent: use the new one from now on. "
+        "For 30 seconds the spent one is answered with the same new one.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
@@ -111,15 +121,15 @@ class RefreshHandler(AccountHandler):
             self.resources.database, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
         if not successor:
             raise Unauthenticated(SPENT.detail)
-        self.answer_tokens(successor)
+        self.send_tokens(successor)
 
 
 class LogoutHandler(AccountHandler):
-    """POST /logout/; a token that is not in force is answered alike (RFC 7009 section 2.2)."""
+    """POST /logout/; a token that is not valid gets the same response (RFC 7009 section 2.2)."""
 
     @Operation(
         "logout", "Log out", responses.Message, body=Refresh, errors=DATABASE_ERRORS,
-        description="That login can no longer refresh; a token that is not in force is answered alike.")
+        description="The login of this token can no longer refresh. A token that is not valid gets the same response.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
@@ -128,26 +138,26 @@ class LogoutHandler(AccountHandler):
 
 
 class OwnAccountHandler(Handler):
-    """What the protected ones have in common: they ask for the password again."""
+    """A handler that requires the password again."""
 
     async def check_password(self, password: str) -> User:
-        """Whose request this is; WrongPassword counts as a failed login."""
+        """The user of this request; WrongPassword counts as a failed login attempt."""
         user = await users.get(self.resources.database, user_id=self.owner)
         if user is None:
-            raise Unauthenticated("The user of this access token is gone.")
-        async with attempt(self, user.username_key):
+            raise Unauthenticated(USER_GONE)
+        async with login_attempt(self, user.username_key):
             if not await self.resources.passwords.verify(password, user.password_hash):
                 raise WrongPassword
         return user
 
 
 class PasswordHandler(OwnAccountHandler):
-    """PUT /password/: the login that asks stays, the others end."""
+    """PUT /password/"""
 
     @Operation(
         "changePassword", "Change my password", responses.Message, body=PasswordChange,
-        errors=(*TRIES, WrongPassword(), Conflict(CHANGED)),
-        description="The login that asks stays, the others end.")
+        errors=(*LOGIN_ATTEMPT, WrongPassword(), Conflict(CHANGED)),
+        description="Every other login of yours ends; the one that sends this request stays.")
     async def put(self) -> None:
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
@@ -160,19 +170,19 @@ class PasswordHandler(OwnAccountHandler):
 
 
 class AccountDeletionHandler(OwnAccountHandler):
-    """At DELETE, /account/ goes with everything of the user; a password that is given must be right."""
+    """The account of the user: DELETE /account/"""
 
     @Operation(
         "deleteAccount", "Delete my account", responses.Message, body=Deletion, body_required=False,
-        errors=(*TRIES, WrongPassword()),
-        description="With everything that is yours. A password that is given must be right.")
+        errors=(*LOGIN_ATTEMPT, WrongPassword()),
+        description="All of your data is deleted. The password is optional; a wrong one is refused.")
     async def delete(self) -> None:
         if self.request.body:
             password = self.body(Deletion).password
             if password is not None:
                 await self.check_password(password)
         if not await users.delete(self.resources.database, user_id=self.owner):
-            raise Unauthenticated("The user of this access token is gone.")
+            raise Unauthenticated(USER_GONE)
         self.write_json({"message": "Account deleted successfully"})
 
 

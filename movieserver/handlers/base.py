@@ -45,7 +45,7 @@ class Route(URLSpec):
             raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
         if missing := [verb for verb in handler.described_verbs() if not operation_of(handler, verb)]:
             raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
-        pattern = re.sub(r"{\w+}", "([^/]+)", template.rstrip("/"))
+        pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
         super().__init__(f"{pattern}/?", handler, {"route": template})
         self.template = template
         self.protected = protected
@@ -155,6 +155,13 @@ class Handler(RequestHandler):
     def client_address(self) -> str:
         """The address of the client, behind trusted proxies."""
         address: str = self.settings["proxies"].client(
+            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
+        return address
+
+    @property
+    def exact_address(self) -> str:
+        """The same, for the log: exact also for IPv6."""
+        address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
 

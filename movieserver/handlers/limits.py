@@ -5,7 +5,7 @@ import json
 import math
 
 from movieserver import formats
-from movieserver.accounts import login_attempts
+from movieserver.accounts import login_attempts, registration_limit, usernames
 from movieserver.http import idempotency
 from movieserver.schemas import movies, requests, responses
 from movieserver.serving import memory_limits
@@ -14,18 +14,23 @@ from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
 from movieserver.handlers import collections, genres
 from movieserver.handlers.base import OpenHandler, Route
-from movieserver.http.headers import HEADER_BYTES
+from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 
 CACHED_SECONDS = 3600
 
 LIMITS = {
     "body": {"bytes": requests.MAX_BYTES, "nesting": requests.MAX_NESTING},
-    "headers": {"bytes": HEADER_BYTES},
+    "headers": {"bytes": HEADER_BYTES, "fields": HEADER_FIELDS},
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
-        "username_characters": requests.NAME_CHARACTERS, "password_characters_at_least": requests.PASSWORD_CHARACTERS,
+        "username_characters": usernames.MAX_CHARACTERS,
+        "password_characters_at_least": requests.MIN_PASSWORD_CHARACTERS,
+        "window_seconds": int(registration_limit.WINDOW_SECONDS),
+        "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },
-    "collection": {"title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES},
+    "collection": {
+        "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,
+    },
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
         "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,

@@ -8,7 +8,7 @@ from movieserver.schemas import responses
 from movieserver.data import operations
 from movieserver.openapi.operation import Operation
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import DATABASE_ERRORS, OpenHandler, Route
+from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
 
 
 class NotReady(Unavailable):
@@ -32,6 +32,14 @@ class HealthHandler(OperationsHandler):
         self.write_json({"status": "ok"})
 
 
+class ServerHandler(OpenHandler):
+    """OPTIONS *: the methods that the server knows (RFC 9110 section 9.3.7). The path * comes with no other method."""
+
+    def options(self, *path: str) -> None:
+        super().options()
+        self.set_header("Allow", ", ".join((*VERBS, "HEAD", "OPTIONS")))
+
+
 class ReadyHandler(OperationsHandler):
     """GET /readyz"""
 
@@ -44,14 +52,14 @@ class ReadyHandler(OperationsHandler):
             raise NotReady("The server is about to stop.")
         await self._check_database()
         if await self.resources.counter.outage():
-            raise NotReady("Redis does not answer.")
+            raise NotReady("Redis cannot be written to. `python run.py check` says why.")
         self.write_json({"status": "ready"})
 
     async def _check_database(self) -> None:
-        applied = await operations.migrations(self.resources.database)
-        if applied is None:
-            raise NotReady("The database is a standby: nothing can be written to it.")
-        if missing := operations.needed_migrations() - applied:
+        database = self.resources.database
+        if obstacle := await operations.obstacle(database):
+            raise NotReady(f"The database cannot be used: {obstacle.problem}. `python run.py check` says what to do.")
+        if missing := operations.needed_migrations() - await operations.migrations(database):
             names = ", ".join(sorted(missing))
             raise NotReady(f"The database lacks the migrations {names}: run `python run.py migrate`.")
 

@@ -1,4 +1,4 @@
-"""Sessions: the caller's logins."""
+"""Sessions: the logins of a user."""
 from __future__ import annotations
 
 from movieserver.schemas import responses
@@ -8,7 +8,7 @@ from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
 
-NO_LOGIN = "There is no such login of yours."
+NO_LOGIN = "You have no login with this uuid."
 
 
 class SessionsHandler(Handler):
@@ -16,14 +16,14 @@ class SessionsHandler(Handler):
 
     @Operation(
         "listSessions", "List my logins", responses.Sessions, etag=True, errors=DATABASE_ERRORS,
-        description="Those that can be refreshed, newest first.")
+        description="Only those that can be refreshed, newest first.")
     async def get(self) -> None:
         listed = await sessions.list_all(self.resources.database, user_id=self.owner, login=self.login)
         await self.write_representation(f'{{"data": {listed}}}')
 
 
 class SessionHandler(Handler):
-    """At DELETE, /sessions/<uuid>/ ends that login."""
+    """One login: DELETE /sessions/<uuid>/"""
 
     @Operation("deleteSession", "End a login", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
@@ -34,11 +34,11 @@ class SessionHandler(Handler):
 
 
 class LogoutAllHandler(Handler):
-    """POST /logout/all/: the end of every login."""
+    """POST /logout/all/"""
 
     @Operation(
         "logoutEverywhere", "End every login", responses.Message, errors=DATABASE_ERRORS,
-        description="Access tokens stay in force until they expire; no login can be refreshed.")
+        description="No login can be refreshed any longer; access tokens stay valid until they expire.")
     async def post(self) -> None:
         await sessions.revoke_all(self.resources.database, user_id=self.owner)
         self.write_json({"message": "Logged out everywhere successfully"})

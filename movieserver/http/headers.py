@@ -11,7 +11,7 @@ from tornado.httputil import HTTPHeaders, format_timestamp
 from movieserver.errors import Unauthenticated
 from movieserver.settings import BEARER_TOKEN
 
-HEADER_BYTES = 64 * 1024  # the request line included
+HEADER_BYTES, HEADER_FIELDS = 64 * 1024, 100  # the bytes include the request line
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BEARER = re.compile(rf"bearer +({BEARER_TOKEN.pattern})", re.IGNORECASE)
 JSON = "application/json"

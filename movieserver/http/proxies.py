@@ -19,18 +19,23 @@ class Proxies:
         self._networks = networks
 
     def client(self, peer: str, forwarded: str) -> str:
-        """The address of the client, from the connection's peer and X-Forwarded-For.
+        """The address that a request comes from, of IPv6 the network that one customer has."""
+        client = self._client(peer, forwarded)
+        return _source(client) if client else peer
 
-        Each proxy appends the address of its own peer, so the client is the right-most address that is not a trusted
-        proxy.
-        """
+    def address(self, peer: str, forwarded: str) -> str:
+        """The exact address that a request comes from."""
+        return str(self._client(peer, forwarded) or peer)
+
+    def _client(self, peer: str, forwarded: str) -> Address | None:
+        """Each proxy adds the address of its peer on the right: the right-most one that is not a trusted proxy."""
         client = _address(peer)
         for entry in reversed(forwarded.split(",")):
             address = _address(entry)
             if address is None or not self._trusted(client):
                 break
             client = address
-        return _source(client) if client else peer
+        return client
 
     def scheme(self, peer: str, forwarded: str, own: str) -> str:
         """http or https, from the X-Forwarded-Proto of a trusted proxy; `own` without one."""

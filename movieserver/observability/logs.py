@@ -1,73 +1,127 @@
-"""The log: one JSON object a line on standard error, or a coloured line on a terminal."""
+"""The log on standard error: one JSON object a line, or lines for people on a terminal."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 QUIET_SECONDS = 3.0
+COLUMNS = 100
+COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}  # by the first digit of the status
+RESET = "\x1b[0m"
+FIRST = ("timestamp", "level", "pid", "event")
 
 log = structlog.stdlib.get_logger("movieserver")
 
 
-def configure(level: str, to: TextIO = sys.stderr) -> None:
-    """Send what this service logs, from `level` up, to standard error; what its libraries do, from WARNING up."""
+class Request(NamedTuple):
+    """An answered request: `ms` from its headers to its response, `size` in bytes, `client` as an IP address.
+
+    Names are null where the message was not HTTP. No name but the client's needs escaping in JSON.
+    """
+
+    request_id: str
+    method: str | None
+    route: str
+    status: int
+    ms: float | None
+    user_id: str | None
+    size: int
+    client: str
+
+
+def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> None:
+    """Log to `to`: the service's own events from `level` up, its libraries' from WARNING up.
+
+    `log_format` is json, console or auto: console on a terminal.
+    """
     lowest = getattr(logging, level)
-    marking: list[Processor] = [
-        structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)
-    ]
-    rendering = _rendering(to.isatty())
+    on_console = to.isatty() if log_format == "auto" else log_format == "console"
+    marking, rendering = (_console if on_console else _json)(to)
     structlog.configure(
-        processors=[*marking, *rendering], cache_logger_on_first_use=True,
+        processors=[structlog.processors.add_log_level, *marking, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=structlog.WriteLoggerFactory(to),
     )
-    global _request_line
-    _request_line = _request_by_structlog if to.isatty() or lowest > logging.INFO else partial(
-        _request_as_json, _writer(to))
+    global _write_request
+    write = partial(_write_console if on_console else _write_json, _writer(to), to.isatty())
+    _write_request = write if lowest <= logging.INFO else _discard
     handler = logging.StreamHandler(to)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        foreign_pre_chain=[*marking, structlog.stdlib.add_logger_name],
+        foreign_pre_chain=[structlog.processors.add_log_level, structlog.stdlib.add_logger_name, *marking],
     ))
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, lowest), force=True)
 
 
-def request(
-    request_id: str, method: str | None, route: str, status: int, ms: float | None, user_id: str | None, size: int
-) -> None:
-    """Log that a request was answered with `size` bytes, if the level is INFO or lower."""
-    _request_line(request_id, method, route, status, ms, user_id, size)
+def request(answered: Request) -> None:
+    """Log an answered request, if the level is INFO or lower."""
+    _write_request(answered)
 
 
-def _request_by_structlog(
-    request_id: str, method: str | None, route: str, status: int, ms: float | None, user_id: str | None, size: int
-) -> None:
-    log.info(
-        "request", request_id=request_id, method=method, route=route, status=status, ms=ms, user_id=user_id, bytes=size)
+def _discard(answered: Request) -> None:
+    pass
 
 
-def _request_as_json(
-    write: Callable[[str], object], request_id: str, method: str | None, route: str, status: int, ms: float | None,
-    user_id: str | None, size: int,
-) -> None:
-    """The same line without the detour: there is one for each request, and nothing in it has to be escaped."""
-    now = datetime.now(UTC).isoformat()[:-len("+00:00")]
+_write_request: Callable[[Request], None] = _discard
+
+
+def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
+    """Tracebacks come without the local variables: passwords are among them."""
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return (
+        [structlog.processors.TimeStamper(fmt="iso", utc=True), _mark_process],
+        [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()],
+    )
+
+
+def _console(to: TextIO) -> tuple[list[Processor], list[Processor]]:
+    rendering = structlog.dev.ConsoleRenderer(
+        colors=to.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0)
+    return [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)], [rendering]
+
+
+def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
+    """The event with its process; the time comes first."""
+    marked = {**event, "pid": os.getpid()}
+    return {name: marked[name] for name in FIRST} | marked
+
+
+def _write_json(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
+    """The line that structlog would write, without the detour: there is one for each request."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
+    request_id, method, route, status, ms, user_id, size, client = answered
     write(
-        f'{{"request_id": "{request_id}", "method": {_quoted(method)}, "route": "{route}", "status": {status}, '
-        f'"ms": {"null" if ms is None else ms}, "user_id": {_quoted(user_id)}, "bytes": {size}, "event": "request", '
-        f'"level": "info", "timestamp": "{now}Z"}}\n')
+        f'{{"timestamp": "{now}Z", "level": "info", "pid": {os.getpid()}, "event": "request", '
+        f'"request_id": "{request_id}", "client": {json.dumps(client)}, "method": {_quoted(method)}, '
+        f'"route": "{route}", "status": {status}, "ms": {"null" if ms is None else ms}, '
+        f'"user_id": {_quoted(user_id)}, "bytes": {size}}}\n')
 
 
-def _writer(to: TextIO) -> Callable[[str], object]:
+def _write_console(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
+    """Time, method, route, status, milliseconds, user and id, cut at COLUMNS."""
+    now, method = datetime.now(), answered.method or "-"
+    route = re.sub(r"{\w+_", "{", answered.route)
+    took = "-" if answered.ms is None else f"{answered.ms:.1f} ms"
+    head = f"{now:%H:%M:%S} {method[:7]:7} {route:27} "
+    tail = f" {took:>9} {(answered.user_id or '-')[:8]:8} {answered.request_id}"
+    status = str(answered.status)
+    colour = COLOURS.get(answered.status // 100) if coloured else None
+    write(head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)] + "\n")
+
+
+def _writer(to: TextIO) -> Callable[[str], None]:
     def write(line: str) -> None:
         to.write(line)
         to.flush()
@@ -77,17 +131,6 @@ def _writer(to: TextIO) -> Callable[[str], object]:
 
 def _quoted(token: str | None) -> str:
     return "null" if token is None else f'"{token}"'
-
-
-_request_line: Callable[..., None] = _request_by_structlog
-
-
-def _rendering(on_terminal: bool) -> list[Processor]:
-    """Tracebacks come without the local variables: passwords are among them."""
-    if on_terminal:
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
 
 
 class Outage:

@@ -14,9 +14,9 @@ from pydantic.json_schema import models_json_schema
 
 from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
-    PreconditionFailed, Unauthenticated, UnsupportedMediaType
+    PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
 )
-from movieserver.http.headers import HEADER_BYTES, JSON
+from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
 from movieserver.openapi import texts
 from movieserver.openapi.errors import ErrorResponses
 from movieserver.openapi.operation import Operation, operation_of
@@ -26,7 +26,8 @@ from movieserver.schemas.requests import MAX_BYTES
 from movieserver.schemas.responses import Problem
 from movieserver.schemas.texts import UUID_SCHEMA
 
-ERRORS_OF_ALL = (BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES), InternalError(), Overloaded())
+ERRORS_OF_ALL = (
+    BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS), InternalError(), Overloaded())
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
@@ -80,7 +81,7 @@ class _Verb(NamedTuple):
         if self.route.protected:
             errors.append(Unauthenticated())
         if operation.body:
-            errors += [INVALID, UnsupportedMediaType()]
+            errors += [INVALID, RequestTimeout(), UnsupportedMediaType()]
         if operation.etag or operation.preconditions:
             errors.append(PreconditionFailed())
         return sorted(errors, key=lambda error: error.status)

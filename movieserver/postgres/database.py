@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError
 from movieserver.observability import metrics
@@ -13,6 +14,7 @@ from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
 MAX_BATCH = 32
+MAX_WRITES = 2  # of one user at a time: the second is refused at once if it repeats the first's idempotency key
 MAX_RUNS = 3  # of a statement that was not applied
 
 Parameters = dict[str, object]
@@ -54,9 +56,10 @@ class _Batch:
 class Database:
     """The statements of sql/ on a pool of connections; opened by `open_database`."""
 
-    def __init__(self, pool: Pool, statements: Mapping[str, Statement]) -> None:
+    def __init__(self, pool: Pool, statements: dict[str, Statement]) -> None:
         self.pool = pool
         self.statements = statements
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._batches: dict[str, _Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._outage = Outage("PostgreSQL")
@@ -67,8 +70,9 @@ class Database:
         return _first(await self.run(name, parameters, retry_lost=True))
 
     async def write(self, name: str, **parameters: object) -> Row | None:
-        """The first row of a statement that changes something; run again only if nothing was applied."""
-        return _first(await self.run(name, parameters))
+        """The first row of a statement that changes something for `user_id`; run again only if nothing was applied."""
+        async with self._turn(str(parameters.get("user_id"))):
+            return _first(await self.run(name, parameters))
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
         """As `read`, in one statement with all reads of this name that arrive in the same turn of the event loop.
@@ -89,6 +93,21 @@ class Database:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _turn(self, user_id: str) -> AsyncIterator[None]:
+        """Wait for the user's other writes: they run one after the other, and must not hold connections meanwhile."""
+        turns = self._turns.get(user_id) or asyncio.Semaphore(MAX_WRITES)
+        self._turns[user_id] = turns
+        try:
+            async with asyncio.timeout(self.pool.limits.acquire):
+                await turns.acquire()
+        except TimeoutError:
+            raise DatabaseTimeout from None
+        try:
+            yield
+        finally:
+            turns.release()
 
     def _join(self, name: str, parameters: Parameters) -> asyncio.Future[Row | None]:
         loop, batch = asyncio.get_running_loop(), self._batches.get(name)
@@ -120,6 +139,7 @@ class Database:
                 raise
 
     async def run(self, name: str, parameters: Parameters, retry_lost: bool = False) -> list[Row]:
+        """All rows of a statement; ApiErrors."""
         deadline = asyncio.get_running_loop().time() + self.pool.limits.total
         try:
             async with self.pool.slot():
@@ -170,7 +190,7 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    url: str, size: int, *, limits: Limits | None = None, statements: Mapping[str, Statement] | None = None
+    url: str, size: int, *, limits: Limits | None = None, statements: dict[str, Statement] | None = None
 ) -> AsyncIterator[Database]:
     """A Database for a libpq URI; it connects on first use."""
     database = Database(Pool(url, size, limits or Limits()), statements or load_statements())

@@ -4,26 +4,37 @@ Synchronous: for run.py, never inside the server.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import yoyo
 from psycopg2 import connect
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, cursor
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
 FOLDER = Path(__file__).parents[2] / "migrations"
-ADVISORY_LOCK = 7_300_466_391_507  # any number that nobody else takes
+ADVISORY_LOCK = 7_300_466_391_507  # any number that no other program takes
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60
+DROPPED_TABLES = re.compile(r"^DROP TABLE (?:IF EXISTS )?([^;]+?)(?: CASCADE)?;", re.MULTILINE)
+ALTERED_TABLE = re.compile(r"^ALTER TABLE (\w+)([^;]+);", re.MULTILINE)
+DROPPED_COLUMN = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
 
 
 class MigrationError(Exception):
     """The database could not be reached or changed; the message says why."""
+
+
+class Undo(NamedTuple):
+    """The rollback of one migration, with the tables and columns whose data it drops."""
+
+    migration: str
+    losses: list[str]
 
 
 class _Backend(PostgresqlBackend):
@@ -47,12 +58,14 @@ def _connect(url: str) -> connection:
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[_Backend]:
-    """A backend that nobody else migrates beside; a lock row left by a killed migration is removed."""
+def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
+    """A backend while no other process migrates; a lock row left by a killed migration is removed."""
     try:
-        with closing(_connect(url)) as guard, guard.cursor() as cursor:
-            cursor.execute("SET lock_timeout = %s", (f"{LOCK_SECONDS}s",))
-            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        with closing(_connect(url)) as guard, guard.cursor() as asking:
+            if migrating:
+                _refuse_obstacle(asking)
+            asking.execute("SET lock_timeout = %s", (f"{LOCK_SECONDS}s",))
+            asking.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
             backend = _Backend(url)
             with closing(backend.connection):
                 backend.init_database()
@@ -63,17 +76,46 @@ def _alone(url: str) -> Iterator[_Backend]:
         raise MigrationError(f"the database cannot be migrated: {str(error).strip()}") from None
 
 
+def _refuse_obstacle(asking: cursor) -> None:
+    from movieserver.postgres.statements import load_statements
+
+    asking.execute(load_statements()["operations.obstacle"].text, {"migrating": True})
+    if row := asking.fetchone():
+        problem, statement = row
+        advice = f": run `{statement}`" if statement else ""
+        raise MigrationError(f"the database cannot be migrated: {problem}{advice}")
+
+
 def migrate(url: str) -> list[str]:
-    """Apply what is missing and give the names applied."""
-    with _alone(url) as backend:
+    """Apply the missing migrations and return their names."""
+    with _exclusive(url, migrating=True) as backend:
         missing = backend.to_apply(yoyo.read_migrations(str(FOLDER)))
         backend.apply_migrations(missing)
         return [migration.id for migration in missing]
 
 
-def rollback(url: str, count: int | None = 1) -> list[str]:
-    """Undo the newest `count` migrations (None: all) and give their names."""
-    with _alone(url) as backend:
+def plan_rollback(url: str, count: int | None = 1) -> list[Undo]:
+    """What `rollback` would undo and drop, newest first."""
+    with _exclusive(url, migrating=False) as backend:
         newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
+        return [Undo(migration.id, _losses(migration.id)) for migration in newest]
+
+
+def rollback(url: str, count: int | None = 1, expected: Sequence[str] | None = None) -> list[str]:
+    """Undo the newest `count` migrations (None: all) and return their names; only the `expected` ones if given."""
+    with _exclusive(url, migrating=False) as backend:
+        newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
+        names = [migration.id for migration in newest]
+        if expected is not None and names != list(expected):
+            raise MigrationError("nothing was rolled back: other migrations were applied or undone in the meantime")
         backend.rollback_migrations(newest)
-        return [migration.id for migration in newest]
+        return names
+
+
+def _losses(migration: str) -> list[str]:
+    text = (FOLDER / f"{migration}.rollback.sql").read_text(encoding="utf-8")
+    tables = [f"table {name.strip()}" for names in DROPPED_TABLES.findall(text) for name in names.split(",")]
+    columns = [
+        f"column {table}.{column}" for table, changes in ALTERED_TABLE.findall(text)
+        for column in DROPPED_COLUMN.findall(changes)]
+    return tables + columns

@@ -24,6 +24,7 @@ CONNECTIONS = 50
 # what a client raises when Redis cannot carry out a command: uvloop raises RuntimeError on a closed connection, and
 # the exceptions of a cluster are not RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
+PROBE = "{movieserver}:probe"  # on the node of the request count
 
 T = TypeVar("T")
 Client = Any  # Redis and RedisCluster share the commands, but no class
@@ -54,9 +55,9 @@ class ServerFacts(NamedTuple):
     evicts: bool
 
 
-async def facts(client: Client) -> ServerFacts:
+async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
     """The facts of the server; raises one of AWAY if it does not reply."""
-    info = await in_time(client.info())
+    info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(
         version=min((str(node["redis_version"]) for node in nodes), key=lambda text: int(text.partition(".")[0])),
@@ -64,6 +65,11 @@ async def facts(client: Client) -> ServerFacts:
         appends=all(node["aof_enabled"] for node in nodes),
         evicts=any(node["maxmemory"] and str(node["maxmemory_policy"]).startswith("allkeys") for node in nodes),
     )
+
+
+async def probe_write(client: Client, seconds: float = SECONDS) -> None:
+    """Raise one of AWAY if Redis refuses writes. It writes nothing: XX requires a key, and this one never exists."""
+    await in_time(client.set(PROBE, "", xx=True), seconds)
 
 
 async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:

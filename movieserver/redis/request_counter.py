@@ -21,7 +21,7 @@ from typing import TypeAlias
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis
+from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
@@ -130,9 +130,9 @@ class RequestCounter:
         self._begin_epoch(str(epoch))
 
     async def outage(self) -> str | None:
-        """Why Redis cannot be reached, or None."""
+        """Why Redis cannot be written to, or None."""
         try:
-            await in_time(self._redis.ping())
+            await probe_write(self._redis)
         except AWAY as error:
             return str(error) or type(error).__name__
         return None

@@ -5,14 +5,16 @@ import hashlib
 import json
 import unicodedata
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from movieserver.formats import GENRES_CHARACTERS, MOVIE_GENRES
 
+MAX_KEY = 200  # characters: an index entry has a maximum size
+MAX_MARKS = 30  # combining marks in a row, as in the stream-safe text format (UAX #15, section 13)
 CACHED_CHARACTERS = 200  # most movies share their genres with many others
-MAX_NORMALIZED = 200  # characters: normalization takes quadratic time, and an index entry has a maximum size
 
 
 class Genres(NamedTuple):
@@ -85,9 +87,19 @@ def _is_invisible(character: str) -> bool:
 
 
 def _genre(name: str) -> tuple[str, str]:
-    if len(name) > MAX_NORMALIZED:
-        return f"{name[:MAX_NORMALIZED // 2]} {hashlib.sha256(name.casefold().encode()).hexdigest()}", name
     if name.isascii():
-        return name.lower(), name
-    spelling = unicodedata.normalize("NFC", name)
-    return unicodedata.normalize("NFC", spelling.casefold()), spelling
+        spelling, key = name, name.lower()
+    else:
+        spelling = _normalize(name)
+        key = _normalize(spelling.casefold())
+    if len(key) > MAX_KEY:
+        key = f"{key[:MAX_KEY // 2]} {hashlib.sha256(key.encode()).hexdigest()}"
+    return key, spelling
+
+
+def _normalize(name: str) -> str:
+    """The name in NFC, or as it is if no text has so many marks in a row: to order them takes quadratic time."""
+    runs = (run for marks, run in groupby(name, lambda character: unicodedata.combining(character) > 0) if marks)
+    if len(name) > MAX_MARKS and any(len([*run]) > MAX_MARKS for run in runs):
+        return name
+    return unicodedata.normalize("NFC", name)

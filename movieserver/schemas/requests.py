@@ -7,45 +7,65 @@ from collections.abc import Iterator
 from typing import Annotated, TypeVar
 
 from pydantic import (
-    AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, TypeAdapter,
-    ValidationError, model_validator
+    AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
+    TypeAdapter, ValidationError, model_validator
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
 
+from movieserver.accounts import usernames
 from movieserver.accounts.common_passwords import is_common
+from movieserver.accounts.passwords import normalized
 from movieserver.errors import BadRequest, Fault, InvalidBody
 from movieserver.formats import parse_uuid
 from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movies_adapter
-from movieserver.schemas.texts import NOT_NULL, Body, RawUuid, Text, text
+from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
 NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 MAX_NESTING = 200  # pydantic's parser reads no further
-NAME_CHARACTERS = 150
-PASSWORD_CHARACTERS = 8
+MIN_PASSWORD_CHARACTERS = 8
+# in the description alone: most of what `username_fault` refuses
+_REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+USERNAME_SCHEMA: dict[str, JsonValue] = {
+    "minLength": 1, "maxLength": usernames.MAX_CHARACTERS,
+    "pattern": rf"^[^\s{_REFUSED}]([^{_REFUSED}]*[^\s{_REFUSED}])?$",
+}
 TITLE_CHARACTERS = 255
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
-def _uncommon(password: str) -> str:
+def _username(name: str) -> str:
+    if fault := usernames.username_fault(name):
+        raise PydanticCustomError("username", "{fault}", {"fault": fault})
+    return name
+
+
+def _new_password(password: str) -> str:
+    if (length := len(normalized(password))) < MIN_PASSWORD_CHARACTERS:
+        raise PydanticCustomError("short", "{fault}", {"fault": (
+            f"A password must have at least {MIN_PASSWORD_CHARACTERS} characters; this one has {length}")})
     if is_common(password):
         raise PydanticCustomError("common", "This password is too common: attackers try it first")
     return password
 
 
 Title = Annotated[str, text(1, TITLE_CHARACTERS)]
+Username = Annotated[
+    str, AfterValidator(_username), Field(
+        description="No space at either end, no control or format character", json_schema_extra=USERNAME_SCHEMA)]
 NewPassword = Annotated[
-    str, Field(description="Not one of the most common passwords"), text(PASSWORD_CHARACTERS),
-    AfterValidator(_uncommon)]
+    str, AfterValidator(_new_password), Field(
+        description="Not one of the most common passwords",
+        json_schema_extra={"minLength": MIN_PASSWORD_CHARACTERS, **TEXT_SCHEMA})]
 
 
 class Registration(Body):
     """A new account."""
 
-    username: Annotated[str, text(1, NAME_CHARACTERS)]
+    username: Username
     password: NewPassword
 
 
@@ -88,9 +108,9 @@ class CollectionChanges(Body):
 
     model_config = ConfigDict(extra="allow")  # so that a body that changes nothing can be told which keys are unknown
 
-    title: Annotated[Title, NOT_NULL] = ""
-    description: Text | None = ""
-    movies: Annotated[Movies, NOT_NULL] = []
+    title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in the description
+    description: Text | None = Field(default_factory=str)
+    movies: Annotated[Movies, NOT_NULL] = Field(default_factory=list)
 
     @property
     def named(self) -> set[str]:

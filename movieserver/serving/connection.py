@@ -1,345 +1,290 @@
-"""One connection of HTTP/1.1 (RFC 9112), between a transport of the event loop and Tornado's application.
+"""One HTTP/1.1 connection (RFC 9112) between a transport of the event loop and Tornado's application.
 
-Tornado's own reads and writes through an IOStream, which takes longer than the rest of a short request together. What a
-head may say is Tornado's to judge here too. Requests are taken one at a time: the next waits until one is answered.
+Requests are handled one at a time; the next one waits in the buffer until the response before it is complete. Tornado's
+own connection, on its IOStream, takes longer for a short request than everything else together.
+
+| what a client does                                  | what happens                                              |
+|-----------------------------------------------------|-----------------------------------------------------------|
+| a head over HEADER_BYTES or HEADER_FIELDS           | 431 without parsing it                                    |
+| an invalid head, target, Host, length or chunk      | 400                                                       |
+| over OVERHEAD_BYTES of chunk extensions or trailers | 400; up to there they are ignored                         |
+| an incomplete request and the end of its stream     | 400; a complete one gets its response first               |
+| an incomplete head for IDLE_SECONDS                 | 408; without a byte of it, the connection is just closed  |
+| under BODY_BYTES of a body in BODY_SECONDS          | 408                                                       |
+| a head or unparsed bytes beyond the memory limit    | 503; behind a request that is handled they are dropped    |
+| over PIPELINE_BYTES behind such a request           | reading pauses                                            |
+| takes under STALL_BYTES in STALL_SECONDS            | the connection is aborted                                 |
+
+A refusal is the last response: the connection closes once the client has read it, after LINGER_SECONDS at the latest.
 """
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
-from tornado.concurrent import Future
-from tornado.http1connection import is_transfer_encoding_chunked, parse_hex_int, parse_int
-from tornado.httputil import (
-    HTTPConnection, HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine, ResponseStartLine,
-    parse_request_start_line
-)
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
 
-IDLE_SECONDS = 75.0  # for the next head
-BODY_SECONDS = 60.0
-LINGER_SECONDS = 1.0  # for a caller to read why it was refused
-STALL_SECONDS, STALL_BYTES = 10.0, 64 * 1024  # of an answer that moves, so much is sent in that time
-READ_HEAD_BYTES = 1024 * 1024  # what is longer than a head may be, but no longer than this, is told so
-WAITING_BYTES = 64 * 1024  # of requests behind the one that is answered, and of answers that are not sent yet
-CHUNK_SIZE_BYTES = 64
-MOST_STEPS = 1000  # before others have their turn
-HEAD_END = re.compile(rb"\r?\n\r?\n")
-BLANK = b"\r\n"
+from movieserver.errors import ApiError, BadRequest, InternalError, Overloaded, RequestTimeout
+from movieserver.observability.logs import log
+from movieserver.serving import syntax
+from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
+from movieserver.serving.parser import RequestParser
+from movieserver.serving.response import ResponseWriter
+
+IDLE_SECONDS = 75.0
+BODY_SECONDS, BODY_BYTES = 30.0, 16 * 1024
+LINGER_SECONDS = 2.0
+PIPELINE_BYTES = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Site(Protocol):
+class ConnectionServer(Protocol):
     """What a connection belongs to."""
 
-    def made(self, connection: Connection) -> None:
-        """It is open."""
+    memory: RequestMemory
 
-    def lost(self, connection: Connection) -> None:
-        """It is closed."""
+    def connected(self, connection: Connection) -> None:
+        """The connection is open."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """The connection is closed."""
 
     def start_request(self, connection: Connection) -> HTTPMessageDelegate:
-        """A request begins on it."""
+        """A request begins."""
 
-    def malformed(self, connection: Connection) -> None:
-        """What came is not HTTP/1.1: to be answered with `refuse`."""
-
-
-class Peer(NamedTuple):
-    """Who is at the other end, as Tornado's requests ask for it."""
-
-    remote_ip: str
-    protocol: str = "http"
+    def refuse(self, connection: Connection, error: ApiError) -> None:
+        """Respond with an error, through `send_last`, to what never becomes a request."""
 
 
-class Connection(asyncio.Protocol, HTTPConnection):
-    """Reads requests for its site and writes their answers; each answer is whole and says its Content-Length."""
+class Connection(asyncio.Protocol):
+    """Reads requests for its server; `writer` writes the responses."""
 
     transport: asyncio.Transport
-    context: Peer
+    writer: ResponseWriter
 
-    def __init__(self, site: Site) -> None:
-        self.since = 0.0  # when it began to wait for a request
-        self.head_bytes = 0  # of the request at hand
-        self._site = site
+    def __init__(self, server: ConnectionServer) -> None:
+        self.waiting_since = 0.0  # for a request
+        self.reading_paused = False
+        self._server = server
         self._loop = asyncio.get_running_loop()
-        self._done: Future[None] = self._loop.create_future()
-        self._done.set_result(None)
-        self._buffer = bytearray()
-        self._searched = 0
-        self._step: Callable[[Connection], bool] = Connection._read_head
+        self._parser = RequestParser(self)
+        self._buffer = self._parser.buffer
+        self._held = 0  # bytes that count against the shared limit
         self._deadline = math.inf
-        self._left = 0  # bytes of the body, or of the chunk
-        self._last = False  # whether the chunk is the last one
-        self._delegate: HTTPMessageDelegate | None = None  # of a request that is read
-        self._gone: Callable[[], None] | None = None  # to be told that nobody waits for the answer any more
-        self._start = RequestStartLine("", "", "")
-        self._closes = self._answered = self._paused = self._congested = self._lost = False
-        self._written = 0
-        self._seen: tuple[float, int] | None = None  # when what is written was looked at, and how much was sent then
+        self._body_bytes = 0  # since the deadline was set
+        self._delegate: HTTPMessageDelegate | None = None  # of a request that is incomplete
+        self._half_closed = False  # by the client
+        self._writing_paused = self._finished = False  # a response is complete, but not sent
+        self._closing = self._refusing = False
+        self._unread = False  # bytes of the client were or will be dropped
 
     @property
-    def answering(self) -> bool:
-        """Whether a whole request waits for the end of its answer."""
-        return self._step is Connection._wait and not self._answered
+    def responding(self) -> bool:
+        """Whether a complete request waits for the end of its response."""
+        return self._parser.complete and not self._finished and not self._closing
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way, and everything is sent."""
-        return self._step is Connection._read_head and not self.writing()
+        """Whether there is no complete request, and everything is sent."""
+        return self._parser.in_head and not self._closing and not self.writer.writing()
 
-    def writing(self) -> bool:
-        """Whether something is not sent yet."""
-        return not self._lost and self.transport.get_write_buffer_size() > 0
+    def check_timeouts(self, now: float) -> None:
+        """Refuse, close or abort if time is up; to be called about twice a second."""
+        if self.writer.is_stalled(now):
+            self.transport.abort()
+        elif now > self._deadline:
+            self._time_out(now)
 
-    def overdue(self, now: float) -> bool:
-        """Whether its time is over: for what it reads, or because what is written hardly moves."""
-        if now > self._deadline:
-            return True
-        if not self.writing():
-            self._seen = None
-            return False
-        sent = self._written - self.transport.get_write_buffer_size()
-        since, before = self._seen or (now, sent)
-        if not self._seen or now - since >= STALL_SECONDS:
-            self._seen = (now, sent)
-        return now - since >= STALL_SECONDS and sent - before < STALL_BYTES
+    def skip_body(self) -> None:
+        """Take the request as complete without the rest of its body; its response is the last one."""
+        self.writer.keep_alive = False
+        self._unread = True
+        self._parser.skip_body()
 
-    def ignore(self) -> None:
-        """Take nothing more that comes."""
-        self._step = Connection._discard
+    def refuse(self, error: ApiError) -> None:
+        """Take nothing more from the client, and have the server respond with an error."""
+        if self._closing:
+            return
+        self._closing = self._refusing = True
+        self._deadline = math.inf
+        self._clear_buffer()
+        delegate, self._delegate = self._delegate, None
+        if delegate:
+            delegate.on_connection_close()
+        self._server.refuse(self, error)
 
-    def refuse(self, answer: bytes) -> None:
-        """Send a last answer, and close when the caller has had time to read it."""
-        self._deadline = time.monotonic() + LINGER_SECONDS
-        self._write(answer)
-        if not self._lost:
-            self.transport.write_eof()
+    def send_last(self, response: bytes) -> None:
+        """Send a last response, and close."""
+        self._refusing = False
+        self.writer.send(response)
+        self._linger()
+
+    # called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
-        self._await_request()
-        self._site.made(self)
+        self.writer = ResponseWriter(self.transport, self._response_finished)
+        self._wait_for_request()
+        self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self._advance()
-        if len(self._buffer) > WAITING_BYTES and self._step is Connection._wait:
-            self._pause()
+        if not self._closing:
+            self._buffer += data
+            self._advance()
 
-    def eof_received(self) -> None:
-        """The caller is gone: the transport closes itself."""
+    def eof_received(self) -> bool:
+        self._half_closed = True
+        self._advance()
+        return not self._closing or self._refusing
 
     def pause_writing(self) -> None:
-        self._congested = True
+        self._writing_paused = True
 
     def resume_writing(self) -> None:
-        self._congested = False
-        if self._answered:
-            self._await_request()
+        self._writing_paused = False
+        if self._finished:
+            self._wait_for_request()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lost = True
-        delegate, gone = self._delegate, self._gone
-        self._delegate = self._gone = None
-        self._buffer.clear()
-        self._site.lost(self)
+        self._closing = self.writer.closed = True
+        self._clear_buffer()
+        self._server.disconnected(self)
+        delegate, self._delegate = self._delegate, None
         if delegate:
             delegate.on_connection_close()
-        elif gone:
-            gone()
+        elif self.writer.close_callback:
+            self.writer.close_callback()
 
-    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Have a handler told when its caller is gone."""
-        self._gone = callback
+    # called by the parser
 
-    def write_headers(  # type: ignore[override]
-        self, start_line: ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
-    ) -> Future[None]:
-        """Implements HTTPConnection.write_headers."""
-        if self._closes:
-            headers["Connection"] = "close"
-        elif self._start.version == "HTTP/1.0":
-            headers["Connection"] = "keep-alive"
-        self._closes = self._closes or headers.get("Connection") == "close"
-        lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.get_all()]
-        head = "\r\n".join([*lines, "", ""]).encode("latin1")
-        self._write(head, *([chunk] if chunk else []))
-        return self._done
+    def head_received(self, start: RequestStartLine, headers: HTTPHeaders, has_body: bool) -> None:
+        start = syntax.origin_form(start, headers)
+        self.writer.begin(start, syntax.keeps_alive(start, headers))
+        self._delegate = delegate = self._server.start_request(self)
+        delegate.headers_received(start, headers)
+        if has_body and not self._parser.complete:
+            self._body_bytes = 0
+            self._deadline = time.monotonic() + BODY_SECONDS
+            if not self._buffer and syntax.expects_continue(start, headers):
+                self.writer.send(CONTINUE)
 
-    def write(self, chunk: bytes) -> Future[None]:
-        """Implements HTTPConnection.write."""
-        self._write(chunk)
-        return self._done
+    def body_received(self, chunk: bytes) -> None:
+        assert self._delegate
+        self._body_bytes += len(chunk)
+        self._delegate.data_received(chunk)
 
-    def finish(self) -> None:
-        """Implements HTTPConnection.finish."""
-        self._gone = None
-        if self._lost:
-            return
-        if self._closes:
-            self.ignore()
-            self.transport.close()
-        elif self._congested:
-            self._answered = True
+    def request_received(self) -> None:
+        assert self._delegate
+        self._deadline = math.inf
+        self._delegate.finish()
+        self._delegate = None
+
+    # called by the writer
+
+    def _response_finished(self) -> None:
+        if not self.writer.keep_alive:
+            self._linger() if self._unread or self._buffer or self.reading_paused else self._close()
+        elif self._writing_paused:
+            self._finished = True
         else:
-            self._await_request()
+            self._wait_for_request()
 
-    def _write(self, *parts: bytes) -> None:
-        if not self._lost:
-            self._written += sum(map(len, parts))
-            self.transport.writelines(parts)  # in one system call
-
-    def _await_request(self) -> None:
-        self._step = Connection._read_head
-        self._answered = False
-        self.since = time.monotonic()
-        self._deadline = self.since + IDLE_SECONDS
-        if self._buffer or self._paused:
+    def _wait_for_request(self) -> None:
+        self._finished = False
+        self._parser.next_request()
+        self._hold()
+        self.waiting_since = time.monotonic()
+        self._deadline = self.waiting_since + IDLE_SECONDS
+        if self._buffer or self._half_closed or self.reading_paused:
             self._loop.call_soon(self._advance)
 
-    def _pause(self) -> None:
-        if not self._paused and not self._lost:
-            self._paused = True
-            self.transport.pause_reading()
-
     def _advance(self) -> None:
-        """Take from the buffer what is whole."""
+        """Parse what is in the buffer, and pause reading while that cannot go on."""
+        if self._closing:
+            return
         try:
-            for _ in range(MOST_STEPS):
-                if not self._step(self):
-                    break
-            else:
-                self._pause()
-                self._loop.call_soon(self._advance)
-                return
+            more = self._parser.advance()
+            self._hold()
+            if self._half_closed and not more:
+                self._advance_to_end()
+        except ApiError as error:
+            self.refuse(error)
         except HTTPInputError:
-            self._fail()
-        if self._paused and self._step is not Connection._wait and not self._lost:
-            self._paused = False
+            self.refuse(BadRequest())
+        except Exception:
+            log.error("unexpected error while a request is read", exc_info=True)
+            self.refuse(InternalError())
+        else:
+            if more:
+                self._loop.call_soon(self._advance)
+            self._pause_reading(more or self._parser.complete and len(self._buffer) > PIPELINE_BYTES)
+
+    def _advance_to_end(self) -> None:
+        """The client sends no more."""
+        if self._parser.in_head and not self._buffer:
+            self._close()
+        elif not self._parser.complete:
+            raise BadRequest("The request ended before it was complete.")
+        elif not self._buffer:
+            self.writer.keep_alive = False
+
+    def _pause_reading(self, paused: bool) -> None:
+        if paused == self.reading_paused or self._half_closed or self.transport.is_closing():
+            return
+        self.reading_paused = paused
+        if paused:
+            self.transport.pause_reading()
+        else:
             self.transport.resume_reading()
 
-    def _fail(self) -> None:
-        self.ignore()
-        delegate, self._delegate = self._delegate, None
-        if delegate:
-            delegate.on_connection_close()
-        self._site.malformed(self)
-
-    def _read_head(self) -> bool:
-        buffer = self._buffer
-        if buffer.startswith((b"\r", b"\n")):  # RFC 9112 section 2.2
-            buffer[:] = buffer.lstrip(BLANK)
-        found = HEAD_END.search(buffer, max(0, self._searched - 3))
-        if not found:
-            if len(buffer) > READ_HEAD_BYTES:
-                raise HTTPInputError("a head without end")
-            self._searched = len(buffer)
-            return False
-        self._searched, self.head_bytes = 0, found.end()
-        line, _, fields = buffer[:self.head_bytes].decode("latin1").partition("\n")
-        del buffer[:self.head_bytes]
-        self._begin(parse_request_start_line(line.rstrip("\r")), HTTPHeaders.parse(fields))
-        return True
-
-    def _begin(self, start: RequestStartLine, headers: HTTPHeaders) -> None:
-        self._start = start
-        self._closes = not _keeps_alive(start, headers)
-        chunked, self._left = is_transfer_encoding_chunked(headers), _content_length(headers)
-        delegate = self._site.start_request(self)
-        delegate.headers_received(start, headers)
-        self._delegate = delegate
-        if not chunked and not self._left:
-            self._end()
+    def _hold(self) -> None:
+        """Count a large head and unparsed bytes against what clients may hold in all before their token is known."""
+        size = len(self._buffer) + self._parser.head_bytes
+        size = size if size > SMALL_BYTES else 0
+        if size == self._held:
             return
-        self._step = Connection._read_chunk_size if chunked else Connection._read_fixed
-        self._deadline = time.monotonic() + BODY_SECONDS
-        if headers.get("Expect", "").lower() == "100-continue":
-            self._write(CONTINUE)
-
-    def _end(self) -> None:
-        """The request is whole."""
-        delegate, self._delegate = self._delegate, None
-        assert delegate
-        self._step = Connection._wait
-        self._deadline = math.inf
-        delegate.finish()
-
-    def _pass_on(self) -> None:
-        """Give as much of the body as there is."""
-        assert self._delegate
-        part = bytes(self._buffer[:self._left])
-        del self._buffer[:self._left]
-        self._left -= len(part)
-        self._delegate.data_received(part)
-
-    def _read_fixed(self) -> bool:
-        if not self._buffer:
-            return False
-        self._pass_on()
-        if not self._left:
-            self._end()
-        return True
-
-    def _read_chunk_size(self) -> bool:
-        end = self._buffer.find(BLANK, 0, CHUNK_SIZE_BYTES)
-        if end < 0:
-            if len(self._buffer) >= CHUNK_SIZE_BYTES:
-                raise HTTPInputError("a chunk without a size")
-            return False
         try:
-            self._left = parse_hex_int(self._buffer[:end].decode("latin1"))
-        except ValueError:
-            raise HTTPInputError("the size of a chunk is no number") from None
-        del self._buffer[:end + len(BLANK)]
-        self._last = not self._left
-        self._step = Connection._read_chunk_end if self._last else Connection._read_chunk
-        return True
+            self._server.memory.change(None, size - self._held)
+            self._held = size
+        except Overloaded:
+            if not self._parser.complete:
+                raise
+            self._clear_buffer()
+            self._unread, self.writer.keep_alive = True, False
 
-    def _read_chunk(self) -> bool:
-        if not self._buffer:
-            return False
-        self._pass_on()
-        if not self._left:
-            self._step = Connection._read_chunk_end
-        return True
-
-    def _read_chunk_end(self) -> bool:
-        """The line end behind a chunk; behind the last one it ends the body. Trailers are not taken."""
-        if len(self._buffer) < len(BLANK):
-            return False
-        if not self._buffer.startswith(BLANK):
-            raise HTTPInputError("a chunk is longer than its size")
-        del self._buffer[:len(BLANK)]
-        if self._last:
-            self._end()
-        else:
-            self._step = Connection._read_chunk_size
-        return True
-
-    def _wait(self) -> bool:
-        """The request is being answered."""
-        return False
-
-    def _discard(self) -> bool:
+    def _clear_buffer(self) -> None:
         self._buffer.clear()
-        return False
+        if self._held:
+            self._server.memory.change(None, -self._held)
+            self._held = 0
 
+    def _time_out(self, now: float) -> None:
+        if self._closing and self.writer.writing():
+            self._deadline = now + LINGER_SECONDS
+        elif self._closing or self._parser.in_head and not self._buffer:
+            self.transport.abort()
+        elif self._body_bytes >= BODY_BYTES and not self._parser.in_head:
+            self._body_bytes = 0
+            self._deadline = now + BODY_SECONDS
+        else:
+            self.refuse(RequestTimeout(
+                f"The request arrived too slowly: its head must arrive within {IDLE_SECONDS:g} seconds, and at least "
+                f"{BODY_BYTES} bytes of its body every {BODY_SECONDS:g} seconds."))
 
-def _keeps_alive(start: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Whether the connection stays open for another request (RFC 9112 section 9.3)."""
-    said = {option.strip() for option in headers.get("Connection", "").lower().split(",")}
-    return "close" not in said and (start.version == "HTTP/1.1" or "keep-alive" in said)
+    def _close(self) -> None:
+        """Close when everything is sent."""
+        self._closing = True
+        self.transport.close()
 
-
-def _content_length(headers: HTTPHeaders) -> int:
-    try:
-        return parse_int(headers.get("Content-Length", "0"))
-    except ValueError:
-        raise HTTPInputError("Content-Length is no number") from None
+    def _linger(self) -> None:
+        """Close when everything is sent and the client has closed: unread bytes would reset the connection."""
+        self._closing = True
+        if self._half_closed or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._clear_buffer()
+        self._pause_reading(False)
+        self._deadline = time.monotonic() + LINGER_SECONDS
+        self.transport.write_eof()

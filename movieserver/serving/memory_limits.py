@@ -1,6 +1,6 @@
-"""Bounds on what a process holds in memory for its clients: large request bodies and large unsent responses.
+"""Bounds on what a process holds in memory for its clients: unparsed bytes, request bodies, responses not yet sent.
 
-Small ones (up to LARGE_BYTES) are bounded by the number of connections.
+Up to SMALL_BYTES of each, and responses up to LARGE_BYTES, are bounded by the number of connections.
 """
 from __future__ import annotations
 
@@ -10,32 +10,28 @@ from typing import NamedTuple, Protocol
 from movieserver.errors import Overloaded
 
 MIB = 1024 * 1024
-LARGE_BYTES = 64 * 1024
+SMALL_BYTES, LARGE_BYTES = 16 * 1024, 64 * 1024
 REQUEST_BYTES, REQUEST_BYTES_PER_USER = 64 * MIB, 16 * MIB
 RESPONSE_BYTES, RESPONSE_BYTES_PER_USER = 128 * MIB, 48 * MIB
 
 
 class RequestMemory:
-    """Bytes held for large request bodies, in all and per user; clients without a token count as one user."""
+    """Bytes of requests, in all and per user; all clients whose token is not known (None) count as one user."""
 
     def __init__(self) -> None:
         self.total = 0
         self._held: Counter[str | None] = Counter()
 
-    def take(self, user_id: str | None, size: int) -> None:
-        """Hold `size` more bytes for a user; Overloaded if that exceeds a limit."""
-        if self.total + size > REQUEST_BYTES or self._held[user_id] + size > REQUEST_BYTES_PER_USER:
+    def change(self, user_id: str | None, by: int) -> None:
+        """Hold so many bytes more, or fewer, for a user; Overloaded if more would exceed a limit."""
+        held = self._held[user_id] + by
+        if by > 0 and (self.total + by > REQUEST_BYTES or held > REQUEST_BYTES_PER_USER):
             raise Overloaded(
-                f"Too many large request bodies are being received: at most {REQUEST_BYTES_PER_USER} bytes per user "
+                f"Too many large requests are being received: at most {REQUEST_BYTES_PER_USER} bytes per user "
                 f"and {REQUEST_BYTES} in all at a time. Try again shortly.")
-        self._held[user_id] += size
-        self.total += size
-
-    def release(self, user_id: str | None, size: int) -> None:
-        """Hold `size` fewer bytes for a user."""
-        self.total -= size
-        self._held[user_id] -= size
-        if not self._held[user_id]:
+        self.total += by
+        self._held[user_id] = held
+        if not held:
             del self._held[user_id]
 
 

@@ -7,25 +7,30 @@ from typing import Any, Protocol, cast
 
 from tornado.escape import url_unescape
 from tornado.httputil import (
-    HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
+    HTTPConnection, HTTPHeaders, HTTPInputError, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine,
+    ResponseStartLine
 )
-from tornado.routing import URLSpec
 from tornado.web import Application
 
-from movieserver.errors import ApiError, BodyTooLarge, HeadersTooLarge, Overloaded
-from movieserver.http.headers import HEADER_BYTES, bearer_token
+from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
+from movieserver.http.headers import bearer_token, is_json
 from movieserver.observability import logs, metrics
+from movieserver.openapi.operation import operation_of
 from movieserver.resources import Resources
 from movieserver.schemas.requests import MAX_BYTES
-from movieserver.serving.memory_limits import LARGE_BYTES, RequestMemory
+from movieserver.serving import syntax
+from movieserver.serving.connection import Connection
+from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
+IGNORED_BYTES = 4 * MAX_BYTES  # of a body that is refused; then the response comes at once, and the connection closes
 
 
 class Route(Protocol):
     """A route of the table: its path is `template`, with and without the trailing slash."""
 
     template: str
+    protected: bool
     regex: Any
     handler_class: Any
     kwargs: Any
@@ -35,14 +40,14 @@ class Request(HTTPServerRequest):
     """A request. Its Content-Type is not among its headers: Tornado would parse a form, and this API takes none."""
 
     content_type: str | None = None
-    refusal: ApiError | None = None  # why it is not carried out, known before its handler runs
-    complete = False  # whether all of it has arrived
+    refusal: ApiError | None = None  # why it is not carried out, if that is known before its handler runs
+    complete = False
 
 
 class MovieServer(Application):
-    """The application. Its setting `draining` says that the server is about to stop."""
+    """The application. `unknown` handles what has no route. The setting `draining`: the server is about to stop."""
 
-    def __init__(self, routes: Sequence[Route], unknown: URLSpec, resources: Resources, **settings: Any) -> None:
+    def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
         self.active: dict[Request, IncomingRequest] = {}  # until they are answered or their client is gone
@@ -54,9 +59,9 @@ class MovieServer(Application):
             for path in (route.template, route.template.rstrip("/"))}
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return IncomingRequest(self, request_conn)
+        return IncomingRequest(self, cast(Connection, server_conn), request_conn)
 
-    def find(self, path: str) -> tuple[Route | URLSpec, list[bytes]]:
+    def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
         if route := self._paths.get(path):
             return route, []
@@ -70,8 +75,9 @@ class MovieServer(Application):
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
         metrics.answered(handler.route, method, status, seconds)
-        logs.request(
-            handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent)
+        logs.request(logs.Request(
+            handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent,
+            handler.exact_address))
 
     def end(self, request: Request) -> None:
         """A request is answered, or its client is gone."""
@@ -80,63 +86,97 @@ class MovieServer(Application):
 
 
 class IncomingRequest(HTTPMessageDelegate):
-    """Receives a request and starts its handler; a body that exceeds a limit is read over and the request refused."""
+    """Receives a request and starts its handler. A body that is refused is ignored, and not waited for if possible."""
 
-    def __init__(self, app: MovieServer, connection: HTTPConnection) -> None:
+    request: Request | None = None
+
+    def __init__(self, app: MovieServer, connection: Connection, writer: HTTPConnection) -> None:
         self._app = app
         self._connection = connection
+        self._writer = writer
         self._received = 0
         self._held = 0
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        content_type = headers.pop("Content-Type", None)
-        request = self.request = Request(
-            connection=self._connection, start_line=cast(RequestStartLine, start_line), headers=headers)
+        start = cast(RequestStartLine, start_line)
+        content_type = headers.pop("Content-Type") if "Content-Type" in headers else None
+        try:
+            request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
+        except HTTPInputError:
+            raise BadRequest(f"The query string has more than {QUERY_ARGUMENTS} parameters.") from None
         request.content_type = content_type
-        if not request.path.startswith("/"):  # the absolute form of RFC 9112 section 3.2.2
-            request.path = "/" + request.path.partition("://")[2].partition("/")[2]
-        route, arguments = self._app.find(request.path)
-        self._handler = self._app.get_handler_delegate(request, route.handler_class, route.kwargs, arguments)
+        self._route, arguments = self._app.find(request.path)
+        self._handler = self._app.get_handler_delegate(
+            request, self._route.handler_class, self._route.kwargs, arguments)
         self._app.active[request] = self
+        if syntax.expects_continue(start, headers):
+            request.refusal = self._refusal()
+            if request.refusal:
+                self._connection.skip_body()
 
     def data_received(self, chunk: bytes) -> None:
+        assert self.request
         self._received += len(chunk)
-        if self._received > max(LARGE_BYTES, self._held) and not self.request.refusal:
+        if self._received > max(SMALL_BYTES, self._held) and not self.request.refusal:
             self._hold()
         if not self.request.refusal:
             self._handler.data_received(chunk)
+        elif self._received > IGNORED_BYTES:
+            self._connection.skip_body()
 
     def finish(self) -> None:
-        request, handler = self.request, self._handler
-        del self._handler  # and the body that it has, once it is the request's
-        request.complete = True
-        if cast(Any, self._connection).head_bytes > HEADER_BYTES:
-            request.refusal = HeadersTooLarge(HEADER_BYTES)
+        assert self.request
+        handler = self._handler
+        del self._handler  # and the body that it has, once that is the request's
+        self.request.complete = True
         handler.finish()
 
     def on_connection_close(self) -> None:
-        self._app.end(self.request)
+        if self.request:
+            self._app.end(self.request)
 
     def release(self) -> None:
         """Release the memory that was held for the body."""
         if self._held:
-            self._app.memory.release(self._user_id, self._held)
+            self._app.memory.change(self._user_id, -self._held)
             self._held = 0
 
     def _hold(self) -> None:
         """Hold memory for the whole body if its size is declared, so that a body that has begun can also end."""
-        declared = self.request.headers.get("Content-Length", "")
-        size = max(self._received, int(declared) if declared.isdecimal() else 0)
+        assert self.request
+        size = max(self._received, self._declared)
         try:
-            if size > MAX_BYTES:
-                raise BodyTooLarge(MAX_BYTES)
-            self._app.memory.take(self._user_id, size - self._held)
+            if refusal := self._refusal():
+                raise refusal
+            self._app.memory.change(self._user_id, size - self._held)
             self._held = size
-        except (BodyTooLarge, Overloaded) as refusal:
-            self.request.refusal = refusal
+        except ApiError as error:
+            self.request.refusal = error
+
+    def _refusal(self) -> ApiError | None:
+        """Why this request is certain to be refused, as far as its head and the size of its body tell."""
+        assert self.request
+        request, route = self.request, self._route
+        if max(self._received, self._declared) > MAX_BYTES:
+            return BodyTooLarge(MAX_BYTES)
+        if route.protected and not self._user_id and request.method != "OPTIONS":
+            return Unauthenticated()
+        operation = operation_of(route.handler_class, request.method or "")
+        if not operation and request.method not in ("HEAD", "OPTIONS"):
+            return NotFound()  # or MethodNotAllowed, which the handler finds first
+        if operation and operation.body and not is_json(
+                request.content_type, request.headers.get("Content-Encoding")):
+            return UnsupportedMediaType()
+        return None
+
+    @property
+    def _declared(self) -> int:
+        assert self.request
+        return syntax.body_length(self.request.headers) or 0
 
     @cached_property
     def _user_id(self) -> str | None:
+        assert self.request
         try:
             return self._app.resources.tokens.read(bearer_token(self.request.headers)).user_id
         except ApiError:

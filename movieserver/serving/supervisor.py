@@ -1,7 +1,7 @@
-"""Several processes on one port: started by one parent, replaced when they die, stopped in order.
+"""Several processes on one port: started by one parent, restarted when they die, stopped in order.
 
-Each is a Python of its own that inherits the listening sockets: nothing is lost between one that goes and one that
-comes, and one that comes has the code and the settings that are on the disk at that moment.
+Each is a Python interpreter that inherits the listening sockets: no connection is lost between an old process and its
+replacement, and the replacement has the code and the settings that are on the disk at that moment.
 """
 from __future__ import annotations
 
@@ -37,46 +37,53 @@ class Child(Protocol):
         """Whether it runs."""
 
     def start(self) -> None:
-        """Start it, also in place of one that died."""
+        """Start it, or start it again after it died."""
+
+
+def start_module(
+    module: str, environment: Mapping[str, str], arguments: Sequence[str] = (), descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start `python -m <module>` in its own process group, with `environment` added and `descriptors` inherited."""
+    paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments], stdin=subprocess.DEVNULL, pass_fds=descriptors,
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)}, process_group=0,
+    )
 
 
 class Worker:
     """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies.
 
-    `buried` is told its number when it has ended.
+    `on_exit` is called with its process id when it has ended.
     """
 
     def __init__(
         self, name: str, module: str, sockets: Sequence[socket.socket], environment: Mapping[str, str],
-        buried: Callable[[int], None] = lambda number: None,
+        on_exit: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self.name = name
         self._module = module
         self._sockets = sockets
         self._environment = environment
-        self._buried = buried
+        self._on_exit = on_exit
         self.start()
 
     def start(self) -> None:
-        """Start it; also in place of one that died."""
+        """Start it, or start it again after it died."""
         self._reading, writing = os.pipe()
         inherited = [listening.fileno() for listening in self._sockets]
-        command = [sys.executable, "-P", "-m", self._module, "--parent", str(os.getpid()), "--ready", str(writing)]
+        arguments = ["--parent", str(os.getpid()), "--ready", str(writing)]
         for number in inherited:
-            command += ["--socket", str(number)]
-        paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.DEVNULL, pass_fds=[writing, *inherited], process_group=0,
-        )
+            arguments += ["--socket", str(number)]
+        self._process = start_module(self._module, self._environment, arguments, [writing, *inherited])
         os.close(writing)
 
     def replacement(self) -> Worker:
         """Another one like it, beside it."""
-        return Worker(self.name, self._module, self._sockets, self._environment, self._buried)
+        return Worker(self.name, self._module, self._sockets, self._environment, self._on_exit)
 
     def wait_ready(self) -> bool:
-        """Whether it said that it is ready, within START_SECONDS."""
+        """Whether it reported within START_SECONDS that it is ready."""
         readable, _, _ = select.select([self._reading], [], [], START_SECONDS)
         return bool(readable) and os.read(self._reading, 1) == b"!"
 
@@ -87,45 +94,45 @@ class Worker:
         if self._reading >= 0:
             os.close(self._reading)
             self._reading = -1
-            self._buried(self._process.pid)
+            self._on_exit(self._process.pid)
         return False
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
-        """Send a signal, where it runs."""
+        """Send a signal, if it runs."""
         self._process.send_signal(signal_number)
 
 
 class Inheritance(NamedTuple):
-    """What a worker got from its parent: listening sockets, and how to say that it is ready."""
+    """What a worker gets from its parent: listening sockets, and how to report that it is ready."""
 
     sockets: list[socket.socket]
-    say_ready: Callable[[], None]
+    report_ready: Callable[[], None]
 
 
 def inherit() -> Inheritance:
-    """Read the command line that Worker writes; from here on the end of the parent is the end of this process."""
+    """Read the command line that Worker writes; from now on this process ends with its parent."""
     parser = argparse.ArgumentParser(description="A process that run.py starts.")
     for name in ("--parent", "--ready"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--socket", type=int, action="append", required=True)
-    given = parser.parse_args()
+    options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != given.parent:
+    if os.getppid() != options.parent:
         sys.exit("the process that started this one is gone")
-    os.set_inheritable(given.ready, False)
+    os.set_inheritable(options.ready, False)
 
-    def say_ready() -> None:
-        os.write(given.ready, b"!")
-        os.close(given.ready)
+    def report_ready() -> None:
+        os.write(options.ready, b"!")
+        os.close(options.ready)
 
-    return Inheritance([socket.socket(fileno=number) for number in given.socket], say_ready)
+    return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready)
 
 
 def stop(workers: Sequence[Worker]) -> None:
-    """Stop all of them at once; what has not ended in STOP_SECONDS is killed."""
+    """Stop all of them at once; one that has not ended in STOP_SECONDS is killed."""
     for worker in workers:
         worker.stop()
     deadline = time.monotonic() + STOP_SECONDS
@@ -136,7 +143,7 @@ def stop(workers: Sequence[Worker]) -> None:
 
 
 class Supervisor:
-    """Watches over children and workers: replaces what dies and, when it is asked to, all workers one by one."""
+    """Watches children and workers: restarts what dies and, on request, replaces all workers one by one."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.workers: list[Worker] = []
@@ -144,29 +151,29 @@ class Supervisor:
         self._leaving: list[Worker] = []
         self._started: dict[str, float] = {}
         self._killing: dict[Worker, float] = {}
-        self._restart_wanted = False
+        self._restart_requested = False
 
     def add(self, worker: Worker) -> None:
-        """Watch over this one too."""
+        """Watch this one too."""
         self.workers.append(worker)
 
     def stop(self) -> None:
-        """Stop all workers, those too that are about to leave or to come."""
+        """Stop all workers, also those that a rolling restart has started or is ending."""
         stop([*self.workers, *self._leaving])
 
-    def ask_restart(self) -> None:
+    def request_restart(self) -> None:
         """Replace all workers soon; for signal handlers."""
-        self._restart_wanted = True
+        self._restart_requested = True
 
     def watch(self) -> None:
-        """Watch for ever; SIGTERM and SIGINT end it as KeyboardInterrupt."""
+        """Watch forever; SIGTERM and SIGINT end it as KeyboardInterrupt."""
         while True:
             for child in [*self._children, *self.workers]:
                 if not child.alive():
                     self._revive(child)
             self._reap()
-            if self._restart_wanted:
-                self._restart_wanted = False
+            if self._restart_requested:
+                self._restart_requested = False
                 self._restart()
             time.sleep(POLL_SECONDS)
 
@@ -177,16 +184,16 @@ class Supervisor:
             child.start()
 
     def _restart(self) -> None:
-        """New before old: no moment without a worker, and none is given up for one that does not start."""
+        """Start the new one before stopping the old one, which stays if the new one does not start."""
         log.warning("rolling restart began")
-        for place, old in enumerate(self.workers):
+        for index, old in enumerate(self.workers):
             fresh = old.replacement()
             self._leaving.append(fresh)
             if not fresh.wait_ready():
                 fresh.stop(signal.SIGKILL)
                 log.error("rolling restart given up: the old processes go on", process=fresh.name)
                 return
-            self._leaving[-1], self.workers[place] = old, fresh
+            self._leaving[-1], self.workers[index] = old, fresh
             old.stop()
             self._killing[old] = time.monotonic() + STOP_SECONDS
         log.warning("rolling restart ended")

@@ -1,0 +1,64 @@
+"""Registrations per address, counted in Redis. Without Redis they are not limited.
+
+A window begins with an address's first registration and ends after WINDOW_SECONDS, whatever is sent meanwhile.
+"""
+from __future__ import annotations
+
+import contextlib
+import hmac
+import math
+from collections.abc import AsyncIterator
+
+from movieserver.accounts.login_attempts import SECONDS
+from movieserver.errors import ApiError
+from movieserver.redis.client import Calls, Client, Script, open_redis
+
+PREFIX = "{movieserver}:registrations:"
+WINDOW_SECONDS = 60.0
+MAX_REGISTRATIONS = 100  # from one address in a window
+
+# KEYS: the registrations of the address. ARGV: how many there may be, ms of a window.
+# Returns 0 if this one may go on, else the ms until the window ends.
+COUNT = """
+if tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[1]) then
+    return math.max(1, redis.call('PTTL', KEYS[1]))
+end
+if redis.call('INCR', KEYS[1]) == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+
+
+class TooManyRegistrations(ApiError):
+    """429: an address has registered as many users as it may; the next is accepted after `seconds`."""
+
+    status = 429
+    code = "too_many_registrations"
+
+    def __init__(self, seconds: int) -> None:
+        self.headers = {"Retry-After": str(seconds)}
+        super().__init__(
+            f"Too many registrations from this address: {MAX_REGISTRATIONS} in {WINDOW_SECONDS:.0f} seconds are "
+            f"allowed. Try again in {seconds} seconds.")
+
+
+class RegistrationLimit:
+    """Limits registrations; opened by `open_registration_limit`. `key` hides addresses from who reads Redis."""
+
+    def __init__(self, redis: Client, key: bytes) -> None:
+        self._key = key
+        self._count = Script(redis, COUNT)
+        self._calls = Calls("registrations", SECONDS)
+
+    async def count(self, address: str) -> None:
+        """Count a registration, whatever comes of it; TooManyRegistrations if there were too many before it."""
+        key = PREFIX + hmac.new(self._key, address.encode(), "sha256").hexdigest()
+        arguments = [MAX_REGISTRATIONS, int(WINDOW_SECONDS * 1000)]
+        if wait := await self._calls.ask(lambda: self._count([key], arguments)):
+            raise TooManyRegistrations(math.ceil(wait / 1000))
+
+
+@contextlib.asynccontextmanager
+async def open_registration_limit(url: str, key: bytes) -> AsyncIterator[RegistrationLimit]:
+    """A RegistrationLimit counted in the Redis at `url`."""
+    async with open_redis(url, SECONDS) as redis:
+        yield RegistrationLimit(redis, key)

@@ -1,0 +1,45 @@
+"""User names: which ones may be registered, and which ones are the same name."""
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+MAX_CHARACTERS = 150
+MAX_SPELLING = 4 * MAX_CHARACTERS  # a character has at most 4 code points in NFD; folding a much longer text takes long
+REFUSED = {"Cc": "control", "Cf": "format", "Zl": "format", "Zp": "format"}
+# marks and fillers that nobody sees: names that differ in these alone are one name, as in Unicode's NFKC_Casefold
+INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+
+def username_fault(username: str) -> str | None:
+    """Why this name may not be registered, or None if it may. NUL is left to the check of the whole body."""
+    length = _length(username)
+    if not 0 < length <= MAX_CHARACTERS:
+        return f"A user name must have 1 to {MAX_CHARACTERS} characters; this one has {length}"
+    for index, character in enumerate(username):
+        kind = REFUSED.get(unicodedata.category(character))
+        if kind and character != "\0":
+            return f"A user name must not contain {kind} characters: remove {_named(character)} at index {index}"
+    for end, character in (("begin", username[0]), ("end", username[-1])):
+        if character.isspace():
+            return f"A user name must not {end} with a space: remove {_named(character)}"
+    return None
+
+
+def username_key(username: str) -> bytes:
+    """Equal for two spellings of one name: case, Unicode form (NFKC) and spaces around it make no difference."""
+    name = username.strip()
+    if len(name) <= MAX_SPELLING:
+        visible = INVISIBLE.sub("", unicodedata.normalize("NFKD", name))
+        name = unicodedata.normalize("NFKC", visible.casefold())
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _length(username: str) -> int:
+    """The characters of a name, however many code points they were typed as."""
+    return len(unicodedata.normalize("NFC", username)) if len(username) <= MAX_SPELLING else len(username)
+
+
+def _named(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()

@@ -1,0 +1,232 @@
+"""What the settings name, tried out: whether each service can be used, and what to do where it cannot.
+
+`run.py check` prints all of it. `run.py serve` runs this module at its start and logs what cannot be used.
+"""
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from movieserver.data import operations
+from movieserver.errors import ApiError, SchemaMissing
+from movieserver.observability import logs
+from movieserver.postgres.connection import describe
+from movieserver.postgres.database import Database, open_database
+from movieserver.redis.address import check_address
+from movieserver.redis.client import AWAY, Client, ServerFacts, facts, open_redis, probe_write
+from movieserver.resources import third_party
+from movieserver.settings import Settings, SettingsError, load
+from movieserver.third_party.client import open_upstream
+
+OLDEST_REDIS = 6
+REDIS_SECONDS = 2.0
+START_SECONDS = 3.0  # for all services at the start of the server, which waits for it
+MIGRATE = "run `python run.py migrate`"
+
+# The drivers' messages by pattern, in our words, with what to do; the first that fits. A list of hosts can fail for
+# several reasons.
+POSTGRES_REASONS = (
+    ("permission denied for database", "it does not let this user connect to this database",
+     "grant CONNECT on it to the user, or correct DATABASE_URL"),
+    ("password|authentication failed|role .* does not exist", "it refuses this user and password",
+     "correct them in DATABASE_URL"),
+    ("database .* does not exist", "it has no such database", "create it, or correct its name in DATABASE_URL"),
+    ("pg_hba", "it lets nobody in from here as this user",
+     "add a line for them to its pg_hba.conf, or correct DATABASE_URL"),
+    ("too many|connection slots", "it has no connection left",
+     "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
+    ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
+    ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
+    ("read-only|standby", "it is a standby, and no primary answers",
+     "promote one, or name the primary too in DATABASE_URL"),
+    ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
+    ("refused|no answer|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
+     "start it, or correct host and port in DATABASE_URL"),
+)
+REDIS_REASONS = (
+    ("NOAUTH|HELLO must|WRONGPASS|[Aa]uthentication|username-password|password", "it refuses this user and password",
+     "correct them in REDIS_URL"),
+    ("NOPERM|no permissions", "it does not let this user write", "give the user all commands and the keys "
+     "{movieserver}:* in its ACL, or name another user in REDIS_URL"),
+    ("read.?only|READONLY", "it is a replica: nothing can be written to it", "name the master in REDIS_URL"),
+    ("OOM|maxmemory", "its memory is full: it refuses writes", "raise its maxmemory"),
+    ("NOREPLICAS|good replicas", "it has too few replicas: it refuses writes",
+     "start its replicas, or lower its min-replicas-to-write"),
+    ("MISCONF|persist on disk", "it cannot save to its disk: it refuses writes", "look at its log and its disk"),
+    ("No master found", "the sentinels know no such master", "start it, or correct its name in REDIS_URL"),
+    ("Name or service|nodename|address associated|name resolution", "there is no host of that name",
+     "correct it in REDIS_URL"),
+    ("[Cc]luster", "it is not a cluster that can be used",
+     "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
+    ("connecting|[Tt]imeout|no answer|refused|No such file|closed", "it cannot be reached",
+     "start it, or correct host and port in REDIS_URL"),
+)
+MOVIE_API_REASONS = (
+    ("^it refuses", "", "correct them"),
+    ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
+    ("connect|status 5|did not answer|timed out", "it cannot be reached",
+     "wait until it is back, or correct MOVIE_API_URL"),
+)
+
+
+class Finding(NamedTuple):
+    """One service: where it is, what is wrong (None: nothing), what to do about it, and what is good to know."""
+
+    where: str
+    problem: str | None = None
+    advice: str | None = None
+    warnings: Sequence[str] = ()
+
+
+async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
+    """What is found of each service whose address is set, all of them at the same time, each in at most `seconds`."""
+    looks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
+        "PostgreSQL": (settings.database_url, _database),
+        "Redis": (settings.redis_url, _redis),
+        "movie API": (settings.movie_api_url, _movie_api),
+    }
+    names = [name for name, (address, _) in looks.items() if address]
+    found = await asyncio.gather(*[_in_time(looks[name][1](settings), seconds) for name in names])
+    return dict(zip(names, found))
+
+
+async def _in_time(look: Awaitable[Finding], seconds: float | None) -> Finding:
+    try:
+        async with asyncio.timeout(seconds):
+            return await look
+    except TimeoutError:
+        return Finding("", f"it did not answer in {seconds:.0f} s", "run `python run.py check`, which waits longer")
+
+
+async def _database(settings: Settings) -> Finding:
+    assert settings.database_url
+    url = settings.database_url.get_secret_value()
+    where = describe(url)
+    warnings: list[str] = []
+    async with open_database(url, 1) as database:
+        try:
+            warnings += _postgres_warnings(await operations.server(database), settings)
+            return Finding(where, *await _state(database), warnings)
+        except ApiError as error:
+            return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
+
+
+async def _state(database: Database) -> tuple[str | None, str | None]:
+    """What is wrong with a database that can be connected to, and what to do about it."""
+    try:
+        if obstacle := await operations.obstacle(database):
+            return _advice(obstacle)
+        missing = operations.needed_migrations() - await operations.migrations(database)
+        problem = f"lacks the migrations {', '.join(sorted(missing))}"
+    except SchemaMissing:
+        problem = "is not migrated to this version"
+    else:
+        if not missing:
+            return None, None
+    if obstacle := await operations.obstacle(database, migrating=True):
+        return _advice(obstacle)
+    return problem, MIGRATE
+
+
+def _advice(obstacle: operations.Obstacle) -> tuple[str, str]:
+    other = "name another database or user in DATABASE_URL"
+    return obstacle.problem, f"run `{obstacle.statement}`, or {other}" if obstacle.statement else other
+
+
+def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> list[str]:
+    wanted = settings.processes * settings.database_pool_size
+    found = {
+        f"it allows {server.connections} connections; PROCESSES × DATABASE_POOL_SIZE is {wanted} on this machine alone":
+            server.connections < wanted,
+        "fsync or synchronous_commit is off: what was acknowledged can be lost": not server.durable,
+    }
+    return [warning for warning, holds in found.items() if holds]
+
+
+async def _redis(settings: Settings) -> Finding:
+    assert settings.redis_url
+    url = settings.redis_url.get_secret_value()
+    where = _bare(url)
+    async with open_redis(url, REDIS_SECONDS) as client:
+        try:
+            await probe_write(client, REDIS_SECONDS)
+            server = await _redis_facts(client)
+        except AWAY as error:
+            return _explained(where, error, REDIS_REASONS, "correct REDIS_URL")
+    if server and server.replica:
+        return Finding(where, "it is a replica: what is written to it is lost", "name the master in REDIS_URL")
+    return Finding(where, warnings=_redis_warnings(server))
+
+
+async def _redis_facts(client: Client) -> ServerFacts | None:
+    """None where this user may not ask for them."""
+    try:
+        return await facts(client, REDIS_SECONDS)
+    except AWAY as error:
+        if "no permissions" in str(error):
+            return None
+        raise
+
+
+def _redis_warnings(server: ServerFacts | None) -> list[str]:
+    if server is None:
+        return ["this user may not ask for INFO, so its settings are not known"]
+    found = {
+        f"it is version {server.version}; {OLDEST_REDIS} is the oldest that will do":
+            int(server.version.partition(".")[0]) < OLDEST_REDIS,
+        "appendonly is off: when it dies, the request count falls back to its last snapshot": not server.appends,
+        "maxmemory-policy lets it drop the request count: use noeviction or a volatile- policy": server.evicts,
+    }
+    return [warning for warning, holds in found.items() if holds]
+
+
+async def _movie_api(settings: Settings) -> Finding:
+    assert settings.movie_api_url
+    where = _bare(settings.movie_api_url.get_secret_value())
+    provider = third_party(settings)
+    async with open_upstream(settings.movie_api_seconds) as upstream:
+        end = asyncio.get_running_loop().time() + upstream.seconds
+        try:
+            await provider.page(lambda call: upstream.get(call, end), 1, None)
+        except ApiError as error:
+            return _explained(where, error.__cause__ or error, MOVIE_API_REASONS, "correct MOVIE_API_URL")
+        finally:
+            await provider.close()
+    return Finding(where)
+
+
+def _explained(
+    where: str, error: BaseException, reasons: Sequence[tuple[str, str, str]], otherwise: str,
+    warnings: Sequence[str] = (),
+) -> Finding:
+    said = " ".join(str(error).split()) or type(error).__name__
+    for pattern, words, advice in reasons:
+        if re.search(pattern, said):
+            return Finding(where, f"{words}: {said}" if words else said, advice, warnings)
+    return Finding(where, said, otherwise, warnings)
+
+
+def _bare(url: str) -> str:
+    """An address without what may be secret in it."""
+    split = urlsplit(url)
+    return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def main() -> None:
+    """Log what cannot be used, one line for each service; for the start of the server."""
+    try:
+        settings = load(check_address)
+    except SettingsError:  # run.py has said so
+        sys.exit(1)
+    logs.configure("ERROR", log_format=settings.log_format)
+    for name, finding in asyncio.run(check(settings, START_SECONDS)).items():
+        if finding.problem:
+            logs.log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
+
+
+if __name__ == "__main__":
+    main()

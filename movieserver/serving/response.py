@@ -1,0 +1,111 @@
+"""Writes the responses of one connection to its transport, and watches whether the client reads them."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from tornado.concurrent import Future
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
+
+STALL_SECONDS, STALL_BYTES = 10.0, 64 * 1024
+WITHOUT_CONTENT = frozenset((204, 304))
+
+
+class Peer(NamedTuple):
+    """The other end, as HTTPServerRequest reads it."""
+
+    remote_ip: str
+    protocol: str = "http"
+
+
+class ResponseWriter(HTTPConnection):
+    """Responses, each whole and with its Content-Length. One that breaks that promise aborts the connection."""
+
+    def __init__(self, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
+        peer = transport.get_extra_info("peername")
+        self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
+        self.keep_alive = True  # after this response
+        self.closed = False
+        self.close_callback: Callable[[], None] | None = None
+        self._transport = transport
+        self._finished = finished
+        self._done: Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
+        self._method = self._version = ""
+        self._unwritten: int | None = None  # declared bytes; None before the head
+        self._written = 0
+        self._check: tuple[float, int] | None = None  # when `is_stalled` looked, and what was sent by then
+
+    def begin(self, request: RequestStartLine, keep_alive: bool) -> None:
+        """Write the response to this request next."""
+        self._method, self._version, self.keep_alive = request.method, request.version, keep_alive
+        self._unwritten = None
+
+    def writing(self) -> bool:
+        """Whether something is not sent yet."""
+        return not self.closed and self._transport.get_write_buffer_size() > 0
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether the client took less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
+        if not self.writing():
+            self._check = None
+            return False
+        sent = self._written - self._transport.get_write_buffer_size()
+        since, before = self._check or (now, sent)
+        if not self._check or now - since >= STALL_SECONDS:
+            self._check = (now, sent)
+        return now - since >= STALL_SECONDS and sent - before < STALL_BYTES
+
+    def send(self, *parts: bytes) -> None:
+        """Write bytes in one system call, unless the connection is closing."""
+        if not self._transport.is_closing():
+            self._written += sum(map(len, parts))
+            self._transport.writelines(parts)
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called if the connection closes before the response is complete."""
+        self.close_callback = callback
+
+    def write_headers(  # type: ignore[override]
+        self, start_line: ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> Future[None]:
+        if not self.keep_alive:
+            headers["Connection"] = "close"
+        elif self._version == "HTTP/1.0":
+            headers["Connection"] = "keep-alive"
+        self.keep_alive = headers.get("Connection") != "close"
+        lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        head = "\r\n".join(lines)
+        if head.count("\r") >= len(lines) or head.count("\n") >= len(lines):
+            self._fail(ValueError("the head of the response has CR or LF within a line"))
+        without_content = self._method == "HEAD" or start_line.code in WITHOUT_CONTENT
+        self._unwritten = 0 if without_content else int(headers.get("Content-Length", 0))
+        self._write(f"{head}\r\n\r\n".encode("latin1"), chunk or b"")
+        return self._done
+
+    def write(self, chunk: bytes) -> Future[None]:
+        self._write(chunk)
+        return self._done
+
+    def finish(self) -> None:
+        self.close_callback = None
+        if self._transport.is_closing():
+            return
+        if self._unwritten != 0:
+            self._fail(HTTPOutputError("the response is shorter than its Content-Length"))
+        self._finished()
+
+    def _write(self, *parts: bytes) -> None:
+        """Write the head, if it is among the parts, and a part of the body."""
+        if self._transport.is_closing():
+            return
+        if self._unwritten is None or len(parts[-1]) > self._unwritten:
+            self._fail(HTTPOutputError("the response is longer than its Content-Length"))
+        self._unwritten -= len(parts[-1])
+        self.send(*parts)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        self._transport.abort()
+        raise error

@@ -1,0 +1,275 @@
+"""Every writing call of one user at once: writes wait for each other, none fails, none is lost, and nothing is torn."""
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from movieserver.resources import Resources
+from movieserver.settings import Settings
+from tests.chaos import TORN
+from tests.client import Answer, Api
+from tests.conftest import SignUp, make_settings
+from tests.factories import collection, movies, registration
+from tests.test_collection_movies import uuids
+from tests.test_collections import created
+from tests.test_genre_counts import assert_counted, assert_exact, everything
+from tests.test_idempotency import keyed
+from tests.test_migrations import run
+from tests.test_two_clients import meet, statuses
+from tests.third_party import ThirdParty
+
+CLIENTS, CALLS, LARGE_AT_ONCE = 16, 12, 4
+GENRES = ["Drama", "drama", "DRAMA", "Comedy,Drama", "War, war ,WAR", "Straße", "STRASSE", ""]
+LARGE = [{"title": "large", "description": "d" * 10_000, "genres": f"large {number % 50}"} for number in range(200)]
+ROWS = " + ".join(
+    f"(SELECT count(*) FROM {table} WHERE user_id = '%(user_id)s')"
+    for table in ("users", "sessions", "collections", "user_genres", "idempotency_keys"))
+
+pytestmark = pytest.mark.gen_test(timeout=120)
+
+
+@pytest.fixture
+def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+    """A connection for every client, so that all of them meet in PostgreSQL."""
+    return make_settings(postgres.url, redis.url, third_party.url, database_pool_size=CLIENTS)
+
+
+@pytest.fixture(autouse=True)
+def _no_deadlock(postgres: Postgres) -> Iterator[None]:
+    """Nor anything else that PostgreSQL calls an error."""
+    def errors() -> list[str]:
+        return [line for line in postgres.log.read_text(encoding="utf-8").splitlines() if "ERROR:" in line]
+
+    before = len(errors())
+    yield
+    assert errors()[before:] == []
+
+
+class Race:
+    """The writing calls of one user; `responses` has the name and the response of each that was made."""
+
+    def __init__(self, api: Api, pair: dict[str, Any], refresh_tokens: list[str], chance: random.Random) -> None:
+        self.api = api
+        self.pair = pair
+        self.responses: list[tuple[str, Answer]] = []
+        self._refresh_tokens = refresh_tokens
+        self._chance = chance
+        self._collections: dict[str, list[dict[str, Any]]] = {}  # the movies of each path, as far as is known
+        self._keyed: list[tuple[str, Any, dict[str, str]]] = []  # requests with a key, to be sent again
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # a user may send so much at once
+
+    @property
+    def calls(self) -> dict[str, Callable[[], Awaitable[Answer]]]:
+        """Each call by its name."""
+        return {
+            "create": self.create, "create keyed": self.create_keyed, "create large": self.create_large,
+            "add": self.add, "add keyed": self.add_keyed, "add large": self.add_large, "repeat": self.repeat,
+            "update": self.update, "replace": self.replace, "remove": self.remove, "reorder": self.reorder,
+            "delete": self.delete, "refresh": self.refresh, "log out": self.log_out, "list": self.list_all,
+        }
+
+    async def client(self) -> None:
+        """So many calls, one after the other."""
+        calls = self.calls
+        for _ in range(CALLS):
+            await self.call(name := self._chance.choice(list(calls)), calls[name])
+
+    async def call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> None:
+        self.responses.append((name, await call()))
+
+    def movies(self, count: int = 3) -> list[dict[str, Any]]:
+        return [movie | {"genres": self._chance.choice(GENRES)} for movie in movies(count)]
+
+    def path(self) -> str:
+        """A collection that there is, or was."""
+        return self._chance.choice(list(self._collections) or [f"/collection/{uuid.uuid4()}/"])
+
+    async def create(self) -> Answer:
+        return await self._create(self.movies())
+
+    async def create_keyed(self) -> Answer:
+        body, headers = collection(movies=self.movies()), keyed()
+        self._keyed.append(("/collection/", body, headers))
+        return await self.api.post("/collection/", body, headers=headers)
+
+    async def create_large(self) -> Answer:
+        async with self._large:
+            return await self._create(large())
+
+    async def _create(self, given: list[dict[str, Any]]) -> Answer:
+        answer = await self.api.post("/collection/", collection(movies=given))
+        if answer.status == 201:
+            self._collections[answer.headers["Location"]] = given
+        return answer
+
+    async def add(self) -> Answer:
+        return await self.api.post(f"{self.path()}movies/", self.movies())
+
+    async def add_keyed(self) -> Answer:
+        path, body, headers = f"{self.path()}movies/", self.movies(), keyed()
+        self._keyed.append((path, body, headers))
+        return await self.api.post(path, body, headers=headers)
+
+    async def add_large(self) -> Answer:
+        async with self._large:
+            return await self.api.post(f"{self.path()}movies/", large())
+
+    async def repeat(self) -> Answer:
+        """Send a request with a key again, maybe while it is running."""
+        if not self._keyed:
+            return await self.create_keyed()
+        path, body, headers = self._chance.choice(self._keyed)
+        return await self.api.post(path, body, headers=headers)
+
+    async def update(self) -> Answer:
+        return await self.api.put(self.path(), {"title": f"title {self._chance.random()}"})
+
+    async def replace(self) -> Answer:
+        path, given = self.path(), self.movies(5)
+        answer = await self.api.put(path, {"movies": given})
+        if answer.status == 200:
+            self._collections[path] = given
+        return answer
+
+    async def remove(self) -> Answer:
+        path = self.path()
+        known = uuids(self._collections.get(path, [])) or [str(uuid.uuid4())]
+        return await self.api.delete(f"{path}movies/{self._chance.choice(known)}/")
+
+    async def reorder(self) -> Answer:
+        path = self.path()
+        return await self.api.put(f"{path}order/", uuids(self._collections.get(path, []))[::-1])
+
+    async def delete(self) -> Answer:
+        return await self.api.delete(self.path())
+
+    async def refresh(self) -> Answer:
+        token = self._chance.choice(self._refresh_tokens)
+        answer = await self.api.post("/refresh/", {"refresh_token": token})
+        if answer.status == 200:
+            self._refresh_tokens.append(answer.json["refresh_token"])
+        return answer
+
+    async def log_out(self) -> Answer:
+        return await self.api.post("/logout/", {"refresh_token": self._chance.choice(self._refresh_tokens)})
+
+    async def list_all(self) -> Answer:
+        return await self.api.get("/collection/?movies=false")
+
+    async def change_password(self) -> Answer:
+        new = f"password {self._chance.random()}"
+        answer = await self.api.put("/password/", {"old_password": self.pair["password"], "new_password": new})
+        if answer.status == 200:
+            self.pair["password"] = new
+        return answer
+
+    async def delete_account(self) -> Answer:
+        return await self.api.delete("/account/")
+
+
+def large() -> list[dict[str, Any]]:
+    """About 2 MB of movies."""
+    return [{"uuid": str(uuid.uuid4()), **movie} for movie in LARGE]
+
+
+# what each call may come to; 401 and 404 where something is gone
+EXPECTED = {
+    "create": {201}, "create keyed": {201}, "create large": {201}, "add": {200, 404}, "add keyed": {200, 404},
+    "add large": {200, 404}, "repeat": {200, 201, 404, 409}, "update": {200, 404}, "replace": {200, 404},
+    "remove": {200, 404}, "reorder": {200, 404, 409}, "delete": {200, 404}, "refresh": {200, 401}, "log out": {200},
+    "list": {200}, "change password": {200, 401, 409}, "delete account": {200},
+}
+GONE = {"create": {401}, "create keyed": {401}, "create large": {401}, "repeat": {401}}  # also, without an account
+
+
+async def starting(api: Api, chance: random.Random) -> Race:
+    """A user with several logins."""
+    pair = registration()
+    first = await api.post("/register/", pair)
+    others = [await api.post("/login/", pair) for _ in range(4)]
+    tokens = [answer.json["refresh_token"] for answer in (first, *others)]
+    return Race(api.signed(first.json["access_token"]), pair, tokens, chance)
+
+
+def seeded() -> random.Random:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def assert_nothing_torn(postgres: Postgres) -> None:
+    assert_exact(postgres.url)
+    assert run(postgres.url, TORN) is None
+
+
+@pytest.mark.parametrize("round_number", range(3))
+async def test_every_writing_call_at_once(api: Api, postgres: Postgres, round_number: int) -> None:
+    race = await starting(api, seeded())
+    await asyncio.gather(
+        *[race.client() for _ in range(CLIENTS)],
+        *[race.call("change password", race.change_password) for _ in range(2)])
+    for name, answer in race.responses:
+        assert answer.status in EXPECTED[name], (name, answer.status, answer.json)
+    assert_nothing_torn(postgres)
+    await assert_counted(race.api)
+    made = {answer.json["collection_uuid"] for name, answer in race.responses if answer.status == 201}
+    deleted = [name for name, answer in race.responses if name == "delete" and answer.status == 200]
+    found = await everything(race.api)
+    assert {one["uuid"] for one in found} <= made
+    assert len(found) == len(made) - len(deleted)
+    for one in found:
+        assert one["movie_count"] == len(one["movies"]) == len({*uuids(one["movies"])})
+
+
+@pytest.mark.parametrize("round_number", range(5))
+async def test_an_account_is_deleted_amid_every_writing_call(
+    api: Api, resources: Resources, postgres: Postgres, round_number: int
+) -> None:
+    chance = seeded()
+    race = await starting(api, chance)
+    user_id = resources.tokens.read(str(race.api.token)).user_id
+    after = chance.randrange(CLIENTS * CALLS // 2)
+
+    async def end() -> None:
+        while len(race.responses) < after:
+            await asyncio.sleep(0)
+        await race.call("delete account", race.delete_account)
+
+    await asyncio.gather(*[race.client() for _ in range(CLIENTS)], end())
+    for name, answer in race.responses:
+        assert answer.status in EXPECTED[name] | GONE.get(name, set()), (name, answer.status, answer.json)
+    assert run(postgres.url, "SELECT " + ROWS % {"user_id": user_id}) == (0,)
+    assert_nothing_torn(postgres)
+
+
+@pytest.mark.parametrize("key", [True, False])
+async def test_creates_meet_the_end_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
+    """A create either comes first, and goes with the account, or finds no user."""
+    for _ in range(30):
+        leaving = await sign_up()
+        creates = [
+            leaving.post("/collection/", collection(), headers=keyed() if key else None) for _ in range(6)]
+        deleted, *answers = await meet(leaving.delete("/account/"), *creates)
+        assert deleted.status == 200
+        assert set(statuses(answers)) <= {201, 401}
+    assert_nothing_torn(postgres)
+
+
+@pytest.mark.parametrize("key", [True, False])
+async def test_additions_meet_the_end_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
+    """An addition either comes first, and goes with the account, or finds no collection."""
+    for _ in range(30):
+        leaving = await sign_up()
+        path = f"/collection/{await created(leaving)}/movies/"
+        additions = [leaving.post(path, movies(2), headers=keyed() if key else None) for _ in range(6)]
+        deleted, *answers = await meet(leaving.delete("/account/"), *additions)
+        assert deleted.status == 200
+        assert set(statuses(answers)) <= {200, 404}
+    assert_nothing_torn(postgres)
