@@ -86,8 +86,8 @@ async def test_large_pages_read_at_once_are_whole(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over HTTP: no batch returns more than its bytes, and a large page is the only one of its statement."""
-    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES_EACH", 2**30)
-    monkeypatch.setattr(memory_limits, "ANSWERS_BYTES", 2**30)
+    monkeypatch.setattr(memory_limits, "RESPONSE_BYTES_PER_USER", 2**30)
+    monkeypatch.setattr(memory_limits, "RESPONSE_BYTES", 2**30)
     given = long_movies(200)
     path = f"/collection/{await stored(alice, given)}/"
     returned: list[tuple[object, list[Row]]] = []
