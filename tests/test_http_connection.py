@@ -455,7 +455,7 @@ async def test_an_idle_connection_is_closed_without_a_word(api: Api, http_server
 
 
 @pytest.mark.parametrize("fault", [
-    "CR LF in a value", "CR in the reason", "LF in a name", "too long", "too short", "no head"])
+    "CR LF in a value", "not Latin-1", "CR in the reason", "LF in a name", "too long", "too short", "no head"])
 async def test_a_response_that_would_be_misread_is_not_sent(
     api: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -464,6 +464,8 @@ async def test_a_response_that_would_be_misread_is_not_sent(
         headers, reason = HTTPHeaders({"Content-Length": "5"}), "OK"
         if fault == "CR LF in a value":
             headers["Location"] = "/\r\nSet-Cookie: a=b"
+        elif fault == "not Latin-1":
+            headers["Title"] = "\u0100"
         elif fault == "LF in a name":
             headers["A\nB"] = "c"
         elif fault == "CR in the reason":

@@ -19,8 +19,8 @@ JSON = "application/json"
 
 def request_id(headers: HTTPHeaders) -> str:
     """The client's X-Request-ID if it is well-formed, else a new one."""
-    sent = headers.get("X-Request-ID")
-    return sent if sent and REQUEST_ID.fullmatch(sent) else new_request_id()
+    sent = headers["X-Request-ID"] if "X-Request-ID" in headers else ""
+    return sent if REQUEST_ID.fullmatch(sent) else new_request_id()
 
 
 def new_request_id() -> str:

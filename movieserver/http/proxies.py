@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -25,7 +26,7 @@ class Proxies:
 
     def address(self, peer: str, forwarded: str) -> str:
         """The exact address that a request comes from."""
-        return str(self._client(peer, forwarded) or peer)
+        return str(self._client(peer, forwarded) or peer) if forwarded else _exact(peer)
 
     def _client(self, peer: str, forwarded: str) -> Address | None:
         """Each proxy adds the address of its peer on the right: the right-most one that is not a trusted proxy."""
@@ -54,6 +55,11 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=1024)
+def _exact(peer: str) -> str:
+    return str(_address(peer) or peer)
 
 
 def _source(address: Address) -> str:

@@ -74,15 +74,15 @@ class ResponseWriter(HTTPConnection):
             headers["Connection"] = "close"
         elif self._version == "HTTP/1.0":
             headers["Connection"] = "keep-alive"
-        self.keep_alive = headers.get("Connection") != "close"
-        lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.get_all()]
-        head = "\r\n".join(lines)
-        if head.count("\r") >= len(lines) or head.count("\n") >= len(lines):
-            self._fail(ValueError("the head of the response has CR or LF within a line"))
-        without_content = self._method == "HEAD" or start_line.code in WITHOUT_CONTENT
-        self._unwritten = 0 if without_content else int(headers.get("Content-Length", 0))
-        self._write(f"{head}\r\n\r\n".encode("latin1"), chunk or b"")
+        if "Connection" in headers:
+            self.keep_alive = headers["Connection"] != "close"
+        try:
+            head = _head(start_line, headers)
+            without_content = self._method == "HEAD" or start_line.code in WITHOUT_CONTENT
+            self._unwritten = 0 if without_content else int(headers.get("Content-Length", 0))
+        except ValueError as error:
+            self._fail(error)
+        self._write(head, chunk or b"")
         return self._done
 
     def write(self, chunk: bytes) -> Future[None]:
@@ -109,3 +109,13 @@ class ResponseWriter(HTTPConnection):
     def _fail(self, error: Exception) -> NoReturn:
         self._transport.abort()
         raise error
+
+
+def _head(start_line: ResponseStartLine, headers: HTTPHeaders) -> bytes:
+    """The head as it is sent; ValueError if a line of it cannot be sent as one line."""
+    lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
+    lines += [f"{name}: {value}" for name, value in headers.get_all()]
+    head = "\r\n".join([*lines, "", ""])
+    if head.count("\r") > len(lines) + 1 or head.count("\n") > len(lines) + 1:
+        raise ValueError("the head of the response has CR or LF within a line")
+    return head.encode("latin1")

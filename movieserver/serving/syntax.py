@@ -8,7 +8,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, pars
 from movieserver.errors import BadRequest
 
 CONTROL = re.compile(r"[^\t\n\x20-\x7e\x80-\xff]")
-NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FIELD_LINES = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\n]*\n)*")
 LENGTH = re.compile(r"[0-9]{1,20}")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 NAME_CHARACTERS = r"[A-Za-z0-9._~!$&'()*+;=-]*"
@@ -23,37 +23,37 @@ def parse_head(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
     head = head.replace("\r\n", "\n")
     if CONTROL.search(head):
         raise BadRequest("The request's head contains a control character. Lines end with CR LF.")
-    first, *lines = head.split("\n")[:-2]
+    first, _, fields = head.partition("\n")
     try:
         start = parse_request_start_line(first)
     except HTTPInputError:
         raise BadRequest("The request line is not `METHOD /path HTTP/1.1` with single spaces between.") from None
-    return start, _fields(lines)
+    return start, _fields(fields[:-1])
 
 
 def check_trailer(line: str) -> None:
     """BadRequest for what is no trailer field."""
     if CONTROL.search(line) or "\n" in line:
         raise BadRequest("A trailer contains a control character. Lines end with CR LF.")
-    _fields([line])
+    _fields(f"{line}\n")
 
 
-def _fields(lines: list[str]) -> HTTPHeaders:
-    headers = HTTPHeaders()
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not NAME.fullmatch(name):
-            raise BadRequest("A header line is not `Name: value`, without spaces before the colon.")
-        if name in headers:
+def _fields(text: str) -> HTTPHeaders:
+    if not FIELD_LINES.fullmatch(text):
+        raise BadRequest("A header line is not `Name: value`, without spaces before the colon.")
+    headers, fields = HTTPHeaders(), [line.partition(":") for line in text.split("\n")[:-1]]
+    for name, _, value in fields:
+        headers[name] = value.strip(" \t")
+    if len(headers) < len(fields):  # some are repeated
+        headers = HTTPHeaders()
+        for name, _, value in fields:
             headers.add(name, value.strip(" \t"))
-        else:
-            headers[name] = value.strip(" \t")
     return headers
 
 
 def body_length(headers: HTTPHeaders) -> int | None:
     """How many bytes the body has (RFC 9112 section 6.3); None for a chunked body."""
-    length = headers.get("Content-Length")
+    length = headers["Content-Length"] if "Content-Length" in headers else None
     if "Transfer-Encoding" in headers:
         if length is not None:
             raise BadRequest("A request has Content-Length or Transfer-Encoding, not both.")
@@ -69,8 +69,8 @@ def body_length(headers: HTTPHeaders) -> int | None:
 
 def keeps_alive(start: RequestStartLine, headers: HTTPHeaders) -> bool:
     """Whether the connection can be used for another request (RFC 9112 sections 6.1 and 9.3)."""
-    connection = headers.get("Connection")
-    options = {option.strip() for option in connection.lower().split(",")} if connection else ()
+    connection = headers["Connection"].lower().split(",") if "Connection" in headers else ()
+    options = [option.strip() for option in connection]
     if start.version == "HTTP/1.0":
         return "keep-alive" in options and "close" not in options and "Transfer-Encoding" not in headers
     return "close" not in options
