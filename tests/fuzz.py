@@ -1,11 +1,13 @@
-"""Requests that schemathesis makes up from the description, right and wrong ones, against a real server: nothing is
-answered with 5xx, and everything as described.
+"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none is
+answered with 5xx, and every response is as described.
 
     python -m tests.fuzz --cases 20000 --minutes 30 --seed 7
 """
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import random
 import re
 import subprocess
@@ -13,14 +15,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.conftest import temporary_folder
+from tests.described import DOCUMENT
 from tests.factories import registration
 from tests.test_run import Server, serving, sign_up
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
-# What is right by the schema may still be refused: a movie that is in its list twice, a stale version, a spent key.
+# A request that is valid by the schema may still be refused: the same movie twice, an old version, a used key.
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
 CONFIGURATION = """
 [checks.negative_data_rejection]
@@ -31,16 +34,15 @@ OPTIONS = (
     "--no-color", "--continue-on-failure", "--no-shrink", "--generation-database", "none",
     "--warnings", "off", "--suppress-health-check", "all", "--request-timeout", "30", *CHECKS,
 )
-# what ends the user, or the logins, of the other requests
+# these end the account or the logins that the other requests need
 ENDS = ("/account/", "/logout/all/")
 WITHOUT_ENDS = [option for path in ENDS for option in ("--exclude-path", path)]
 ENDS_ALONE = [option for path in ENDS for option in ("--include-path", path)]
-ALIASES = "^/collections/"
 LONG_LIVED = {"ACCESS_TOKEN_MINUTES": "1000"}
 
 
 class Outcome(NamedTuple):
-    """How many requests were made, whether all was well, and the program's own words."""
+    """The number of requests, whether all checks passed, and the report of the program."""
 
     cases: int
     passed: bool
@@ -48,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 def fuzz(description: str, *options: str, token: str | None = None, examples: int = 1, seed: int = 1) -> Outcome:
-    """One run over what is described at an address, or in a file."""
+    """One run over a description, which is an address or a file."""
     sign = ["--header", f"Authorization: Bearer {token}"] if token else []
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "schemathesis.toml").write_text(CONFIGURATION, encoding="ascii")
@@ -60,20 +62,33 @@ def fuzz(description: str, *options: str, token: str | None = None, examples: in
     return Outcome(int(found[1]) if found else 0, done.returncode == 0, done.stdout + done.stderr)
 
 
-def round_of(server: Server, examples: int, seed: int) -> list[Outcome]:
-    """Everything by somebody who is signed in, everything by a stranger, and the end of an account."""
-    description = f"{server.url}/openapi.json"
-    tokens = [sign_up(server, registration()) for _ in range(2)]
+def with_headers(folder: Path) -> str:
+    """A file with the description, in which the optional headers are parameters, so that they are generated too."""
+    document: Any = copy.deepcopy(DOCUMENT)
+    for item in document["paths"].values():
+        for operation in (operation for verb, operation in item.items() if verb != "parameters"):
+            operation["parameters"] += [
+                {"name": name, "in": "header", **document["x-request-headers"][name]}
+                for name in operation["x-request-headers"]]
+    file = folder / "openapi.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return str(file)
+
+
+def round_of(server: Server, description: str, examples: int, seed: int) -> list[Outcome]:
+    """All operations with a token, all without one, and those that end the account."""
+    tokens, at = [sign_up(server, registration()) for _ in range(2)], ("--url", server.url)
     return [
-        fuzz(description, *WITHOUT_ENDS, token=tokens[0], examples=examples, seed=seed),
-        fuzz(description, "--phases", "examples,fuzzing", examples=max(1, examples // 4), seed=seed),
+        fuzz(description, *at, *WITHOUT_ENDS, token=tokens[0], examples=examples, seed=seed),
+        fuzz(description, *at, "--phases", "examples,fuzzing", examples=max(1, examples // 4), seed=seed),
         fuzz(
-            description, "--phases", "coverage,fuzzing", *ENDS_ALONE, token=tokens[1], examples=examples, seed=seed),
+            description, *at, "--phases", "coverage,fuzzing", *ENDS_ALONE, token=tokens[1], examples=examples,
+            seed=seed),
     ]
 
 
 def main() -> int:
-    """Rounds until there are so many cases, or no time is left, or something is found."""
+    """Rounds until there are enough cases, or no time is left, or a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=30)
@@ -83,13 +98,14 @@ def main() -> int:
     seed = random.randrange(10**6) if options.seed is None else options.seed
     cases, end = 0, time.monotonic() + 60 * options.minutes
     with temporary_folder() as folder, serving(folder / "data", **LONG_LIVED) as server:
+        description = with_headers(folder)
         while cases < options.cases and time.monotonic() < end:
-            for outcome in round_of(server, options.examples, seed):
+            for outcome in round_of(server, description, options.examples, seed):
                 cases += outcome.cases
                 if not outcome.passed:
                     print(outcome.report)
                     return 1
-            print(f"seed {seed}: {cases} cases, all answered as described", flush=True)
+            print(f"seed {seed}: {cases} cases, all responses as described", flush=True)
             seed += 1
     return 0 if cases >= options.cases else 2
 

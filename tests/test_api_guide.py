@@ -1,4 +1,4 @@
-"""docs/api.md: every snippet is run, against a server as run.py starts it."""
+"""docs/api.md: runs every snippet against a server that run.py has started."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ GUIDE = (TOP / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 def snippets(language: str, mark: str) -> str:
-    """All snippets of the guide in one language, in their order; `mark` prints in it where a section begins."""
+    """All snippets of the guide in one language, in order; `mark` is code that prints the title of a section."""
     sections = re.split(r"^## (.*)\n", GUIDE, flags=re.MULTILINE)[1:]
     code = []
     for title, text in zip(sections[::2], sections[1::2], strict=True):
@@ -29,7 +29,7 @@ def snippets(language: str, mark: str) -> str:
     return "\n".join(code)
 
 
-def said(server: Server, *command: str) -> dict[str, list[str]]:
+def printed(server: Server, *command: str) -> dict[str, list[str]]:
     """The lines that each section of the guide prints, run by `command`."""
     *program, script = command
     script = script.replace("http://localhost:8000", server.url)
@@ -44,7 +44,7 @@ def said(server: Server, *command: str) -> dict[str, list[str]]:
 def test_the_walk_with_curl(empty: Path) -> None:
     record.secret("correct horse")
     with serving(empty) as server:
-        walk = said(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
+        walk = printed(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
         assert server.stop() == 0
     assert json.loads(walk["Register, log in"][0])["token_type"] == "Bearer"
     assert walk["Look at movies"] == ["Metropolis, Nosferatu, The General"]
@@ -61,8 +61,8 @@ def test_the_walk_with_curl(empty: Path) -> None:
     problem, kind = walk["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
     assert kind == "400 application/problem+json"
-    *tries, refused = walk["When to come back"]
-    assert tries == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
+    *attempts, refused = walk["When to come back"]
+    assert attempts == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
     assert [json.loads(line).get("status") for line in walk["Stay, and leave"][1:]] == [None, 401]
 
 
@@ -70,7 +70,7 @@ def test_the_walk_in_python(empty: Path) -> None:
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
     with serving(empty) as server:
-        walk = said(server, sys.executable, "-c", script)
+        walk = printed(server, sys.executable, "-c", script)
         assert server.stop() == 0
     told = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""

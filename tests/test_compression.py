@@ -1,4 +1,4 @@
-"""gzip for those who ask for it (RFC 9110 sections 8.4.1.3 and 12.5.3)."""
+"""gzip for clients that accept it (RFC 9110 sections 8.4.1.3 and 12.5.3)."""
 from __future__ import annotations
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.test_collections import created, many
 
 
 async def fetched(api: Api, path: str, accept: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
-    """An answer as it came over the line."""
+    """A response as it was sent, not decompressed."""
     answer = await api.http.fetch(
         api.base_url + path, method=method, decompress_response=False, raise_error=False,
         headers={"Authorization": f"Bearer {api.token}", "Accept-Encoding": accept, **headers})
@@ -24,7 +24,7 @@ async def fetched(api: Api, path: str, accept: str, method: str = "GET", **heade
 
 
 @pytest.mark.parametrize("count", [5, 200])
-async def test_what_is_gzipped_is_the_same(alice: Api, count: int) -> None:
+async def test_the_gzipped_body_is_the_same(alice: Api, count: int) -> None:
     path = f"/collection/{await created(alice, movies=movies(count))}/"
     for read in (path, "/collection/"):
         _, plain_headers, plain = await fetched(alice, read, "identity")
@@ -39,7 +39,7 @@ async def test_what_is_gzipped_is_the_same(alice: Api, count: int) -> None:
         assert (head["Content-Length"], head["ETag"], nothing) == (headers["Content-Length"], headers["ETag"], b"")
 
 
-async def test_what_is_small_is_sent_as_it_is(alice: Api) -> None:
+async def test_a_small_body_is_not_compressed(alice: Api) -> None:
     await created(alice, movies=[])
     _, headers, _ = await fetched(alice, "/collection/", "gzip")
     assert "Content-Encoding" not in headers
@@ -54,11 +54,11 @@ async def test_what_is_small_is_sent_as_it_is(alice: Api) -> None:
     ("gzip;q=0.4, identity;q=0.5", False), ("gzip;q=x", False), ("gzip;q=", False), ("gzippy", False), (";,;", False),
     ("gzip;q=nan", False),
 ])
-async def test_who_asks(asked: str, welcome: bool) -> None:
+async def test_which_clients_accept_gzip(asked: str, welcome: bool) -> None:
     assert accepts_gzip(asked) is welcome
 
 
-async def test_each_coding_has_its_tag_and_either_is_good_for_a_change(alice: Api) -> None:
+async def test_each_coding_has_its_own_tag_and_both_name_the_version(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=movies(20))}/"
     for accept, other in (("gzip", "identity"), ("identity", "gzip")):
         _, headers, _ = await fetched(alice, path, accept)
@@ -70,7 +70,7 @@ async def test_each_coding_has_its_tag_and_either_is_good_for_a_change(alice: Ap
         assert (await alice.put(path, {"title": "too late"}, headers={"If-Match": tag})).status == 412
 
 
-async def test_large_answers_are_compressed_beside_the_others(alice: Api, sign_up: SignUp) -> None:
+async def test_other_requests_go_on_while_large_bodies_are_compressed(alice: Api, sign_up: SignUp) -> None:
     for _ in range(2):
         await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])
     bob = await sign_up()
@@ -83,7 +83,7 @@ async def test_large_answers_are_compressed_beside_the_others(alice: Api, sign_u
         assert gzip.decompress(body) == plain
 
 
-async def test_when_many_wait_large_answers_go_as_they_are(alice: Api, resources: Resources) -> None:
+async def test_large_bodies_are_not_compressed_while_many_wait(alice: Api, resources: Resources) -> None:
     await created(alice, movies=movies(200))
     resources.compressor.waiting = 100
     status, headers, body = await fetched(alice, "/collection/", "gzip")
@@ -94,7 +94,7 @@ async def test_when_many_wait_large_answers_go_as_they_are(alice: Api, resources
     assert (await fetched(alice, "/collection/", "gzip"))[1]["Content-Encoding"] == "gzip"
 
 
-async def test_the_threads_are_few_and_waiting_is_counted() -> None:
+async def test_waiting_bodies_are_counted() -> None:
     compressor = Compressor()
     bodies = [bytes([number]) * 100_000 for number in range(20)]
     packed = asyncio.gather(*[compressor.gzip(body) for body in bodies])

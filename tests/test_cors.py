@@ -1,4 +1,4 @@
-"""CORS (fetch.spec.whatwg.org, section 3.3): scripts of the origins in the settings, and of no others."""
+"""CORS (fetch.spec.whatwg.org, section 3.3): only scripts of the origins in the settings may read responses."""
 from __future__ import annotations
 
 import pytest
@@ -22,14 +22,14 @@ def cors(headers: dict[str, str]) -> set[str]:
 
 
 class TestNamedOrigins:
-    """Two origins are named."""
+    """The setting names two origins."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         origins = frozenset({NAMED, "http://localhost:3000"})
         return make_settings(postgres.url, redis.url, third_party.url, cors_origins=origins)
 
-    async def test_every_answer_can_be_read_by_them(self, alice: Api, api: Api) -> None:
+    async def test_they_may_read_every_response(self, alice: Api, api: Api) -> None:
         for path in PATHS:
             for caller in (alice, api):
                 for method in ("GET", "POST", "HEAD"):
@@ -40,7 +40,7 @@ class TestNamedOrigins:
                     exposed = headers["Access-Control-Expose-Headers"].split(", ")
                     assert set(exposed) >= {"ETag", "Location", "Link", "X-Request-ID", "Retry-After", "Age"}
 
-    async def test_by_nobody_else(self, alice: Api) -> None:
+    async def test_other_origins_may_not(self, alice: Api) -> None:
         for path in PATHS:
             for origin in OTHERS:
                 answer = await alice.get(path, headers={"Origin": origin})
@@ -64,7 +64,7 @@ class TestNamedOrigins:
             assert refused.status == 204
             assert not cors(dict(refused.headers))
 
-    async def test_codings_and_origins_vary_both(self, alice: Api) -> None:
+    async def test_vary_names_encoding_and_origin(self, alice: Api) -> None:
         for count in (0, 30):
             await created(alice, movies=movies(count))
             answer = await alice.get("/collection/", headers={"Origin": NAMED})
@@ -72,13 +72,13 @@ class TestNamedOrigins:
 
 
 class TestAllOrigins:
-    """The settings say *."""
+    """The setting is *."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url, cors_origins=frozenset({"*"}))
 
-    async def test_everybody_can_read(self, alice: Api) -> None:
+    async def test_every_origin_may_read(self, alice: Api) -> None:
         for origin in (NAMED, *OTHERS):
             answer = await alice.get("/collection/", headers={"Origin": origin})
             assert answer.headers["Access-Control-Allow-Origin"] == "*"

@@ -22,7 +22,7 @@ async def path_of_one(api: Api) -> str:
 
 
 @pytest.mark.parametrize("path", PATHS + ["one"])
-async def test_what_the_caller_has_is_not_sent_again(alice: Api, path: str) -> None:
+async def test_a_current_version_is_not_sent_again(alice: Api, path: str) -> None:
     one = await path_of_one(alice)
     path = one if path == "one" else path
     first = await alice.get(path)
@@ -41,7 +41,7 @@ async def test_what_the_caller_has_is_not_sent_again(alice: Api, path: str) -> N
 
 
 @pytest.mark.parametrize("path", PATHS + ["one"])
-async def test_a_read_may_be_bound_to_a_version(alice: Api, path: str) -> None:
+async def test_a_read_of_one_version(alice: Api, path: str) -> None:
     one = await path_of_one(alice)
     path = one if path == "one" else path
     tag = (await alice.get(path)).headers["ETag"]
@@ -69,13 +69,13 @@ async def test_a_tag_changes_with_every_change(alice: Api) -> None:
     assert len(set(lists)) == len(lists)
 
 
-async def test_the_tag_of_what_was_created_is_the_tag_of_what_is_read(alice: Api) -> None:
+async def test_creating_and_reading_send_the_same_tag(alice: Api) -> None:
     answer = await alice.post("/collection/", collection())
     assert (await alice.get(answer.headers["Location"])).version == answer.version
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_what_is_stale_changes_nothing(alice: Api, method: str) -> None:
+async def test_a_stale_version_changes_nothing(alice: Api, method: str) -> None:
     path = await path_of_one(alice)
     old = (await alice.get(path)).headers["ETag"]
     await alice.put(path, {"title": "somebody else's"})
@@ -91,7 +91,7 @@ async def test_what_is_stale_changes_nothing(alice: Api, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_what_is_meant_is_changed(alice: Api, method: str) -> None:
+async def test_the_current_version_is_changed(alice: Api, method: str) -> None:
     for form in ("{0}", "*", '"x", {0}', '{0},"x"', "{0} ,", "W/{0}", '"x", W/{0}'):
         path = await path_of_one(alice)
         tag = (await alice.get(path)).headers["ETag"]
@@ -117,7 +117,7 @@ async def test_a_tag_that_a_proxy_has_weakened_or_marked_names_its_version(alice
     assert (await alice.delete(path, headers={"If-None-Match": form.format(new.version)})).status == 412
 
 
-async def test_changes_in_a_row_need_no_reading(alice: Api) -> None:
+async def test_several_changes_without_a_read(alice: Api) -> None:
     answer = await alice.post("/collection/", collection())
     path = answer.headers["Location"]
     for title in "abc":
@@ -127,7 +127,7 @@ async def test_changes_in_a_row_need_no_reading(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_what_is_not_there_is_404_whatever_is_meant(alice: Api, sign_up: SignUp, method: str) -> None:
+async def test_what_does_not_exist_is_404_with_any_precondition(alice: Api, sign_up: SignUp, method: str) -> None:
     mine = await path_of_one(alice)
     tag = (await alice.get(mine)).headers["ETag"]
     bob = await sign_up()
@@ -141,7 +141,7 @@ async def test_what_is_not_there_is_404_whatever_is_meant(alice: Api, sign_up: S
 @pytest.mark.parametrize("value", [
     "x", '"x', "'x'", "* , *", '*, "x"', '"x" "y"', '"x";q=1', ",", "", 'w/"x"', '"a b"',
 ])
-async def test_a_malformed_condition_is_told(alice: Api, header: str, value: str) -> None:
+async def test_a_malformed_precondition_is_400(alice: Api, header: str, value: str) -> None:
     path = await path_of_one(alice)
     for method, change in (("GET", None), ("PUT", {"title": "x"}), ("DELETE", None)):
         answer = await alice.call(method, path, change, headers={header: value})
@@ -149,7 +149,7 @@ async def test_a_malformed_condition_is_told(alice: Api, header: str, value: str
         assert header in answer.json["detail"]
 
 
-def test_a_long_list_of_tags_is_read_at_once() -> None:
+def test_a_long_list_of_tags_takes_no_long_time() -> None:
     for text in (", " * 30_000 + "x", '"a", ' * 10_000 + "x", " " * 60_000 + "x", '"a"' + " " * 60_000 + "x"):
         with pytest.raises(BadRequest):
             Precondition.parse(text, None)
