@@ -80,7 +80,7 @@ function fields(reference, depth = 0) {
 }
 
 const SAMPLES = {
-  "uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "date-time": "2026-01-31T18:30:00.123456+00:00",
+  "uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "date-time": "2026-01-31T18:30:00.123456Z",
   "string": "text", "integer": 1, "number": 1, "boolean": true,
 };
 

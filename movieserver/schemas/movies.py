@@ -9,16 +9,19 @@ from pydantic import Field, PlainValidator, TypeAdapter
 from pydantic_core import to_json
 
 from movieserver.errors import Fault, InvalidBody
-from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_TITLE_CHARACTERS
+from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS
 from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
-from movieserver.schemas.texts import Body, RawUuid, Text, text
+from movieserver.schemas.texts import Body, RawUuid, text
 
 MAX_MOVIES = 10_000
 MAX_GENRES = 200_000  # different ones in one body: what PostgreSQL counts within its time limit
 GenresText = Annotated[str, text(maximum=GENRES_CHARACTERS)]
 DescriptionText = Annotated[str, text(maximum=DESCRIPTION_CHARACTERS)]
+GenreName = Annotated[str, Field(pattern=r"^[^\u0000,]*$")]
 GenresValue = Annotated[
-    Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[Text] | None)]
+    Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[GenreName] | None),
+    Field(
+        description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
 
 
 class Movie(Body):

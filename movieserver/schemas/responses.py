@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from movieserver.schemas.texts import UUID_SCHEMA
 
 Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Moment = Annotated[str, Field(
+    pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
 Address = Annotated[str, Field(description="An absolute address, to be followed without changes", pattern="^https?://")]
 
