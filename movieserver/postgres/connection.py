@@ -82,6 +82,8 @@ class Connection(aiopg.Connection):
                     await self._rows(part.prepare, None, seconds)
                     self._prepared.add(part.prepare)
             rows = await self._rows(statement.execute, parameters, seconds)
+            if len(statement.parts) > 1:
+                self._conn.poll()  # psycopg2 collects a notice behind the first result only at the next poll
         except TimeoutError as error:
             raise StatementTimeout from error  # the server itself would have cancelled it earlier
         except psycopg2.Error as error:
