@@ -63,6 +63,7 @@ class Race:
         self._chance = chance
         self._collections: dict[str, list[dict[str, Any]]] = {}  # the movies of each path, as far as is known
         self._keyed: list[tuple[str, Any, dict[str, str]]] = []  # requests with a key, to be sent again
+        self._repeated: set[str] = set()  # their keys, of those that were
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # a user may send so much at once
 
     @property
@@ -95,9 +96,7 @@ class Race:
         return await self._create(self.movies())
 
     async def create_keyed(self) -> Answer:
-        body, headers = collection(movies=self.movies()), keyed()
-        self._keyed.append(("/collection/", body, headers))
-        return await self.api.post("/collection/", body, headers=headers)
+        return await self._send_keyed("/collection/", collection(movies=self.movies()))
 
     async def create_large(self) -> Answer:
         async with self._large:
@@ -113,9 +112,14 @@ class Race:
         return await self.api.post(f"{self.path()}movies/", self.movies())
 
     async def add_keyed(self) -> Answer:
-        path, body, headers = f"{self.path()}movies/", self.movies(), keyed()
+        return await self._send_keyed(f"{self.path()}movies/", self.movies())
+
+    async def _send_keyed(self, path: str, body: Any) -> Answer:
+        headers = keyed()
         self._keyed.append((path, body, headers))
-        return await self.api.post(path, body, headers=headers)
+        answer = await self.api.post(path, body, headers=headers)
+        assert answer.status != 409 or headers["Idempotency-Key"] in self._repeated  # only if a repetition is running
+        return answer
 
     async def add_large(self) -> Answer:
         async with self._large:
@@ -126,6 +130,7 @@ class Race:
         if not self._keyed:
             return await self.create_keyed()
         path, body, headers = self._chance.choice(self._keyed)
+        self._repeated.add(headers["Idempotency-Key"])
         return await self.api.post(path, body, headers=headers)
 
     async def update(self) -> Answer:
@@ -181,8 +186,9 @@ def large() -> list[dict[str, Any]]:
 
 # what each call may come to; 401 and 404 where something is gone
 EXPECTED = {
-    "create": {201}, "create keyed": {201}, "create large": {201}, "add": {200, 404}, "add keyed": {200, 404},
-    "add large": {200, 404}, "repeat": {200, 201, 404, 409}, "update": {200, 404}, "replace": {200, 404},
+    "create": {201}, "create keyed": {201, 409}, "create large": {201}, "add": {200, 404},
+    "add keyed": {200, 404, 409}, "add large": {200, 404}, "repeat": {200, 201, 404, 409},
+    "update": {200, 404}, "replace": {200, 404},
     "remove": {200, 404}, "reorder": {200, 404, 409}, "delete": {200, 404}, "refresh": {200, 401}, "log out": {200},
     "list": {200}, "change password": {200, 401, 409}, "delete account": {200},
 }
