@@ -180,13 +180,8 @@ class Writer:
         drawn = State(uuid.uuid4().hex, self._movies())
         after = self._chance.choice([
             drawn, drawn, before._replace(title=drawn.title), before._replace(movies=drawn.movies)])
-<<<<<<< HEAD
         changes = {name: value for name, value in after.body().items() if value != before.body()[name]}
         changes = changes or {"title": after.title}
-=======
-        changes = {name: value for name, value in after.body().items() if value != before.body()[name]} or {
-            "title": after.title}
->>>>>>> 11f03e2 (Let the crash test send no update that names nothing)
         status, _ = self.call("PUT", f"/collection/{key}/", changes)
         self._settle(key, after, status)
 
