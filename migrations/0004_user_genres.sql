@@ -59,24 +59,22 @@ END
 $$;
 
 CREATE VIEW miscounted_users AS
-WITH counted AS (
-    SELECT user_id, genre, sum(times) AS times, jsonb_object_agg(spelling, times) AS spellings
-    FROM (
-        SELECT user_id, pair ->> 0 AS genre, pair ->> 1 AS spelling, count(*) AS times
-        FROM collections, json_array_elements(movie_genres) AS movie, json_array_elements(movie) AS pair
-        GROUP BY 1, 2, 3
-    ) AS spelled
-    GROUP BY user_id, genre
-), kept AS (
-    SELECT user_id, genre, times, coalesce(spellings, jsonb_build_object(spelling, times)) AS spellings
-    FROM user_genres
+SELECT user_id
+FROM (
+    SELECT user_id, pair ->> 0 AS genre, pair ->> 1 AS spelling, 1 AS times
+    FROM collections, json_array_elements(movie_genres) AS movie, json_array_elements(movie) AS pair
+    UNION ALL
+    SELECT user_id, genre, key, -value::integer
+    FROM user_genres, jsonb_each_text(coalesce(spellings, jsonb_build_object(spelling, times)))
     WHERE times > 0
-)
-SELECT DISTINCT user_id
-FROM counted FULL JOIN kept USING (user_id, genre)
-WHERE (counted.times, counted.spellings) IS DISTINCT FROM (kept.times, kept.spellings)
+) AS counted_less_stored
+GROUP BY user_id, genre, spelling
+HAVING sum(times) <> 0
+UNION
+SELECT user_id FROM user_genres
+WHERE times > 0 AND times <> (SELECT sum(value::integer) FROM jsonb_each_text(spellings))
 UNION
 SELECT user_id FROM collections
 WHERE movie_count <> json_array_length(movies) OR movie_count <> json_array_length(movie_genres);
 
-COMMENT ON VIEW miscounted_users IS 'users whose kept counts differ from a count of what they have; always empty';
+COMMENT ON VIEW miscounted_users IS 'users whose stored counts differ from a count of what they have; always empty';

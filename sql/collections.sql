@@ -60,13 +60,11 @@ FROM owner LEFT JOIN stored ON true LEFT JOIN created ON true;
 
 -- name: get
 -- Collections, batched. Rows (index, collection json, version); the json is null if it is over 256 KiB and not alone.
-SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN (
-    SELECT row_to_json(shown)::text
-    FROM (
-        SELECT collection_uuid AS uuid, title, description,
-            to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-            to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at, movies
-    ) AS shown) END, version::text
+SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN concat(
+        '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
+        ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        '","movies":', movies, '}') END, version::text
 FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
     SELECT * FROM collections
     WHERE user_id = request.user_id AND collection_uuid = request.uuid
@@ -99,24 +97,18 @@ FROM unnest(
             THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last
     FROM (
         SELECT collection_uuid, created_at, number, total, shown, CASE
-            WHEN NOT shown OR NOT %(alone)s AND total > 262144 THEN NULL
-            WHEN with_movies THEN (
-                SELECT row_to_json(entry)::text
-                FROM (SELECT collection_uuid AS uuid, title, description, created, updated, movie_count, movies)
-                    AS entry (uuid, title, description, created_at, updated_at, movie_count, movies))
-            ELSE (
-                SELECT row_to_json(entry)::text
-                FROM (SELECT collection_uuid AS uuid, title, description, created, updated, movie_count)
-                    AS entry (uuid, title, description, created_at, updated_at, movie_count))
-            END AS entry
+            WHEN shown AND (%(alone)s OR total <= 262144) THEN concat(
+                '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
+                ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                '","movie_count":', movie_count, CASE WHEN with_movies THEN ',"movies":' END,
+                CASE WHEN with_movies THEN movies END, '}') END AS entry
         FROM (
             SELECT *, row_number() OVER newest_first <= request.max
                     AND sum(size) OVER newest_first - size < 16777216 AS shown,
                 row_number() OVER newest_first AS number, sum(size) OVER newest_first AS total
             FROM (
-                SELECT collections.*, CASE WHEN request.with_movies THEN bytes ELSE octet_length(description) END AS size,
-                    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created,
-                    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated
+                SELECT *, CASE WHEN request.with_movies THEN bytes ELSE octet_length(description) END AS size
                 FROM collections
                 WHERE user_id = request.user_id AND (created_at, collection_uuid) < (
                     coalesce(timestamptz 'epoch' + request.after_microseconds * interval '1 microsecond', 'infinity'),
@@ -124,7 +116,7 @@ FROM unnest(
                 ORDER BY created_at DESC, collection_uuid DESC
                 LIMIT request.max + 1
             ) AS sized
-            WINDOW newest_first AS (ORDER BY created_at DESC, collection_uuid DESC)
+            WINDOW newest_first AS (ORDER BY created_at DESC, collection_uuid DESC ROWS UNBOUNDED PRECEDING)
         ) AS measured
     ) AS entries
 ) AS page;

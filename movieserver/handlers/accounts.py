@@ -31,9 +31,9 @@ HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
-def login_attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
+async def login_attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
     """Count the attempt if it fails. If the request counter found Redis away, do not wait for it a second time."""
-    if handler.requests is None:
+    if await handler.request_number() is None:
         return nullcontext()
     return handler.resources.login_attempts.attempt(account, handler.client_address)
 
@@ -62,7 +62,7 @@ class RegisterHandler(AccountHandler):
         description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
         body = self.body(Registration)
-        if self.requests is not None:  # otherwise Redis is away
+        if await self.request_number() is not None:  # otherwise Redis is away
             await self.resources.registration_limit.count(self.client_address)
         refresh = await users.register(
             self.resources.database, username=body.username,
@@ -84,7 +84,7 @@ class LoginHandler(AccountHandler):
         body = self.body(Credentials)
         key = username_key(body.username)
         try:
-            async with login_attempt(self, key):
+            async with await login_attempt(self, key):
                 refresh = await self._log_in(key, body.password)
         except ApiError as error:
             if error.code in MEASURED:
@@ -145,7 +145,7 @@ class OwnAccountHandler(Handler):
         user = await users.get(self.resources.database, user_id=self.owner)
         if user is None:
             raise Unauthenticated(USER_GONE)
-        async with login_attempt(self, user.username_key):
+        async with await login_attempt(self, user.username_key):
             if not await self.resources.passwords.verify(password, user.password_hash):
                 raise WrongPassword
         return user

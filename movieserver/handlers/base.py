@@ -1,9 +1,9 @@
 """What every handler does: count, authenticate, parse, respond, and turn errors into problem+json."""
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+import sys
 from typing import Any, ClassVar, TypeVar
 
 from tornado.concurrent import Future
@@ -23,12 +23,14 @@ from movieserver.http.representations import represent
 from movieserver.observability.logs import log
 from movieserver.openapi.operation import operation_of
 from movieserver.openapi.parameters import QueryParameter
+from movieserver.redis.request_counter import Number
 from movieserver.resources import Resources
 from movieserver.schemas.requests import AnyBody, parse
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.serving.request import Request
 
 T = TypeVar("T")
+Chunk = str | bytes | dict[str, Any] | None
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 DATABASE_ERRORS = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())
 as_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -61,9 +63,9 @@ class Handler(RequestHandler):
     user_id: str | None = None
     sent = 0  # bytes of the response body that were written to an open connection
     login: str | None = None  # the public uuid of the login that the access token belongs to
-    requests: int | None = None  # the request count, this request included; None while Redis is away
+    _number: Number | None = None  # what the counter gave this request
+    _waiting = False  # to be counted, with a finished response
     _gone = False
-    _prepared = False
 
     def __init_subclass__(cls) -> None:
         own = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
@@ -105,16 +107,18 @@ class Handler(RequestHandler):
         if self.settings["draining"]:
             self._headers["Connection"] = "close"
 
-    async def prepare(self) -> None:
-        self._prepared = True
-        if self.counted:
-            self.requests = await self.resources.counter.count()
+    def prepare(self) -> None:
+        self._count()
         if self.request.method not in self.verbs:
             raise MethodNotAllowed(", ".join(self.verbs))
         if self.request.method != "OPTIONS":
             self.authenticate()
         if self.request.refusal:
             raise self.request.refusal
+
+    async def request_number(self) -> int | None:
+        """The request count with this request in it; None while Redis is away."""
+        return await self._number if self._number else None
 
     def authenticate(self) -> None:
         """Read user and login from the access token; Unauthenticated without a valid one."""
@@ -212,6 +216,27 @@ class Handler(RequestHandler):
             self.settings["response_memory"].take(self.request.connection, self.user_id, len(body))
         self.finish(body)
 
+    def finish(self, chunk: Chunk = None) -> Future[None]:
+        """Send the response once the request is counted, so that whoever has a response is in the count."""
+        if self._number is None or self._number.done() and not self._waiting:
+            return super().finish(chunk)
+        if not self._waiting:
+            self._waiting = True
+            self._number.add_done_callback(lambda _: self._finish_counted(chunk))
+        return Future()
+
+    def _finish_counted(self, chunk: Chunk) -> None:
+        self._waiting = False
+        try:
+            self.finish(chunk)
+        except Exception:
+            self.log_exception(*sys.exc_info())
+            self.send_error(500)
+
+    def _count(self) -> None:
+        if self.counted and self._number is None:
+            self._number = self.resources.counter.count()
+
     def flush(self, include_footers: bool = False) -> Future[None]:
         if self.request.method != "HEAD" and not self._gone:
             self.sent += sum(map(len, self._write_buffer))
@@ -230,13 +255,9 @@ class Handler(RequestHandler):
         return False
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        # Tornado refuses some requests before prepare() runs. They count as well.
-        if self._prepared or not self.counted:
+        self._count()  # Tornado refuses some requests before prepare() runs
+        if not self._waiting:
             super().send_error(status_code, **kwargs)
-        else:
-            self._prepared = True
-            self._counting = asyncio.ensure_future(self.resources.counter.count())
-            self._counting.add_done_callback(lambda _: super(Handler, self).send_error(status_code, **kwargs))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = self._api_error(status_code, kwargs.get("exc_info", (None, None))[1])
@@ -270,9 +291,9 @@ class OpenHandler(Handler):
 class UnknownPathHandler(OpenHandler):
     """404 for every path without a route; the request counts."""
 
-    async def prepare(self) -> None:
+    def prepare(self) -> None:
         try:
-            await super().prepare()
+            super().prepare()
         except MethodNotAllowed:
             raise NotFound from None
         raise NotFound

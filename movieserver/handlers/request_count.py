@@ -20,10 +20,11 @@ class RequestCountHandler(OpenHandler):
         "getRequestCount", "Read the request count", responses.RequestCount, errors=(CounterUnavailable(),),
         description="The number of requests since the last reset, including this one: the first read after a reset is "
         "1. Between two resets, no two reads get the same number.")
-    def get(self) -> None:
-        if self.requests is None:
+    async def get(self) -> None:
+        number = await self.request_number()
+        if number is None:
             raise CounterUnavailable
-        self.write_json({"requests": self.requests})
+        self.write_json({"requests": number})
 
 
 class ResetHandler(OpenHandler):
@@ -38,6 +39,7 @@ class ResetHandler(OpenHandler):
         "resetRequestCount", "Reset the request count", responses.Message, security="resetToken",
         errors=(Unauthenticated(NEEDED), CounterUnavailable()))
     async def post(self) -> None:
+        await self.request_number()  # this request belongs to the count that ends
         await self.resources.counter.reset()
         self.write_json({"message": "Request count reset successfully"})
 

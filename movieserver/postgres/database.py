@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from weakref import WeakValueDictionary
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError
@@ -14,6 +16,7 @@ from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
 MAX_BATCH = 32
+MAX_RUNNING = 2  # batches of one name; while they run, the next one gathers reads
 MAX_WRITES = 2  # of one user at a time: the second is refused at once if it repeats the first's idempotency key
 MAX_RUNS = 3  # of a statement that was not applied
 
@@ -61,6 +64,7 @@ class Database:
         self.statements = statements
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._batches: dict[str, _Batch] = {}
+        self._running: Counter[str] = Counter()  # batches of each name
         self._tasks: set[asyncio.Task[None]] = set()
         self._outage = Outage("PostgreSQL")
         self._full = Outage("the pool of connections to PostgreSQL")
@@ -113,19 +117,27 @@ class Database:
         loop, batch = asyncio.get_running_loop(), self._batches.get(name)
         if batch is None:
             batch = self._batches[name] = _Batch()
-            loop.call_soon(self._start, name, batch)
+            if self._running[name] < MAX_RUNNING:
+                loop.call_soon(self._start, name, batch)
         future: asyncio.Future[Row | None] = loop.create_future()
         batch.reads.append((parameters, future))
         if len(batch.reads) == MAX_BATCH:
-            del self._batches[name]
+            self._start(name, batch)
         return future
 
     def _start(self, name: str, batch: _Batch) -> None:
         if self._batches.get(name) is batch:
             del self._batches[name]
-        task = asyncio.create_task(self._run_batch(name, batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._running[name] += 1
+            task = asyncio.create_task(self._run_batch(name, batch))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._end, name))
+
+    def _end(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._running[name] -= 1
+        if (batch := self._batches.get(name)) and self._running[name] < MAX_RUNNING:
+            self._start(name, batch)
 
     async def _run_batch(self, name: str, batch: _Batch) -> None:
         try:
