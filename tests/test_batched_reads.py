@@ -10,7 +10,7 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.errors import DatabaseUnavailable, InternalError
-from movieserver.postgres.database import MAX_BATCH, Database, open_database
+from movieserver.postgres.database import MAX_BATCH, MAX_RUNNING, Database, open_database
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from tests.client import Api
@@ -67,6 +67,17 @@ async def test_reads_that_arrive_together_share_a_statement(postgres: Postgres) 
         assert [row[0] for row in later] == [1, 1, 1, 2]
         assert {row[2] for row in later} == {4}  # equal reads are not merged
         assert {row[1] for row in later}.isdisjoint(row[1] for row in rows)  # and no row is kept for the next
+
+
+async def test_reads_gather_while_others_run(postgres: Postgres) -> None:
+    async with opened(postgres) as database:
+        statements, reads = noted(database), list[asyncio.Task[Any]]()
+        for value in range(10):
+            reads.append(asyncio.create_task(database.read_batched("slow", value=value)))
+            await asyncio.sleep(0.001)  # each arrives by itself, and the first has 0.2 s of work
+        assert await asyncio.gather(*reads) == [(value,) for value in range(10)]
+        assert [parameters["value"] for _, parameters in statements] == [
+            *[[value] for value in range(MAX_RUNNING)], [*range(MAX_RUNNING, 10)]]
 
 
 async def test_reads_of_different_names_do_not_meet(postgres: Postgres) -> None:

@@ -79,12 +79,12 @@ class Database:
             return _first(await self.run(name, parameters))
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
-        """As `read`, in one statement with all reads of this name that arrive in the same turn of the event loop.
+        """As `read`, in one statement with the reads of this name that arrive while others run.
 
         The statement takes an array of each parameter, and `alone`. Its rows begin with the index of their read (from
         1). A null behind it means that the row is too large for a batch: the read is then run alone.
         """
-        row = await asyncio.shield(self._join(name, parameters))
+        row = await self._join(name, parameters)
         if row and row[0] is None:
             lists = {key: [value] for key, value in parameters.items()}
             rows = await self.run(name, lists | {"alone": True}, retry_lost=True)
