@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
+import jwt
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPHeaders
 
@@ -64,6 +65,11 @@ class Api:
             assert_problem(answer, method)
         described.check(method, url, answer.status, answer.headers, answer.json)
         return answer
+
+    @property
+    def user_id(self) -> str:
+        """The user of the access token."""
+        return str(jwt.decode(str(self.token), options={"verify_signature": False})["sub"])
 
     async def get(self, path: str, **given: Any) -> Answer:
         return await self.call("GET", path, **given)

@@ -9,10 +9,11 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import uvloop
 from tornado.httpclient import AsyncHTTPClient
@@ -51,7 +52,6 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # the others stay in their random order
     for item in items:
         coroutine = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
         if coroutine and not item.get_closest_marker("gen_test"):
@@ -99,12 +99,22 @@ def started(program: type[Postgres] | type[Redis], *arguments: str, **options: s
             running.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_is_logged() -> Iterator[None]:
+    """None of the secrets of all tests stands in what their servers logged."""
+    yield
+    assert not record.found(record.logged())
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """PostgreSQL, migrated."""
+    """PostgreSQL, migrated. After all tests the stored counts of every user are right."""
     with started(Postgres, fsync="off") as running:
         migrations.migrate(running.url)
         yield running
+        with closing(psycopg2.connect(running.url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT array_agg(user_id::text) FROM miscounted_users")
+            assert cursor.fetchone() == (None,)
 
 
 @pytest.fixture(scope="session")

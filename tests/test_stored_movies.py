@@ -63,7 +63,7 @@ async def test_movies_are_the_bytes_that_were_sent(alice: Api, postgres: Postgre
     await assert_bytes(alice, path, left[::-1])
     assert (await alice.put(path, raw=sent({"movies": left[3:20]}))).status == 200
     await assert_bytes(alice, path, left[3:20])
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)

@@ -206,7 +206,7 @@ async def test_a_bad_token_costs_no_database_connection(api: Api, resources: Res
 
 async def test_a_token_that_was_verified_before_expires(api: Api) -> None:
     """RFC 8725 section 3.3: a signature that was checked is not accepted after the expiry."""
-    expiry = time.time() + 1
+    expiry = time.time() + 3
     signed_in = api.signed(forged(exp=expiry))
     assert (await signed_in.get("/collection/")).status == 200
     while time.time() < expiry:

@@ -89,7 +89,8 @@ async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) 
         collection_uuid = path.split("/")[2]
         assert run(
             postgres.url, f"SELECT count(*) FROM collections WHERE collection_uuid = '{collection_uuid}'") == (0,)
-        assert run(postgres.url, "SELECT array_agg(user_id) FROM miscounted_users") == (None,)
+        miscounted = f"SELECT array_agg(user_id) FROM miscounted_users WHERE user_id = '{alice.user_id}'"
+        assert run(postgres.url, miscounted) == (None,)
 
 
 async def test_a_reorder_meets_a_removal(alice: Api) -> None:
