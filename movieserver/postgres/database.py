@@ -17,7 +17,7 @@ from movieserver.postgres.statements import Statement, array, load_statements
 
 MAX_BATCH = 32
 MAX_RUNNING = 2  # batches of one name; while they run, the next one gathers reads
-MAX_WRITES = 2  # of one user at a time: the second is refused at once if it repeats the first's idempotency key
+MAX_WRITES = 2  # of one user at a time, in each process: a repeated idempotency key is refused without a wait
 MAX_RUNS = 3  # of a statement that was not applied
 
 Parameters = dict[str, object]
