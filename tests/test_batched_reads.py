@@ -74,10 +74,24 @@ async def test_reads_gather_while_others_run(postgres: Postgres) -> None:
         statements, reads = noted(database), list[asyncio.Task[Any]]()
         for value in range(10):
             reads.append(asyncio.create_task(database.read_batched("slow", value=value)))
-            await asyncio.sleep(0.001)  # each arrives by itself, and the first has 0.2 s of work
+            for _ in range(3):  # turns of the event loop: each read arrives alone, while the first has 0.2 s of work
+                await asyncio.sleep(0)
         assert await asyncio.gather(*reads) == [(value,) for value in range(10)]
         assert [parameters["value"] for _, parameters in statements] == [
             *[[value] for value in range(MAX_RUNNING)], [*range(MAX_RUNNING, 10)]]
+
+
+async def test_reads_that_still_gather_fail_at_the_end(postgres: Postgres) -> None:
+    async with opened(postgres) as database:
+        statements, reads = noted(database), list[asyncio.Task[Any]]()
+        for value in range(MAX_RUNNING + 1):
+            reads.append(asyncio.create_task(database.read_batched("slow", value=value)))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await database.close()
+        assert isinstance((await asyncio.gather(*reads, return_exceptions=True))[-1], DatabaseUnavailable)
+        assert len(statements) == MAX_RUNNING
+        assert not database.pool.idle
 
 
 async def test_reads_of_different_names_do_not_meet(postgres: Postgres) -> None:

@@ -92,7 +92,10 @@ class Database:
         return row
 
     async def close(self) -> None:
-        """Close every connection and end the batches under way."""
+        """Close every connection, end the batches under way and fail those that gather."""
+        for batch in self._batches.values():
+            batch.fail(DatabaseUnavailable())
+        self._batches.clear()
         await self.pool.close()
         for task in self._tasks:
             task.cancel()
