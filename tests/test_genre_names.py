@@ -16,9 +16,10 @@ from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.client import Api, pointers
 from tests.conftest import make_settings
+from tests.counts import assert_exact
 from tests.factories import movies
 from tests.test_collections import created, genre_counts
-from tests.test_genre_counts import assert_counted, assert_exact
+from tests.test_genre_counts import assert_counted
 from tests.test_migrations import run
 from tests.third_party import ThirdParty
 

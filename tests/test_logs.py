@@ -354,7 +354,7 @@ class TestOutageOfTheCache:
 
 
 async def test_secrets_are_recorded_and_found(api: Api) -> None:
-    """What the fixture `_no_secret_is_logged` asks after all tests."""
+    """What the fixture `_no_secret_is_logged` stands on."""
     pair = registration()
     await api.post("/register/", pair)
     assert (await api.post("/login/", pair)).status == 200

@@ -16,10 +16,11 @@ from movieserver.settings import Settings
 from tests.chaos import TORN
 from tests.client import Answer, Api
 from tests.conftest import SignUp, make_settings
+from tests.counts import assert_exact
 from tests.factories import collection, movies, registration
 from tests.test_collection_movies import uuids
 from tests.test_collections import created
-from tests.test_genre_counts import assert_counted, assert_exact, everything
+from tests.test_genre_counts import assert_counted, everything
 from tests.test_idempotency import keyed
 from tests.test_migrations import run
 from tests.test_two_clients import meet, statuses

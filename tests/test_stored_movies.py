@@ -11,9 +11,9 @@ import pytest
 from movieserver.embedded.postgres import Postgres
 from movieserver.resources import Resources
 from tests.client import Api
+from tests.counts import assert_exact
 from tests.factories import registration
 from tests.test_collections import created, many
-from tests.test_genre_counts import assert_exact
 from tests.test_migrations import run
 
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")

@@ -10,6 +10,7 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from tests.client import Answer, Api
+from tests.counts import assert_exact
 from tests.factories import movies
 from tests.test_collection_movies import held, path_of, uuids
 from tests.test_collections import many
@@ -89,8 +90,7 @@ async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) 
         collection_uuid = path.split("/")[2]
         assert run(
             postgres.url, f"SELECT count(*) FROM collections WHERE collection_uuid = '{collection_uuid}'") == (0,)
-        miscounted = f"SELECT array_agg(user_id) FROM miscounted_users WHERE user_id = '{alice.user_id}'"
-        assert run(postgres.url, miscounted) == (None,)
+        assert_exact(postgres.url, alice)
 
 
 async def test_a_reorder_meets_a_removal(alice: Api) -> None:

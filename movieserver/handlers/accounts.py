@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from movieserver.observability import metrics
 from movieserver.schemas import responses
@@ -31,11 +32,14 @@ HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
-async def login_attempt(handler: Handler, account: bytes) -> AbstractAsyncContextManager[None]:
+@asynccontextmanager
+async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]:
     """Count the attempt if it fails. If the request counter found Redis away, do not wait for it a second time."""
     if await handler.request_number() is None:
-        return nullcontext()
-    return handler.resources.login_attempts.attempt(account, handler.client_address)
+        yield
+    else:
+        async with handler.resources.login_attempts.attempt(account, handler.client_address):
+            yield
 
 
 class AccountHandler(OpenHandler):
@@ -84,7 +88,7 @@ class LoginHandler(AccountHandler):
         body = self.body(Credentials)
         key = username_key(body.username)
         try:
-            async with await login_attempt(self, key):
+            async with login_attempt(self, key):
                 refresh = await self._log_in(key, body.password)
         except ApiError as error:
             if error.code in MEASURED:
@@ -145,7 +149,7 @@ class OwnAccountHandler(Handler):
         user = await users.get(self.resources.database, user_id=self.owner)
         if user is None:
             raise Unauthenticated(USER_GONE)
-        async with await login_attempt(self, user.username_key):
+        async with login_attempt(self, user.username_key):
             if not await self.resources.passwords.verify(password, user.password_hash):
                 raise WrongPassword
         return user

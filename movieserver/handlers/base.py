@@ -63,8 +63,8 @@ class Handler(RequestHandler):
     user_id: str | None = None
     sent = 0  # bytes of the response body that were written to an open connection
     login: str | None = None  # the public uuid of the login that the access token belongs to
-    _number: Number | None = None  # what the counter gave this request
-    _waiting = False  # to be counted, with a finished response
+    _number: Number | None = None  # pending until this request is counted
+    _waiting = False  # whether the response is complete and waits for the number
     _gone = False
 
     def __init_subclass__(cls) -> None:
@@ -218,7 +218,7 @@ class Handler(RequestHandler):
 
     def finish(self, chunk: Chunk = None) -> Future[None]:
         """Send the response once the request is counted, so that whoever has a response is in the count."""
-        if self._number is None or self._number.done() and not self._waiting:
+        if self._number is None or (self._number.done() and not self._waiting):
             return super().finish(chunk)
         if not self._waiting:
             self._waiting = True
