@@ -7,7 +7,8 @@ answered without a number and added later.
 A reset begins a new epoch, and Redis adds a batch only in the epoch that it names: nothing from before a reset arrives
 after it. Of a batch that Redis refuses, the requests that still wait for their number are sent again in the new epoch.
 Those that were answered without one are dropped: nobody knows on which side of the reset they were. A process that
-carries out the reset itself does know, and drops only what it answered before.
+carries out the reset itself does know, and drops only what it answered before. A process asks for the epoch before it
+serves. If Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all that it answered.
 """
 from __future__ import annotations
 
@@ -101,6 +102,7 @@ class RequestCounter:
         self._number = 1  # of the batch that is sent
         self._epoch = ""  # unknown until Redis has replied
         self._wanted = asyncio.Event()
+        self.tried = asyncio.Event()  # Redis has replied, or is away
         self._outage = Outage("Redis (request count)")
 
     @property
@@ -167,6 +169,7 @@ class RequestCounter:
                 self._begin_epoch(current)
             self._epoch = current
         batch.added(count)
+        self.tried.set()
         metrics.counter_backlog.set(self._open.answered)
 
     async def _pause(self, error: Exception) -> None:
@@ -186,6 +189,7 @@ class RequestCounter:
     def _give_up(self) -> None:
         """Redis is away: nobody waits for it any longer."""
         self.away = True
+        self.tried.set()
         self._sent.release()
         self._open.release()
 
@@ -198,11 +202,15 @@ class RequestCounter:
 
 @contextlib.asynccontextmanager
 async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
-    """A RequestCounter. At the end it has CLOSE_SECONDS to add what is left, then logs how many requests are lost."""
+    """A RequestCounter that knows the epoch, unless Redis is away.
+
+    At the end it has CLOSE_SECONDS to add what is left, then logs how many requests are lost.
+    """
     async with open_redis(url) as redis:
         counter = RequestCounter(redis)
         delivery = asyncio.create_task(counter.run())
         try:
+            await counter.tried.wait()
             yield counter
         finally:
             with contextlib.suppress(TimeoutError):
