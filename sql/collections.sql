@@ -74,9 +74,9 @@ FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS
 -- name: list_page
 -- Pages of collections, newest first, batched. A page ends early with the collection that brings it to 16 MiB.
 -- Rows (index, collections json, favourite genres json, count, microseconds and uuid of the last collection if more
--- follow); the collections are null if they are over 256 KiB and not alone.
+-- follow, versions of the collections); the collections are null if they are over 256 KiB and not alone.
 SELECT index, page.collections, favourite.genres, (SELECT count(*) FROM collections WHERE user_id = request.user_id),
-    page.microseconds, page.last
+    page.microseconds, page.last, page.versions
 FROM unnest(
     %(user_id)s::uuid[], %(limit)s::integer[], %(movies)s::boolean[], %(after_microseconds)s::bigint[],
     %(after_uuid)s::uuid[]
@@ -94,9 +94,10 @@ FROM unnest(
         CASE WHEN NOT bool_and(shown)
             THEN (extract(epoch FROM min(created_at) FILTER (WHERE shown)) * 1000000)::bigint END AS microseconds,
         CASE WHEN NOT bool_and(shown)
-            THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last
+            THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last,
+        coalesce(string_agg(version::text, '' ORDER BY number) FILTER (WHERE shown), '') AS versions
     FROM (
-        SELECT collection_uuid, created_at, number, total, shown, CASE
+        SELECT collection_uuid, version, created_at, number, total, shown, CASE
             WHEN shown AND (%(alone)s OR total <= 262144) THEN concat(
                 '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
                 ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),

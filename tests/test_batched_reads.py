@@ -16,6 +16,7 @@ from movieserver.resources import Resources
 from tests.client import Api
 from tests.conftest import SignUp
 from tests.factories import movies
+from tests.statements import noted
 from tests.test_collections import created
 
 pytestmark = pytest.mark.usefixtures("io_loop")
@@ -43,19 +44,6 @@ async def results(database: Database, name: str, *values: int) -> list[Any]:
         *[database.read_batched(name, value=value) for value in values], return_exceptions=True)
 
 
-def noted(database: Database) -> list[tuple[str, dict[str, Any]]]:
-    """The name and the parameters of each statement from now on."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    run = database.run
-
-    async def noting(name: str, parameters: dict[str, Any], retry_lost: bool = False) -> Any:
-        found.append((name, parameters))
-        return await run(name, parameters, retry_lost)
-
-    database.run = noting  # type: ignore[method-assign]
-    return found
-
-
 async def test_reads_that_arrive_together_share_a_statement(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         rows = await results(database, "values", *range(100))
@@ -77,7 +65,7 @@ async def test_reads_gather_while_others_run(postgres: Postgres) -> None:
             for _ in range(3):  # turns of the event loop: each read arrives alone, while the first has 0.2 s of work
                 await asyncio.sleep(0)
         assert await asyncio.gather(*reads) == [(value,) for value in range(10)]
-        assert [parameters["value"] for _, parameters in statements] == [
+        assert [statement.parameters["value"] for statement in statements] == [
             *[[value] for value in range(MAX_RUNNING)], [*range(MAX_RUNNING, 10)]]
 
 
@@ -100,7 +88,7 @@ async def test_reads_of_different_names_do_not_meet(postgres: Postgres) -> None:
         reads = [("odd", 1), ("divided", 2), ("odd", 3)]
         rows = await asyncio.gather(*[database.read_batched(name, value=value) for name, value in reads])
         assert rows == [(1,), (6,), (3,)]
-        assert statements == [
+        assert [(each.name, each.parameters) for each in statements] == [
             ("odd", {"value": [1, 3], "alone": False}), ("divided", {"value": [2], "alone": False})]
 
 
@@ -120,9 +108,8 @@ async def test_a_large_row_is_read_alone(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         statements = noted(database)
         assert await results(database, "large", 1, 50, 2, 60) == [(1, 4), (50, 1), (2, 4), (60, 1)]
-        assert statements == [
-            ("large", {"value": [1, 50, 2, 60], "alone": False}), ("large", {"value": [50], "alone": True}),
-            ("large", {"value": [60], "alone": True})]
+        assert [each.parameters for each in statements] == [
+            {"value": [1, 50, 2, 60], "alone": False}, {"value": [50], "alone": True}, {"value": [60], "alone": True}]
 
 
 async def test_a_client_that_goes_away_takes_nothing_from_the_others(postgres: Postgres) -> None:
@@ -169,5 +156,5 @@ async def test_large_and_small_at_once(alice: Api, sign_up: SignUp, resources: R
     assert described.json["description"] == "d" * 300_000
     assert [len(each["movies"]) for each in page.json["data"]["collections"]] == [0, 600]
     assert [len(each["movies"]) for each in bobs.json["data"]["collections"]] == [2]
-    assert sorted(name for name, parameters in statements if parameters["alone"]) == [
+    assert sorted(each.name for each in statements if each.parameters["alone"]) == [
         "collections.get", "collections.get", "collections.list_page"]

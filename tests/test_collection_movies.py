@@ -14,6 +14,7 @@ from movieserver.resources import Resources
 from tests.client import Answer, Api, pointers
 from tests.conftest import SignUp
 from tests.factories import movies
+from tests.statements import noted
 from tests.test_collections import created, many
 from tests.test_migrations import run
 from tests.test_plans import assert_reads_own_rows, planning
@@ -283,19 +284,14 @@ async def test_finding_a_movie_reads_the_users_own_rows(alice: Api, sign_up: Sig
 async def test_each_call_is_one_message(alice: Api, resources: Resources) -> None:
     given = movies(2)
     path = await path_of(alice, given)
-    names, asking = [], resources.database.run
-
-    async def counting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> Any:
-        names.append(name)
-        return await asking(name, parameters, retry_lost)
-
-    resources.database.run = counting  # type: ignore[method-assign]
+    statements = noted(resources.database)
     more = movies(1)
     await alice.post(f"{path}movies/", more)
     await alice.put(f"{path}order/", uuids(more + given))
     await alice.delete(f"{path}movies/{more[0]['uuid']}/")
     await holding(alice, given[0])
-    assert names == [f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
+    assert [each.name for each in statements] == [
+        f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
 
 
 async def test_adding_many_at_once_loses_none(alice: Api) -> None:

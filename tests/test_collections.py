@@ -18,6 +18,7 @@ from movieserver.resources import Resources
 from tests.client import Answer, Api, pointers
 from tests.conftest import SignUp
 from tests.factories import collection, movies
+from tests.statements import noted
 
 TOP = Path(__file__).parents[1]
 SAMPLE = json.loads((TOP / "tests" / "sample_collection.json").read_text(encoding="utf-8"))
@@ -488,16 +489,9 @@ def many(count: int) -> list[dict[str, str]]:
 
 
 async def test_ten_thousand_movies_are_one_statement(alice: Api, resources: Resources) -> None:
-    given, statements = many(10_000), []
-    run = resources.database.run
-
-    async def counting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> Any:
-        statements.append(name)
-        return await run(name, parameters, retry_lost)
-
-    resources.database.run = counting  # type: ignore[method-assign]
+    given, statements = many(10_000), noted(resources.database)
     uuid_ = await created(alice, movies=given)
-    assert statements == ["collections.create"]
+    assert [each.name for each in statements] == ["collections.create"]
     assert (await alice.get(f"/collection/{uuid_}/")).json["movies"] == given
     answer = await alice.post("/collection/", {"title": "one more", "movies": given + many(1)})
     assert answer.status == 400
@@ -526,16 +520,9 @@ async def test_a_page_of_large_collections_ends_early(alice: Api) -> None:
 async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) -> None:
     for _ in range(10):
         await created(alice)
-    statements = []
-    run = resources.database.run
-
-    async def counting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> Any:
-        statements.append(name)
-        return await run(name, parameters, retry_lost)
-
-    resources.database.run = counting  # type: ignore[method-assign]
+    statements = noted(resources.database)
     await alice.get("/collection/?movies=false")
-    assert statements == ["collections.list_page"]
+    assert [each.name for each in statements] == ["collections.list_page"]
 
 
 async def test_a_token_of_a_user_who_is_gone(alice: Api, resources: Resources, app: MovieServer) -> None:

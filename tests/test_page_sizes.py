@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import BYTES, register_type
 
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.embedded.postgres import Postgres
@@ -19,6 +20,7 @@ from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving import memory_limits
 from tests.client import Api
 from tests.conftest import SignUp
+from tests.statements import noted
 from tests.test_collections import created, walk
 
 LARGE_BYTES = 256 * 1024  # as sql/collections.sql has it
@@ -42,6 +44,7 @@ async def stored(api: Api, movies: list[dict[str, str]]) -> str:
 def ask(postgres: Postgres, name: str, **lists: list[object]) -> list[Row]:
     """The rows of a batched statement, run as the server does, not alone."""
     with closing(psycopg2.connect(postgres.url)) as session, session.cursor() as cursor:
+        register_type(BYTES, cursor)
         statement = load_statements()[name]
         for part in statement.parts:
             cursor.execute(part.prepare)
@@ -59,7 +62,7 @@ def pages(postgres: Postgres, user_ids: list[str], limits: list[int], movies: bo
 
 def size(rows: list[Row]) -> int:
     """The bytes of all texts in rows."""
-    return sum(len(value.encode()) for row in rows for value in row if isinstance(value, str))
+    return sum(len(value) for row in rows for value in row if isinstance(value, bytes))
 
 
 def user_id(api: Api, resources: Resources) -> str:
@@ -90,24 +93,16 @@ async def test_large_pages_read_at_once_are_whole(
     monkeypatch.setattr(memory_limits, "RESPONSE_BYTES", 2**30)
     given = long_movies(200)
     path = f"/collection/{await stored(alice, given)}/"
-    returned: list[tuple[object, list[Row]]] = []
-    run = resources.database.run
-
-    async def noting(name: str, parameters: dict[str, object], retry_lost: bool = False) -> list[Row]:
-        rows = await run(name, parameters, retry_lost)
-        returned.append((parameters["alone"], rows))
-        return rows
-
-    resources.database.run = noting  # type: ignore[method-assign]
+    statements = noted(resources.database)
     answers = await asyncio.gather(
         *[alice.get(f"/collection/?limit={limit}") for limit in range(1, MAX_BATCH + 1)], alice.get(path))
     assert {answer.status for answer in answers} == {200}
     for answer in answers[:-1]:
         assert [one["movies"] for one in answer.json["data"]["collections"]] == [given]
     assert answers[-1].json["movies"] == given
-    assert sum(alone is True for alone, _ in returned) == MAX_BATCH + 1
-    for alone, rows in returned:
-        assert len(rows) == 1 if alone else size(rows) < MAX_BATCH * LARGE_BYTES
+    assert sum(each.parameters["alone"] is True for each in statements) == MAX_BATCH + 1
+    for each in statements:
+        assert len(each.rows) == 1 if each.parameters["alone"] else size(each.rows) < MAX_BATCH * LARGE_BYTES
 
 
 async def test_a_page_is_batched_up_to_its_exact_size(
@@ -137,7 +132,7 @@ async def test_one_large_page_leaves_its_neighbours_in_the_batch(
     his = await created(bob, title="small", movies=long_movies(1))
     rows = pages(postgres, [user_id(api, resources) for api in (bob, alice, bob)], [1, 1, 1])
     assert [row[1] is None for row in rows] == [False, True, False]
-    assert all(his in row[1] for row in (rows[0], rows[2]))
+    assert all(his.encode() in row[1] for row in (rows[0], rows[2]))
 
 
 async def test_a_page_ends_with_the_collection_that_brings_it_to_its_size(alice: Api) -> None:

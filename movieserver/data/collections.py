@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import struct
 import uuid
 from typing import NamedTuple
@@ -41,12 +42,16 @@ class Cursor(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of collections: two JSON texts made by PostgreSQL, the total, and where the next page begins."""
+    """A page of collections: two JSON texts made by PostgreSQL, the total, and where the next page begins.
 
-    collections: str
-    favourite_genres: str
+    `version` is another one whenever any of these is.
+    """
+
+    collections: bytes
+    favourite_genres: bytes
     total: int
     next: Cursor | None
+    version: str
 
 
 class Created(NamedTuple):
@@ -59,7 +64,7 @@ class Created(NamedTuple):
 class Found(NamedTuple):
     """A collection as JSON text, and its version."""
 
-    text: str
+    text: bytes
     version: str
 
 
@@ -82,7 +87,7 @@ async def create_once(db: Database, *, user_id: str, new: NewCollection, key: Id
 async def get(db: Database, *, user_id: str, collection_uuid: str) -> Found | None:
     """One collection."""
     row = await db.read_batched("collections.get", user_id=user_id, collection_uuid=collection_uuid)
-    return Found(*row) if row else None
+    return Found(row[0], row[1].decode()) if row else None
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
@@ -92,8 +97,10 @@ async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | N
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
     assert row is not None
-    collections, favourite_genres, count, microseconds, last = row
-    return Page(collections, favourite_genres, count, Cursor(microseconds, last) if last else None)
+    collections, favourite_genres, count, microseconds, last, versions = row
+    digest = hashlib.blake2b(b"%b %b %d %b" % (versions, favourite_genres, count, last or b""), digest_size=16)
+    following = Cursor(microseconds, last.decode()) if last else None
+    return Page(collections, favourite_genres, count, following, digest.hexdigest())
 
 
 async def update(

@@ -196,10 +196,14 @@ class Handler(RequestHandler):
         self.set_status(status)
         self._finish(text.encode() + b"\n")  # the line break is for terminals
 
-    async def write_representation(self, text: str, version: str | None = None) -> None:
-        """Respond with a text under its entity tag, or 304; without a version, the tag is a hash of the text."""
+    async def write_representation(self, text: str | bytes, version: str | None = None) -> None:
+        """Respond with a text, or with bytes that end with a line break, under an entity tag, or 304.
+
+        Without a version, the tag is a hash of the text.
+        """
+        sent = text if isinstance(text, bytes) else text.encode() + b"\n"
         tag, body, gzipped = await represent(
-            text.encode() + b"\n", version, self.precondition, self.request.headers.get("Accept-Encoding", ""),
+            sent, version, self.precondition, self.request.headers.get("Accept-Encoding", ""),
             self.resources.compressor)
         self.set_header("ETag", tag)
         self.add_header("Vary", "Accept-Encoding")

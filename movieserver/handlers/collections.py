@@ -23,6 +23,7 @@ LIMIT = IntegerParameter("limit", "The maximum number of collections on the page
 CURSOR = TextParameter(
     "cursor", "Where the page starts: follow `next` of the page before", pattern="^AA[A-Za-z0-9_-]{30}$")
 MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
+PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b}, "count": %d, "next": %b}\n'
 NO_COLLECTION = NotFound("You have no such collection.")
 NO_USER = Unauthenticated("The user of this access token does not exist any more.")
 UPDATE = Operation(
@@ -64,10 +65,8 @@ class CollectionsHandler(CollectionListHandler):
         page = await collections.list_page(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
         following = self.next_page("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
-        await self.write_representation(
-            f'{{"is_success": true, "data": {{"collections": {page.collections}, '
-            f'"favourite_genres": {page.favourite_genres}}}, "count": {page.total}, "next": {json.dumps(following)}}}'
-        )
+        await self.write_representation(PAGE % (
+            page.collections, page.favourite_genres, page.total, json.dumps(following).encode()), page.version)
 
     @Operation(
         "createCollection", "Create a collection", responses.CreatedCollection, 201, body=NewCollection,
@@ -94,7 +93,7 @@ class CollectionHandler(Handler):
     async def get(self, segment: str) -> None:
         collection = found(await collections.get(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
-        await self.write_representation(*collection)
+        await self.write_representation(collection.text + b"\n", collection.version)
 
     @UPDATE
     async def put(self, segment: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import aiopg
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
+from psycopg2.extensions import (
+    BYTES, POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn, register_type
+)
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError, SchemaMissing
 from movieserver.postgres.statements import Statement
@@ -74,14 +76,16 @@ class Connection(aiopg.Connection):
         """Whether it is open and outside any transaction."""
         return not self.closed and bool(self._conn.get_transaction_status() == TRANSACTION_STATUS_IDLE)
 
-    async def run(self, statement: Statement, parameters: dict[str, object], seconds: float) -> list[Row]:
-        """All rows of the last SQL statement; raises ApiErrors."""
+    async def run(
+        self, statement: Statement, parameters: dict[str, object], seconds: float, as_bytes: bool = False
+    ) -> list[Row]:
+        """All rows of the last SQL statement, their texts as str or as the bytes that came; raises ApiErrors."""
         try:
             for part in statement.parts:
                 if part.prepare not in self._prepared:
                     await self._rows(part.prepare, None, seconds)
                     self._prepared.add(part.prepare)
-            rows = await self._rows(statement.execute, parameters, seconds)
+            rows = await self._rows(statement.execute, parameters, seconds, as_bytes)
             if len(statement.parts) > 1:
                 self._conn.poll()  # psycopg2 collects a notice behind the first result only at the next poll
         except TimeoutError as error:
@@ -93,8 +97,12 @@ class Connection(aiopg.Connection):
             raise NotReplicated
         return rows
 
-    async def _rows(self, text: str, parameters: dict[str, object] | None, seconds: float) -> list[Row]:
+    async def _rows(
+        self, text: str, parameters: dict[str, object] | None, seconds: float, as_bytes: bool = False
+    ) -> list[Row]:
         cursor, waiter = self._conn.cursor(), self._create_waiter("rows")
+        if as_bytes:
+            register_type(BYTES, cursor)
         try:
             cursor.execute(text, parameters)
         except BaseException:

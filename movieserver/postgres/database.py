@@ -82,12 +82,13 @@ class Database:
         """As `read`, in one statement with the reads of this name that arrive while others run.
 
         The statement takes an array of each parameter, and `alone`. Its rows begin with the index of their read (from
-        1). A null behind it means that the row is too large for a batch: the read is then run alone.
+        1). A null behind it means that the row is too large for a batch: the read is then run alone. Texts come as
+        bytes, ready to be sent.
         """
         row = await self._join(name, parameters)
         if row and row[0] is None:
             lists = {key: [value] for key, value in parameters.items()}
-            rows = await self.run(name, lists | {"alone": True}, retry_lost=True)
+            rows = await self.run(name, lists | {"alone": True}, retry_lost=True, as_bytes=True)
             row = _first([row[1:] for row in rows])
         return row
 
@@ -144,7 +145,8 @@ class Database:
 
     async def _run_batch(self, name: str, batch: _Batch) -> None:
         try:
-            batch.resolve(await self.run(name, batch.parameters() | {"alone": False}, retry_lost=True))
+            parameters = batch.parameters() | {"alone": False}
+            batch.resolve(await self.run(name, parameters, retry_lost=True, as_bytes=True))
         except BaseException as error:
             if isinstance(error, InternalError) and len(batch.reads) > 1:  # one read's error is not its neighbours'
                 await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
@@ -153,12 +155,14 @@ class Database:
             if not isinstance(error, ApiError):
                 raise
 
-    async def run(self, name: str, parameters: Parameters, retry_lost: bool = False) -> list[Row]:
-        """All rows of a statement; ApiErrors."""
+    async def run(
+        self, name: str, parameters: Parameters, *, retry_lost: bool = False, as_bytes: bool = False
+    ) -> list[Row]:
+        """All rows of a statement, their texts as str or bytes; ApiErrors."""
         deadline = asyncio.get_running_loop().time() + self.pool.limits.total
         try:
             async with self.pool.slot():
-                rows = await self._retry(self.statements[name], _encode(parameters), deadline, retry_lost)
+                rows = await self._retry(self.statements[name], _encode(parameters), deadline, retry_lost, as_bytes)
         except (DatabaseUnavailable, InternalError) as error:
             self._report(name, error)
             raise
@@ -167,7 +171,7 @@ class Database:
         return rows
 
     async def _retry(
-        self, statement: Statement, parameters: Parameters, deadline: float, retry_lost: bool
+        self, statement: Statement, parameters: Parameters, deadline: float, retry_lost: bool, as_bytes: bool
     ) -> list[Row]:
         run = 0
         while True:
@@ -177,7 +181,7 @@ class Database:
                 seconds = min(self.pool.limits.statement, deadline - asyncio.get_running_loop().time())
                 if seconds <= 0:
                     raise DatabaseTimeout
-                return await connection.run(statement, parameters, seconds)
+                return await connection.run(statement, parameters, seconds, as_bytes)
             except NotApplied:
                 if run == MAX_RUNS:
                     raise
