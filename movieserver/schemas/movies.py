@@ -3,15 +3,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import chain
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import Field, PlainValidator, TypeAdapter
+from pydantic import Field, PlainValidator, StringConstraints, TypeAdapter
 from pydantic_core import to_json
+from typing_extensions import NotRequired, TypedDict
 
 from movieserver.errors import Fault, InvalidBody
 from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS
 from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
-from movieserver.schemas.texts import Body, RawUuid, text
+from movieserver.schemas.texts import RawUuid, text
 
 MAX_MOVIES = 10_000
 MAX_GENRES = 200_000  # different ones in one body: what PostgreSQL counts within its time limit
@@ -24,13 +25,13 @@ GenresValue = Annotated[
         description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
 
 
-class Movie(Body):
+class Movie(TypedDict):
     """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty."""
 
-    uuid: RawUuid
+    uuid: Annotated[RawUuid, StringConstraints(to_lower=True)]
     title: Annotated[str, text(1, MOVIE_TITLE_CHARACTERS)]
-    description: DescriptionText | None = ""
-    genres: GenresValue = NO_GENRES
+    description: NotRequired[DescriptionText | None]
+    genres: NotRequired[GenresValue]
 
 
 Movies = Annotated[list[Movie], Field(max_length=MAX_MOVIES)]
@@ -46,21 +47,23 @@ class StoredMovies(NamedTuple):
 
 
 def stored(movies: list[Movie]) -> StoredMovies:
-    """Movies as they are stored: canonical uuids, missing texts blank, genres as text; InvalidBody."""
-    _check_genres(movies)
-    uuids = [movie.uuid.lower() for movie in movies]
-    entries: list[dict[str, Any]] = [
-        {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
-        for uuid, movie in zip(uuids, movies)
-    ]
-    genres = ",".join([movie.genres.json for movie in movies])
-    return StoredMovies(to_json(entries).decode(), "{" + ",".join(uuids) + "}", f"[{genres}]")
-
-
-def _check_genres(movies: list[Movie]) -> None:
-    if sum(len(movie.genres.names) for movie in movies) > MAX_GENRES:
-        if len({genre for movie in movies for genre, _ in movie.genres.names}) > MAX_GENRES:
+    """Movies as they are stored: missing texts blank, genres as text; InvalidBody."""
+    genres = genres_of(movies)
+    if sum([len(each.names) for each in genres]) > MAX_GENRES:
+        if len({genre for each in genres for genre, _ in each.names}) > MAX_GENRES:
             raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])
+    entries = [
+        {**movie, "description": movie.get("description") or "", "genres": each.text}
+        for movie, each in zip(movies, genres)
+    ]
+    return StoredMovies(
+        to_json(entries).decode(), "{" + ",".join([movie["uuid"] for movie in movies]) + "}",
+        "[" + ",".join([each.json for each in genres]) + "]")
+
+
+def genres_of(movies: list[Movie]) -> list[Genres]:
+    """The genres of each movie."""
+    return [movie.get("genres", NO_GENRES) for movie in movies]
 
 
 def genre_changes(movies: list[Movie]) -> str:
@@ -69,7 +72,7 @@ def genre_changes(movies: list[Movie]) -> str:
     The rows are sorted, which makes their index entries cheap.
     """
     genres: dict[str, dict[str, int]] = defaultdict(dict)
-    for (genre, spelling), times in Counter(chain.from_iterable(movie.genres.names for movie in movies)).items():
+    for (genre, spelling), times in Counter(chain.from_iterable([each.names for each in genres_of(movies)])).items():
         genres[genre][spelling] = times
     return to_json([
         {
