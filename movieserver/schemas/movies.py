@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import chain
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, PlainValidator, StringConstraints, TypeAdapter
@@ -49,9 +48,7 @@ class StoredMovies(NamedTuple):
 def stored(movies: list[Movie]) -> StoredMovies:
     """Movies as they are stored: missing texts blank, genres as text; InvalidBody."""
     genres = genres_of(movies)
-    if sum([len(each.names) for each in genres]) > MAX_GENRES:
-        if len({genre for each in genres for genre, _ in each.names}) > MAX_GENRES:
-            raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])
+    _check_count({each.text: each.names for each in genres})
     entries = [
         {**movie, "description": movie.get("description") or "", "genres": each.text}
         for movie, each in zip(movies, genres)
@@ -71,9 +68,13 @@ def genre_changes(movies: list[Movie]) -> str:
 
     The rows are sorted, which makes their index entries cheap.
     """
+    parsed = genres_of(movies)
+    names = {each.text: each.names for each in parsed}
     genres: dict[str, dict[str, int]] = defaultdict(dict)
-    for (genre, spelling), times in Counter(chain.from_iterable([each.names for each in genres_of(movies)])).items():
-        genres[genre][spelling] = times
+    for text_, times in Counter([each.text for each in parsed]).items():
+        for genre, spelling in names[text_]:
+            spellings = genres[genre]
+            spellings[spelling] = spellings.get(spelling, 0) + times
     return to_json([
         {
             "genre": genre, "times": sum(spellings.values()), "spelling": min(spellings),
@@ -81,3 +82,9 @@ def genre_changes(movies: list[Movie]) -> str:
         }
         for genre, spellings in sorted(genres.items())
     ]).decode()
+
+
+def _check_count(names: dict[str, list[tuple[str, str]]]) -> None:
+    if sum(map(len, names.values())) > MAX_GENRES:
+        if len({genre for pairs in names.values() for genre, _ in pairs}) > MAX_GENRES:
+            raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])
