@@ -1,11 +1,12 @@
 """The application: the route table, and what its handlers are given."""
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from movieserver.handlers import (
     accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions
+    sessions, web
 )
 from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -28,12 +29,13 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources."""
     reset_token = settings.counter_reset_token
     return MovieServer(
-        [*ROUTES, SERVER],
+        [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
         resources,
         response_memory=ResponseMemory(),
         proxies=Proxies(settings.proxies),
         cors_origins=settings.cors_origins,
+        poster_hosts=re.split(" *, *", settings.poster_hosts),
         openapi=partial(document.as_json, tuple(ROUTES)),
         reset_token=reset_token and reset_token.get_secret_value(),
     )

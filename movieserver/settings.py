@@ -22,6 +22,7 @@ RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+HOSTS = r"^[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*$"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
@@ -174,6 +175,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[
         frozenset[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_origins)
     ] = frozenset()
+    poster_hosts: str = Field("image.tmdb.org", pattern=HOSTS)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)] = "auto"
 

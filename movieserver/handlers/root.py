@@ -1,12 +1,11 @@
-"""The address without a path: where to go from here."""
+"""The address without a path: the page for people, and for programs where to go from here."""
 from __future__ import annotations
 
 from movieserver.handlers.base import OpenHandler, Route
-from movieserver.http.headers import prefers_html
+from movieserver.handlers.web import wants_page, write_page
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 
-PAGE = "/docs/"
 ADDRESSES = {"openapi": "/openapi.json", "docs": "/docs/"}
 
 
@@ -14,13 +13,11 @@ class RootHandler(OpenHandler):
     """GET /"""
 
     @Operation(
-        "getRoot", "Find the description and the docs", responses.Root, redirects=True,
-        description="A browser (`Accept: text/html`) is redirected to the page for people.")
-    def get(self) -> None:
-        self.add_header("Vary", "Accept")
-        if prefers_html(self.request.headers.get("Accept", "")):
-            self.clear_header("Content-Type")
-            self.redirect(PAGE)
+        "getRoot", "Find the description and the docs", responses.Root,
+        description="A browser (`Accept: text/html`) gets the page for people.")
+    async def get(self) -> None:
+        if wants_page(self):
+            await write_page(self)
         else:
             self.write_json(ADDRESSES)
 

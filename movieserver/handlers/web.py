@@ -1,0 +1,64 @@
+"""The page for people: HTML for browsers, and its files under an address that follows from their bytes."""
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+from movieserver.errors import NotFound
+from movieserver.handlers.base import Handler, OpenHandler, Route
+from movieserver.http.headers import prefers_html
+from movieserver.openapi.operation import Operation
+
+FOLDER = Path(__file__).parents[1] / "web"
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FILES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.iterdir()) if file.suffix in KINDS}
+VERSION = hashlib.sha256("\0".join(FILES.values()).encode()).hexdigest()[:16]
+LINK = re.compile(' (?:href|src)="(?=/)')
+YEAR_SECONDS = 365 * 24 * 3600
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'{posters}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+async def write_page(handler: Handler) -> None:
+    """Respond with the HTML of the page, which finds out by its address what to show."""
+    hosts = handler.settings["poster_hosts"]
+    handler.set_header("Content-Type", "text/html; charset=utf-8")
+    handler.set_header("Cache-Control", "no-cache")
+    handler.set_header("Content-Security-Policy", POLICY.format(posters="".join(f" https://{host}" for host in hosts)))
+    handler.set_header("Referrer-Policy", "no-referrer")
+    await handler.write_representation(_html("", " ".join(hosts)))
+
+
+def wants_page(handler: Handler) -> bool:
+    """Whether the client is a browser that opens a page; the response then depends on Accept in any case."""
+    handler.add_header("Vary", "Accept")
+    return prefers_html(handler.request.headers.get("Accept", ""))
+
+
+class FileHandler(OpenHandler):
+    """GET /web/<version>/<name>: of the current version only, so that no cache keeps other bytes under this address."""
+
+    @Operation("getWebFile", "Read a file of the page", KINDS[".js"], etag=True)
+    async def get(self, version: str, name: str) -> None:
+        if version != VERSION or name not in FILES:
+            raise NotFound
+        self.set_header("Content-Type", f"{KINDS[Path(name).suffix]}; charset=utf-8")
+        self.set_header("Cache-Control", f"public, max-age={YEAR_SECONDS}, immutable")
+        await self.write_representation(FILES[name], VERSION)
+
+
+@cache
+def _html(prefix: str, poster_hosts: str) -> str:
+    """The shell: it names all modules, so that a browser loads them at once, and the hosts of posters."""
+    modules = "".join(
+        f'<link rel="modulepreload" href="/web/{name}">\n' for name in FILES if name.endswith(".js"))
+    html = (FOLDER / "index.html").read_text(encoding="utf-8").removesuffix("\n")
+    html = html.replace("<!-- modules -->\n", modules).replace("<!-- poster hosts -->", poster_hosts)
+    return LINK.sub(rf"\g<0>{prefix}", html).replace(f"{prefix}/web/", f"{prefix}/web/{VERSION}/")
+
+
+routes = [Route("/web/{version}/{name}", FileHandler, protected=False)]

@@ -1,0 +1,74 @@
+// A film and the collections that hold it; a tick adds or removes it.
+
+import { poster } from "./card.js";
+import { dialog } from "./dialog.js";
+import { h, onSubmit } from "./dom.js";
+import { add, create, genresOf, holding, named, remove, titles } from "./store.js";
+import words from "./words.js";
+
+const W = words.add;
+
+export async function addDialog(movie) {
+  const list = h("ul", { class: "ticks", "aria-label": W.choose }, h("li", {}, words.loading));
+  const status = h("p", { class: "status", role: "status" });
+  const shown = dialog(W.title, h("div", { class: "film" }, poster(movie), about(movie)), list, fresh([movie], list, status), status);
+  shown.classList.add("sheet");
+  try {
+    const [all, inside] = await Promise.all([titles(), holding(movie)]);
+    const ticked = new Set(inside.map(({ uuid }) => uuid));
+    list.replaceChildren(...all.map((each) => tick(each, movie, ticked.has(each.uuid), status)));
+    list.hidden = !all.length;
+    if (!all.length) status.textContent = W.none;
+  } catch (error) {
+    list.replaceChildren(h("li", { role: "alert" }, error.message));
+  }
+}
+
+function about(movie) {
+  const { imdb, tmdb } = movie.ids ?? {};
+  const link = (text, href) => h("a", { href, target: "_blank", rel: "noreferrer" }, text);
+  return h("div", {}, h("h3", {}, named(movie)), h("p", { class: "soft" }, genresOf(movie).join(", ")), h("p", {}, movie.description),
+    h("p", {}, imdb && link(W.imdb, `https://www.imdb.com/title/${encodeURIComponent(imdb)}/`), " ", tmdb && link(W.tmdb, `https://www.themoviedb.org/movie/${encodeURIComponent(tmdb)}`)));
+}
+
+function tick({ uuid, title }, movie, checked, status) {
+  const box = h("input", { type: "checkbox", checked });
+  box.addEventListener("change", async () => {
+    try {
+      await (box.checked ? add(uuid, [movie]) : remove(uuid, movie.uuid));
+      status.textContent = box.checked ? W.added(title) : W.removed(title);
+    } catch (error) {
+      box.checked = !box.checked;
+      status.textContent = error.message;
+    }
+  });
+  return h("li", {}, h("label", { class: "check" }, box, title));
+}
+
+// A new collection with these films; one key for all its attempts.
+function fresh(movies, list, status, done = () => {}) {
+  let key = crypto.randomUUID?.() ?? String(Math.random());
+  const form = h("form", { class: "inline" }, h("input", { name: "title", required: true, maxlength: 255, placeholder: W.fresh, "aria-label": W.fresh, autocomplete: "off" }),
+    h("button", { class: "button" }, W.create));
+  return onSubmit(form, async ({ title }) => {
+    const uuid = await create({ title, movies }, key);
+    key = crypto.randomUUID?.() ?? String(Math.random());
+    list.hidden = false;
+    list.prepend(tick({ uuid, title }, movies[0], true, status));
+    form.reset();
+    status.textContent = W.added(title);
+    done();
+  });
+}
+
+// Copies several films into one collection, old or new.
+export async function copyDialog(movies, done) {
+  const list = h("ul", { class: "ticks" }), status = h("p", { class: "status", role: "status" });
+  const finish = () => {
+    shown.close();
+    done();
+  };
+  const shown = dialog(W.title, list, fresh(movies, h("ul"), status, finish), status);
+  const copyTo = ({ uuid, title }) => h("li", {}, h("button", { type: "button", class: "button", click: () => add(uuid, movies).then(finish, (error) => { status.textContent = error.message; }) }, title));
+  list.append(...(await titles()).map(copyTo));
+}

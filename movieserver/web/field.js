@@ -1,0 +1,50 @@
+// A text that is saved when its field is left, and kept as a draft until it is saved.
+
+import { reach } from "./api.js";
+import { h } from "./dom.js";
+import { drafts } from "./store.js";
+import words from "./words.js";
+
+// `save(text, base)` stores the text typed over `base`; it gives the text that is stored then.
+export function textField({ draft, value, save, lines = false, signal, ...attributes }) {
+  const before = drafts.get(draft);
+  let base = before?.base ?? value, saving;
+  const status = h("small", { class: "status", role: "status" });
+  const field = h(lines ? "textarea" : "input", { value: before?.text ?? value, rows: lines && 1, autocomplete: "off", ...attributes });
+
+  async function store() {
+    if (saving || field.value === base) return field.value === base && drafts.drop(draft);
+    if (!field.checkValidity()) return field.reportValidity();
+    saving = true;
+    try {
+      base = await save(field.value, base);
+      field.value = base;
+      drafts.drop(draft);
+      status.textContent = words.saved;
+      setTimeout(() => { status.textContent = ""; }, 2000);
+    } catch (error) {
+      status.textContent = error.away ? words.unsaved : error.message;
+    } finally {
+      saving = false;
+    }
+  }
+
+  field.addEventListener("input", () => drafts.keep(draft, { text: field.value, base }));
+  field.addEventListener("change", store);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !lines) field.blur();
+    if (event.key !== "Escape") return;
+    field.value = base;
+    drafts.drop(draft);
+    field.blur();
+  });
+  reach.addEventListener("back", store, { signal });
+  if (before) store();
+  // What another window stored is shown, unless something is being typed here.
+  const update = (text) => {
+    if (field.value !== base || document.activeElement === field) return;
+    base = text;
+    field.value = text;
+  };
+  return { element: h("div", { class: "text-field" }, field, status), field, update };
+}

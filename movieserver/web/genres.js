@@ -1,0 +1,71 @@
+// What the user likes: all genres with the three favourites, and decades; a bar filters the films.
+
+import { addDialog } from "./add.js";
+import { card } from "./card.js";
+import { button, empty, h, svg } from "./dom.js";
+import { changes } from "./live.js";
+import { ask, asked } from "./router.js";
+import { genres, genresOf, named, whole } from "./store.js";
+import words from "./words.js";
+
+const W = words.genres;
+const FAVOURITES = 3;
+const ROW = 46; // pixels
+
+export const title = () => W.title;
+
+export async function show(main, signal) {
+  const chosen = { ...Object.fromEntries(asked()) }, body = h("div", {});
+  main.append(h("h1", {}, W.title), body);
+  const load = async () => render(body, chosen, await genres(), unique(await whole()));
+  changes.addEventListener("change", () => load().catch(() => {}), { signal });
+  await load();
+}
+
+function unique(collections) {
+  return [...new Map(collections.flatMap(({ movies }) => movies).map((movie) => [movie.uuid, movie])).values()];
+}
+
+function render(body, chosen, counted, films) {
+  if (!films.length) {
+    return body.replaceChildren(empty(W.empty, W.emptyHint, h("a", { class: "button primary", href: "#/movies" }, words.list.find)));
+  }
+  const pick = (key) => (value) => {
+    chosen[key] = chosen[key] === value ? "" : value;
+    ask(chosen);
+    render(body, chosen, counted, films);
+    body.querySelector(`[data-key="${key}"][data-value="${CSS.escape(value)}"]`)?.focus();
+  };
+  const ofGenre = films.filter((movie) => !chosen.genre || genresOf(movie).some((name) => alike(name, chosen.genre)));
+  const shown = ofGenre.filter((movie) => !chosen.decade || decade(movie) === chosen.decade);
+  const decades = Map.groupBy(ofGenre.filter((movie) => movie.year), decade);
+  const bars = [...decades].sort().map(([name, { length }]) => ({ name, times: length, text: W.decade(name) }));
+  body.replaceChildren(h("div", { class: "panels" },
+    h("section", { class: "panel" }, h("h2", {}, W.chart), chart("genre", counted.map(({ genre, count }, index) => (
+      { name: genre, times: count, text: genre, marked: index < FAVOURITES })), chosen.genre, pick("genre"))),
+    h("section", { class: "panel" }, h("h2", {}, W.decades), bars.length ? chart("decade", bars, chosen.decade, pick("decade")) : h("p", { class: "soft" }, W.noDecades))),
+  h("div", { class: "section" }, h("h2", { role: "status" }, W.shown(shown.length, chosen.genre, chosen.decade)),
+    (chosen.genre || chosen.decade) && button(W.clear, () => { Object.assign(chosen, { genre: "", decade: "" }); ask(chosen); render(body, chosen, counted, films); }, "small")),
+  h("ul", { class: "grid" }, shown.map((movie) => card(movie, button(words.movies.addTo, () => addDialog(movie), "add", { "aria-label": words.movies.add(named(movie)) })))));
+}
+
+const alike = (one, other) => one.normalize("NFC").toLowerCase() === other.normalize("NFC").toLowerCase();
+const decade = ({ year }) => (year ? String(year - year % 10) : "");
+
+// A horizontal bar for each entry, which is a button.
+function chart(key, entries, chosen, pick) {
+  const most = Math.max(...entries.map(({ times }) => times));
+  return svg("svg", { class: "chart", height: entries.length * ROW, role: "group" }, entries.map(({ name, times, text, marked }, index) => {
+    const press = (event) => {
+      if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      pick(name);
+    };
+    const spoken = W.bar(text, words.films(times)) + (marked ? `, ${W.favourite}` : "");
+    return svg("g", { role: "button", tabindex: 0, class: marked ? "marked" : "plain", "aria-label": spoken, "aria-pressed": String(chosen === name),
+      "data-key": key, "data-value": name, transform: `translate(0 ${index * ROW})`, click: press, keydown: press },
+    svg("rect", { width: "100%", height: ROW, fill: "transparent" }),
+    svg("text", { x: 0, y: 20 }, marked ? `★ ${text}` : text), svg("text", { x: "100%", y: 20, "text-anchor": "end", class: "times" }, String(times)),
+    svg("rect", { class: "track", y: 28, width: "100%", height: 9, rx: 4.5 }), svg("rect", { class: "value", y: 28, width: `${100 * times / most}%`, height: 9, rx: 4.5 }));
+  }));
+}

@@ -1,0 +1,111 @@
+// All films: search as you type, filter by genre, more while scrolling.
+
+import { get, pathOf } from "./api.js";
+import { addDialog } from "./add.js";
+import { card } from "./card.js";
+import { button, empty, h, whenNear } from "./dom.js";
+import { ask, asked } from "./router.js";
+import { genresOf, named } from "./store.js";
+import words from "./words.js";
+
+const W = words.movies;
+const PAUSE = 250; // milliseconds without typing
+const ENOUGH = 12; // films to show before it waits for scrolling, also where a genre leaves out many
+const MAX_PAGES = 15; // that are read for them
+
+export const title = () => W.title;
+
+export function show(main, signal) {
+  const browser = new Browser(signal), { query, genre } = Object.fromEntries(asked());
+  const search = h("input", { type: "search", value: query ?? "", placeholder: W.search, "aria-label": W.search, autocomplete: "off" });
+  let timer;
+  search.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => browser.start(search.value.trim(), browser.genre), PAUSE);
+  });
+  main.append(h("div", { class: "bar" }, h("h1", {}, W.title), h("form", { role: "search", submit: (event) => event.preventDefault() }, search)),
+    browser.chips, browser.count, browser.grid, browser.message, browser.more);
+  whenNear(browser.more, () => browser.load(), signal);
+  return browser.start(query ?? "", genre ?? "");
+}
+
+class Browser {
+  constructor(signal) {
+    this.signal = signal;
+    this.grid = h("ul", { class: "grid", "aria-label": W.title });
+    this.chips = h("div", { class: "chips", role: "group", "aria-label": W.filter });
+    this.count = h("p", { class: "count", role: "status" });
+    this.message = h("div", {});
+    this.more = button(words.more, () => this.load(), "more", { hidden: true });
+  }
+
+  async start(query, genre) {
+    this.run?.abort();
+    this.run = new AbortController();
+    Object.assign(this, { query, genre, films: [], genres: this.genres ?? new Set(genre && [genre]), loading: false });
+    ask({ query, genre });
+    this.next = `movies/?${new URLSearchParams({ page: 1, ...(query && { query }) })}`;
+    this.fresh = true;
+    await this.load();
+  }
+
+  async load() {
+    if (this.loading || !this.next) return;
+    this.loading = true;
+    const { run } = this, before = this.shown?.length ?? 0;
+    this.grid.setAttribute("aria-busy", "true");
+    try {
+      for (let count = 0; this.next && count < MAX_PAGES; count += 1) {
+        const { data } = await get(this.next, { signal: AbortSignal.any([run.signal, this.signal]) });
+        if (run.signal.aborted) return;
+        this.take(data);
+        if (this.fits().length - before >= ENOUGH || (this.fits().length > before && !this.genre)) break;
+      }
+      this.finish();
+    } catch (error) {
+      if (error.name !== "AbortError") this.fail(error);
+    }
+  }
+
+  take({ data, count, next }) {
+    if (this.fresh) this.grid.replaceChildren();
+    this.fresh = false;
+    this.films.push(...data);
+    this.next = pathOf(next);
+    this.count.textContent = this.query ? W.found(count) : "";
+    const fitting = this.fits(data);
+    this.shown = this.fits();
+    this.grid.append(...fitting.map((movie) => card(movie, button(W.addTo, () => addDialog(movie), "add", { "aria-label": W.add(named(movie)) }))));
+    data.flatMap(genresOf).forEach((name) => this.genres.add(name));
+    this.showChips();
+  }
+
+  fits(films = this.films) {
+    return this.genre ? films.filter((movie) => genresOf(movie).includes(this.genre)) : films;
+  }
+
+  finish() {
+    this.loading = false;
+    this.grid.removeAttribute("aria-busy");
+    this.more.hidden = !this.next;
+    this.message.replaceChildren(...(this.fits().length ? [] : [this.genre ? empty(W.noGenre(this.genre), W.noGenreHint) : empty(W.none(this.query), W.noneHint)]));
+  }
+
+  fail(error) {
+    this.loading = false;
+    this.grid.removeAttribute("aria-busy");
+    this.more.hidden = true;
+    if (this.fresh) this.grid.replaceChildren();
+    const retry = button(words.retry, () => this.load(), "primary");
+    const search = error.status === 400 && this.query;
+    this.message.replaceChildren(search ? empty(W.noSearch, W.noSearchHint)
+      : error.away && error.status ? empty(W.outage, W.outageHint, retry) : empty(words.failed, error.message, retry));
+  }
+
+  showChips() {
+    const chip = (name, text) => button(text, () => this.start(this.query, name), "chip", { "aria-pressed": String(this.genre === name) });
+    const focused = document.activeElement?.closest(".chips") && document.activeElement.textContent;
+    this.chips.replaceChildren(chip("", W.all), ...[...this.genres].sort().map((name) => chip(name, name)));
+    if (focused) [...this.chips.children].find((each) => each.textContent === focused)?.focus();
+  }
+}

@@ -1,0 +1,65 @@
+// The user's collections as the API has them, and what is typed but not saved yet.
+
+import { call, get, pathOf } from "./api.js";
+import { read } from "./session.js";
+
+// Pages of a list, following `next`.
+export async function* pages(path) {
+  for (let next = path; next;) {
+    const { data } = await get(next);
+    yield data;
+    next = pathOf(data.next);
+  }
+}
+
+async function walk(path, take) {
+  const all = [];
+  for await (const page of pages(path)) all.push(...take(page));
+  return all;
+}
+
+export function titles() {
+  return walk("collection/?movies=false&limit=100", (page) => page.data.collections);
+}
+
+export function whole() {
+  return walk("collection/?limit=100", (page) => page.data.collections);
+}
+
+export function genres() {
+  return walk("genres/", (page) => page.genres);
+}
+
+export function holding(movie) {
+  return walk(`movies/${movie.uuid}/collections/?limit=100`, (page) => page.collections);
+}
+
+// Creates a collection; the same key twice creates one, so it is safe to try again.
+export async function create(collection, key) {
+  const { data } = await call("POST", "collection/", { body: collection, headers: { "Idempotency-Key": key } });
+  return data.collection_uuid;
+}
+
+export function add(uuid, movies) {
+  return call("POST", `collection/${uuid}/movies/`, { body: { movies } });
+}
+
+export function remove(uuid, movie, more) {
+  return call("DELETE", `collection/${uuid}/movies/${movie}/`, more);
+}
+
+export function genresOf(movie) {
+  return (movie.genres ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+}
+
+export function named(movie) {
+  return movie.year ? `${movie.title} (${movie.year})` : movie.title;
+}
+
+// Text that was typed and is not saved yet outlives a reload, a failure and a new login of the same user.
+const key = (name) => `draft:${read()?.name}:${name}`;
+export const drafts = {
+  get: (name) => JSON.parse(sessionStorage.getItem(key(name)) ?? "null"),
+  keep: (name, draft) => sessionStorage.setItem(key(name), JSON.stringify(draft)),
+  drop: (name) => sessionStorage.removeItem(key(name)),
+};
