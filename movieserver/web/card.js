@@ -29,7 +29,7 @@ function numbers(text) {
 
 function draw(movie) {
   const random = numbers(movie.title), genres = genresOf(movie), longest = Math.max(...movie.title.split(/[\s-]+/).map((word) => word.length));
-  const size = Math.min(17, 132 / Math.max(longest, 5), 66 / Math.sqrt(movie.title.length));
+  const size = Math.min(17, 112 / Math.max(longest, 5), 62 / Math.sqrt(movie.title.length));
   return h("div", { class: "poster drawn", "aria-hidden": "true", "--hue": random(360), "--turn": [35, 70, 150, 190][random(4)], "--size": `${size}cqw` },
     svg("svg", { viewBox: "0 0 200 300", preserveAspectRatio: "xMidYMid slice" }, pattern(genres, random)),
     h("div", { class: "lettering" }, h("b", {}, movie.title),
