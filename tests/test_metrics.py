@@ -281,7 +281,8 @@ class TestPasswords:
 
     async def test_those_that_wait(self, api: Api) -> None:
         asked = asyncio.gather(*[api.post("/register/", registration()) for _ in range(6)])
-        await seen(api, 6, "passwords_waiting")
+        while (await measured(api)).of("passwords_waiting") < 2:  # on a busy machine some end before the last begin
+            await asyncio.sleep(0.01)
         assert {answer.status for answer in await asked} == {201}
         assert (await measured(api)).of("passwords_waiting") == 0
 
