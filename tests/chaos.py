@@ -66,31 +66,31 @@ class Client:
     def __init__(self, port: int) -> None:
         self._url = f"http://localhost:{port}"
         self.sent = 0
-        self.answers: Counter[int] = Counter()
+        self.responses: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
-        """Status and JSON; (0, None) when no whole answer came."""
+        """Status and JSON; (0, None) when no whole response came."""
         request = urllib.request.Request(
             self._url + path, method=method, data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
         )
         with self._lock:
             self.sent += 1
-        status, answer = 0, None
+        status, response = 0, None
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                status, answer = response.status, json.loads(response.read())
+            with urllib.request.urlopen(request, timeout=30) as got:
+                status, response = got.status, json.loads(got.read())
         except urllib.error.HTTPError as error:
             with error:
-                status, answer = error.code, _json(error)
+                status, response = error.code, _json(error)
         except (OSError, http.client.HTTPException):
             pass
         with self._lock:
-            self.answers[status] += 1
+            self.responses[status] += 1
         if status in (0, 503):
             time.sleep(PAUSE_SECONDS)
-        return status, answer
+        return status, response
 
 
 def _json(error: urllib.error.HTTPError) -> Any:
@@ -128,20 +128,20 @@ class Writer:
     def sign_up(self) -> None:
         """Register, and create the collection that several threads write."""
         pair = {"username": f"user-{uuid.uuid4().hex}", "password": "long enough"}
-        status, answer = self._client.call("POST", "/register/", pair)
-        assert status == 201, answer
-        self.token = answer["access_token"]
-        status, answer = self.call("POST", "/collection/", {"title": "shared"})
-        assert status == 201, answer
-        self.journal.shared_uuid = answer["collection_uuid"]
+        status, response = self._client.call("POST", "/register/", pair)
+        assert status == 201, response
+        self.token = response["access_token"]
+        status, response = self.call("POST", "/collection/", {"title": "shared"})
+        assert status == 201, response
+        self.journal.shared_uuid = response["collection_uuid"]
         self.journal.shared.append(Shared((), time.monotonic(), time.monotonic()))
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """A request; anything but success, 503 and silence is a fault."""
-        status, answer = self._client.call(method, path, body, self.token)
+        status, response = self._client.call(method, path, body, self.token)
         if status not in (0, 200, 201, 503):
-            self.journal.faults.append(f"{method} {path} was answered with {status}: {answer}")
-        return status, answer
+            self.journal.faults.append(f"{method} {path} was answered with {status}: {response}")
+        return status, response
 
     def write(self) -> None:
         certain = [key for key, states in self.journal.collections.items() if len(states) == 1 and states != [GONE]]
@@ -168,10 +168,10 @@ class Writer:
 
     def _create(self, _: str) -> None:
         new = State(uuid.uuid4().hex, self._movies())
-        status, answer = self.call("POST", "/collection/", new.body())
+        status, response = self.call("POST", "/collection/", new.body())
         if status == 201:
             self.journal.acknowledged += 1
-            self.journal.collections[answer["collection_uuid"]] = [new]
+            self.journal.collections[response["collection_uuid"]] = [new]
         else:
             self.journal.unanswered.append(new)
 
@@ -198,14 +198,14 @@ class Writer:
 
     def _look(self, key: str) -> None:
         """Read back what was acknowledged."""
-        status, answer = self.call("GET", f"/collection/{key}/")
-        if status == 200 and (found := _state(answer)) != self.journal.collections[key][0]:
+        status, response = self.call("GET", f"/collection/{key}/")
+        if status == 200 and (found := _state(response)) != self.journal.collections[key][0]:
             self.journal.faults.append(f"{key} reads {found}, acknowledged was {self.journal.collections[key][0]}")
 
 
-def _state(answer: dict[str, Any]) -> State:
+def _state(response: dict[str, Any]) -> State:
     return State(
-        answer["title"], tuple((movie["uuid"], movie["title"], movie["genres"]) for movie in answer["movies"]))
+        response["title"], tuple((movie["uuid"], movie["title"], movie["genres"]) for movie in response["movies"]))
 
 
 class World:
@@ -457,10 +457,10 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         kills = ", ".join(f"{part} {times}" for part, times in sorted(self.kills.items()))
-        uncertain = self.client.answers[0] + self.client.answers[503]
+        uncertain = self.client.responses[0] + self.client.responses[503]
         return (
             f"killed: {kills}\n{self.acknowledged} writes acknowledged; {self.client.sent} requests, {uncertain} of "
-            f"them without an answer or with 503; counted {self.counted}\n"
+            f"them without an response or with 503; counted {self.counted}\n"
             + ("\n".join(["FAULTS:", *self.faults]) if self.faults else "nothing is missing, nothing is half-written"))
 
 
@@ -497,10 +497,10 @@ def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcom
             until(lambda: client.call("GET", "/request-count/")[0] == 200 == client.call("GET", "/readyz")[0])
             checker = Checker(world.database_url, client)
             faults = checker.faults(writers)
-            _, answer = client.call("GET", "/request-count/")
-            if answer["requests"] > client.sent:
-                faults.append(f"{answer['requests']} requests are counted, {client.sent} were sent")
-            yield Outcome(faults, kills, acknowledged(writers), client, answer["requests"]), checker, writers
+            _, response = client.call("GET", "/request-count/")
+            if response["requests"] > client.sent:
+                faults.append(f"{response['requests']} requests are counted, {client.sent} were sent")
+            yield Outcome(faults, kills, acknowledged(writers), client, response["requests"]), checker, writers
         finally:
             assert world.close() == 0
 

@@ -239,9 +239,9 @@ def sign_up(api: Api) -> SignUp:
     """Register somebody and give the API as they see it."""
 
     async def register() -> Api:
-        answer = await api.post("/register/", registration())
-        assert answer.status == 201
-        return api.signed(answer.json["access_token"])
+        response = await api.post("/register/", registration())
+        assert response.status == 201
+        return api.signed(response.json["access_token"])
 
     return register
 

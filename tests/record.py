@@ -81,7 +81,7 @@ def secret(*values: object) -> None:
 
 
 def said(*bodies: object, authorization: str = "") -> None:
-    """Remember the secrets of a request or its answer."""
+    """Remember the secrets of a request or its response."""
     secret(authorization.partition(" ")[2])
     for body in bodies:
         if isinstance(body, dict):

@@ -17,7 +17,7 @@ from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.redis.client import open_redis
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
+from tests.client import Response, Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty
@@ -217,7 +217,7 @@ class TestAFloodOfRegistrations:
             postgres.url, redis.url, third_party.url, trusted_proxies="127.0.0.1,::1", bcrypt_rounds=8)
 
     @staticmethod
-    async def register(api: Api, address: str = HOME, **given: Any) -> Answer:
+    async def register(api: Api, address: str = HOME, **given: Any) -> Response:
         return await api.post("/register/", registration(**given), headers={"X-Forwarded-For": address})
 
     async def test_an_address_may_register_100_users_a_minute(self, api: Api) -> None:

@@ -17,10 +17,10 @@ from tests.test_collections import created, many
 
 async def fetched(api: Api, path: str, accept: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
     """A response as it was sent, not decompressed."""
-    answer = await api.http.fetch(
+    response = await api.http.fetch(
         api.base_url + path, method=method, decompress_response=False, raise_error=False,
         headers={"Authorization": f"Bearer {api.token}", "Accept-Encoding": accept, **headers})
-    return answer.code, answer.headers, answer.body
+    return response.code, response.headers, response.body
 
 
 @pytest.mark.parametrize("count", [5, 200])
@@ -75,10 +75,10 @@ async def test_other_requests_go_on_while_large_bodies_are_compressed(alice: Api
         await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])
     bob = await sign_up()
     large = [asyncio.ensure_future(fetched(alice, "/collection/", "gzip")) for _ in range(4)]
-    while not all(answer.done() for answer in large):
+    while not all(response.done() for response in large):
         assert (await bob.get("/collection/")).status == 200
     _, plain_headers, plain = await fetched(alice, "/collection/", "identity")
-    for status, headers, body in (answer.result() for answer in large):
+    for status, headers, body in (response.result() for response in large):
         assert (status, headers["Content-Encoding"]) == (200, "gzip")
         assert gzip.decompress(body) == plain
 

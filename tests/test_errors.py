@@ -11,7 +11,7 @@ from tornado.httputil import HTTPHeaders
 from movieserver.handlers.base import Handler
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
-from tests.client import REQUEST_ID, Answer, Api, assert_problem
+from tests.client import REQUEST_ID, Response, Api, assert_problem
 from tests.factories import collection, registration
 
 PATHS = {
@@ -45,18 +45,18 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 @pytest.mark.parametrize("slash", ["/", ""])
 async def test_methods(alice: Api, path: str, slash: str) -> None:
     for method in METHODS:
-        answer = await alice.call(method, path.rstrip("/") + slash)
+        response = await alice.call(method, path.rstrip("/") + slash)
         if method in PATHS[path].split(", "):
-            assert answer.status != 405
+            assert response.status != 405
         else:
-            assert answer.status == 405
-            assert answer.headers["Allow"] == PATHS[path]
+            assert response.status == 405
+            assert response.headers["Allow"] == PATHS[path]
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_options(api: Api, path: str) -> None:
-    answer = await api.call("OPTIONS", path)
-    assert (answer.status, answer.headers["Allow"], answer.body) == (204, PATHS[path], b"")
+    response = await api.call("OPTIONS", path)
+    assert (response.status, response.headers["Allow"], response.body) == (204, PATHS[path], b"")
 
 
 @pytest.mark.parametrize("path", [path for path, allowed in PATHS.items() if "GET" in allowed and path != "/metrics/"])
@@ -96,9 +96,9 @@ async def test_a_well_formed_request_id_is_taken(api: Api) -> None:
     for path in ("/healthz", "/nowhere", "/collection/"):
         assert (await api.get(path, headers={"X-Request-ID": "abc-1.2_3"})).headers["X-Request-ID"] == "abc-1.2_3"
     for bad in ("", "x" * 65, "a b", "a,b", "é", "<x>"):
-        answer = await api.get("/healthz", headers={"X-Request-ID": bad})
-        assert answer.headers["X-Request-ID"] != bad
-        assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+        response = await api.get("/healthz", headers={"X-Request-ID": bad})
+        assert response.headers["X-Request-ID"] != bad
+        assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
 
 
 async def test_private_answers_are_kept_by_nobody(alice: Api, api: Api) -> None:
@@ -166,8 +166,8 @@ async def test_fuzzed_bodies_are_never_our_fault(alice: Api) -> None:
 ])
 async def test_a_body_that_says_it_is_not_json(alice: Api, kind: str) -> None:
     for path in ("/collection/", "/login/"):
-        answer = await alice.post(path, collection(), headers={"Content-Type": kind})
-        assert answer.status == 415
+        response = await alice.post(path, collection(), headers={"Content-Type": kind})
+        assert response.status == 415
 
 
 @pytest.mark.parametrize("kind", [
@@ -188,9 +188,9 @@ async def test_a_body_of_the_largest_size(alice: Api) -> None:
 
 @pytest.mark.parametrize("size", [BYTES + 1, 3 * BYTES])
 async def test_a_larger_body(alice: Api, size: int) -> None:
-    answer = await alice.post("/collection/", raw=padded(size))
-    assert answer.status == 413
-    assert str(BYTES) in answer.json["detail"]
+    response = await alice.post("/collection/", raw=padded(size))
+    assert response.status == 413
+    assert str(BYTES) in response.json["detail"]
     assert (await alice.get("/collection/")).json["count"] == 0
 
 
@@ -236,7 +236,7 @@ async def test_what_is_not_http(api: Api, case: str) -> None:
     assert status.startswith("HTTP/1.1 400 ")
     assert REQUEST_ID.fullmatch(headers["X-Request-ID"])
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
-    assert_problem(Answer(400, headers, body, json.loads(body)))
+    assert_problem(Response(400, headers, body, json.loads(body)))
     assert (await api.get("/request-count/")).json["requests"] == before + 2
 
 
@@ -245,13 +245,13 @@ async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
 ) -> None:
     for statement in ("SELECT 1/0", "SELECT nothing FROM nowhere_at_all", "SELEKT"):
         resources.database.statements["collections.list_page"] = Statement(statement)
-        answer = await alice.get("/collection/")
-        assert answer.status in (500, 503)
-        assert b"nowhere" not in answer.body and b"zero" not in answer.body
+        response = await alice.get("/collection/")
+        assert response.status in (500, 503)
+        assert b"nowhere" not in response.body and b"zero" not in response.body
     monkeypatch.setattr(Handler, "query", None)
-    answer = await alice.get("/collection/")
-    assert answer.status == 500
-    assert b"NoneType" not in answer.body
+    response = await alice.get("/collection/")
+    assert response.status == 500
+    assert b"NoneType" not in response.body
     monkeypatch.undo()
     assert (await alice.get("/request-count/")).status == 200
 
@@ -269,5 +269,5 @@ async def test_a_handler_that_is_cancelled_still_answers(
 async def test_a_taken_name(api: Api) -> None:
     body = registration()
     await api.post("/register/", body)
-    answer = await api.post("/register/", body)
-    assert (answer.status, answer.json["code"]) == (409, "conflict")
+    response = await api.post("/register/", body)
+    assert (response.status, response.json["code"]) == (409, "conflict")

@@ -144,16 +144,16 @@ async def test_what_is_wrong_with_genres_is_at_its_pointer(
     alice: Api, route: str, value: Any, tails: list[str]
 ) -> None:
     method, path = route.format(await created(alice, movies=[])).split()
-    answer = await alice.call(method, path, {"title": "t", "movies": movies(1, genres=value)})
-    assert (answer.status, answer.json["code"]) == (400, "invalid_body")
-    assert pointers(answer) == [f"/movies/0/genres{tail}" for tail in tails]
+    response = await alice.call(method, path, {"title": "t", "movies": movies(1, genres=value)})
+    assert (response.status, response.json["code"]) == (400, "invalid_body")
+    assert pointers(response) == [f"/movies/0/genres{tail}" for tail in tails]
     assert await genres(alice) == []
 
 
 async def test_the_detail_says_what_to_do(alice: Api) -> None:
     for value, words in ((["a,b"], "comma"), (["g"] * 101, "100"), ("g" * 10_001, "10000"), (["x", 1], "text")):
-        answer = await alice.post("/collection/", {"title": "t", "movies": movies(1, genres=value)})
-        assert words in answer.json["errors"][0]["detail"]
+        response = await alice.post("/collection/", {"title": "t", "movies": movies(1, genres=value)})
+        assert words in response.json["errors"][0]["detail"]
 
 
 async def test_a_hundred_names_are_not_too_many(alice: Api) -> None:
@@ -170,13 +170,13 @@ async def test_all_faults_of_all_movies_are_listed(alice: Api) -> None:
         {"uuid": "x", "title": "", "genres": ["ok", "a,b", 1]}, *movies(1, genres="Drama"),
         {"uuid": str(uuid.uuid4()), "title": 7, "description": [], "genres": ["g"] * 101},
         {"genres": ["x,y"], "description": "nul\0"}]
-    answer = await alice.post("/collection/", {"title": None, "description": 1, "movies": bad})
-    assert pointers(answer) == [
+    response = await alice.post("/collection/", {"title": None, "description": 1, "movies": bad})
+    assert pointers(response) == [
         "/title", "/description",
         "/movies/0/uuid", "/movies/0/title", "/movies/0/genres/1", "/movies/0/genres/2",
         "/movies/2/title", "/movies/2/description", "/movies/2/genres",
         "/movies/3/uuid", "/movies/3/title", "/movies/3/genres/0", "/movies/3/description"]
-    assert str(len(answer.json["errors"])) in answer.json["detail"]
+    assert str(len(response.json["errors"])) in response.json["detail"]
 
 
 def thousands(count: int) -> list[dict[str, Any]]:

@@ -17,9 +17,9 @@ async def test_genres_are_counted(alice: Api, genre_texts: list[str]) -> None:
     for text in genre_texts:
         await created(alice, movies=movies(1, genres=text))
     expected = genre_counts(genre_texts)
-    answer = await alice.get("/genres/")
-    assert answer.status == 200
-    assert answer.json == {"genres": expected, "count": len(expected), "next": None}
+    response = await alice.get("/genres/")
+    assert response.status == 200
+    assert response.json == {"genres": expected, "count": len(expected), "next": None}
     favourites = (await alice.get("/collection/?movies=false")).json["data"]["favourite_genres"]
     assert favourites == ",".join(entry["genre"] for entry in expected[:3])
 
@@ -48,13 +48,13 @@ async def test_genres_come_in_pages(alice: Api) -> None:
     await created(alice, movies=given)
     walked, link, before = [], "/genres/", None
     while link:
-        answer = await alice.get(link)
-        assert answer.json["count"] == 1000
-        walked += [entry["genre"] for entry in answer.json["genres"]]
-        links = answer.headers.get("Link", "")
+        response = await alice.get(link)
+        assert response.json["count"] == 1000
+        walked += [entry["genre"] for entry in response.json["genres"]]
+        links = response.headers.get("Link", "")
         assert (f'<{before}>; rel="prev"' in links) is bool(before)
         before = link if link.startswith("http") else f"{alice.base_url}/genres/?limit=400&page=1"
-        link = answer.json["next"]
+        link = response.json["next"]
         assert (f'<{link}>; rel="next"' in links) is bool(link)
     assert walked == names
     page = (await alice.get("/genres/?limit=3&page=2")).json
@@ -65,9 +65,9 @@ async def test_genres_come_in_pages(alice: Api) -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=401", "limit=x", "page=0", "page=x", "page=1&page=1"])
 async def test_queries_that_are_refused(alice: Api, query: str) -> None:
-    answer = await alice.get(f"/genres/?{query}")
-    assert answer.status == 400
-    assert query.partition("=")[0] in answer.json["detail"]
+    response = await alice.get(f"/genres/?{query}")
+    assert response.status == 400
+    assert query.partition("=")[0] in response.json["detail"]
 
 
 async def test_what_the_caller_has_is_not_sent_again(alice: Api) -> None:

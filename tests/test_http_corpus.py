@@ -16,7 +16,7 @@ from tests.wire import Response, connect, port_of, responses
 
 
 class AnyHandler(RequestHandler):
-    """What stock Tornado answers with."""
+    """What unmodified Tornado responds with."""
 
     def get(self) -> None:
         self.write("ok")

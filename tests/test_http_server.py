@@ -11,7 +11,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.handlers.collections import CollectionsHandler
 from movieserver.schemas.requests import MAX_BYTES
-from movieserver.serving import connection, http_server as module, memory_limits, response
+from movieserver.serving import connection, http_server as module, memory_limits, response as response_module
 from movieserver.serving.http_server import Server
 from movieserver.serving.request import MovieServer
 from tests.client import Api
@@ -20,7 +20,7 @@ from tests.factories import collection, movies
 from tests.wire import Gate, Streams, connect, crowd, head, port_of, until
 
 
-async def answer(streams: Streams) -> tuple[int, bytes]:
+async def single_response(streams: Streams) -> tuple[int, bytes]:
     """Status and body of the response to a request with `Connection: close`."""
     text = await streams[0].read()
     streams[1].close()
@@ -40,7 +40,7 @@ async def test_a_connection_without_a_request_gives_way_to_a_new_one(
         await until(lambda: len(http_server.connections) >= 5)
         for _ in range(10):
             streams = await connect(port_of(api), head(api, "/healthz", Connection="close"))
-            assert (await answer(streams))[0] == 200
+            assert (await single_response(streams))[0] == 200
         assert len(http_server.connections) <= 5
         for reader, _ in connections[:20]:
             assert await reader.read() == b""  # those that have waited longest
@@ -53,13 +53,13 @@ async def test_a_connection_whose_request_is_handled_stays(
     gate = Gate(monkeypatch, CollectionsHandler)
     async with crowd(alice, 3, head(alice, "/collection/", Connection="close")) as connections:
         await until(lambda: sum(request.complete for request in app.active) == 3)
-        status, body = await answer(await connect(port_of(alice), head(alice, "/healthz")))
+        status, body = await single_response(await connect(port_of(alice), head(alice, "/healthz")))
         problem = json.loads(body)
         assert (status, problem["code"]) == (503, "overloaded")
         assert "connection" in problem["detail"]
         gate.open()
         for streams in connections:
-            assert (await answer(streams))[0] == 200
+            assert (await single_response(streams))[0] == 200
     await until(lambda: not http_server.connections)
     assert (await alice.get("/collection/")).status == 200
 
@@ -68,7 +68,7 @@ async def test_a_connection_whose_request_is_handled_stays(
 def watched(io_loop: AsyncIOLoop, http_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The server enforces time limits, which are shorter than in production."""
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(response, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(response_module, "STALL_SECONDS", 0.2)
     watching = io_loop.asyncio_loop.create_task(http_server.watch())
     yield
     watching.cancel()
@@ -121,7 +121,7 @@ async def test_responses_that_nobody_reads_are_bounded(
 
 async def whole_list(api: Api) -> tuple[int, bytes]:
     """The response to GET /collection/ without gzip."""
-    return await answer(await connect(port_of(api), head(api, "/collection/", Connection="close")))
+    return await single_response(await connect(port_of(api), head(api, "/collection/", Connection="close")))
 
 
 def test_a_page_always_fits() -> None:
@@ -142,7 +142,7 @@ async def test_the_bodies_of_a_user_are_bounded(
         assert "at most 3000000 bytes per user" in refused.json["detail"]
         chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         sending = head(alice, "/collection/", "POST", Transfer_Encoding="chunked", Connection="close")
-        assert (await answer(await connect(port_of(alice), sending, chunk)))[0] == 503
+        assert (await single_response(await connect(port_of(alice), sending, chunk)))[0] == 503
         assert (await alice.post("/collection/", collection())).status == 201
         assert (await bob.post("/collection/", raw=body)).status == 201
         assert app.memory.total == 2_000_000
@@ -152,10 +152,10 @@ async def test_the_bodies_of_a_user_are_bounded(
 
 async def test_of_many_bodies_at_once_as_many_as_have_room_are_received(alice: Api) -> None:
     body = json.dumps(collection(movies=movies(1000, description="d" * 5000))).encode()
-    answers = await asyncio.gather(*[alice.post("/collection/", raw=body) for _ in range(12)])
-    received = [answer.status for answer in answers].count(201)
+    responses = await asyncio.gather(*[alice.post("/collection/", raw=body) for _ in range(12)])
+    received = [response.status for response in responses].count(201)
     assert received >= 3
-    assert {answer.status for answer in answers} <= {201, 503}
+    assert {response.status for response in responses} <= {201, 503}
     assert (await alice.get("/collection/?movies=false")).json["count"] == received
 
 

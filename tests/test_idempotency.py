@@ -20,7 +20,7 @@ import pytest
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import SECRET, SignUp, temporary_folder
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
@@ -34,9 +34,9 @@ def keyed(key: str | None = None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid.uuid4())}
 
 
-def stated(answer: Answer) -> tuple[Any, ...]:
+def stated(response: Response) -> tuple[Any, ...]:
     """All that a response says of what was done."""
-    return answer.status, answer.body, *(answer.headers.get(name) for name in SAME)
+    return response.status, response.body, *(response.headers.get(name) for name in SAME)
 
 
 async def count(api: Api) -> int:
@@ -107,8 +107,8 @@ async def test_a_key_belongs_to_one_request(alice: Api) -> None:
     path = first.headers["Location"]
     others = [("/collection/", collection()), ("/collection/", {**body, "more": 1}), (f"{path}movies/", movies(1))]
     for address, other in others:
-        answer = await alice.post(address, other, headers=headers)
-        assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+        response = await alice.post(address, other, headers=headers)
+        assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(first)
     assert await count(alice) == 1
     assert (await alice.get(path)).json["movies"] == body["movies"]
@@ -146,8 +146,8 @@ async def test_another_json_value_is_another_request(alice: Api, change: dict[st
     """Also if the two would store the same."""
     headers = keyed()
     assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
-    answer = await alice.post("/collection/", BODY | change, headers=headers)
-    assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+    response = await alice.post("/collection/", BODY | change, headers=headers)
+    assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert await count(alice) == 1
 
 
@@ -196,9 +196,9 @@ async def test_without_a_key_each_request_is_another(alice: Api) -> None:
 async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
     path = f"/collection/{await created(alice)}/movies/"
     for address, body in (("/collection/", collection()), (path, movies(1)), ("/collection/x/movies/", movies(1))):
-        answer = await alice.post(address, body, headers={"Idempotency-Key": key})
-        assert answer.status == 400
-        assert "Idempotency-Key must be 1 to 255 " in answer.json["detail"]
+        response = await alice.post(address, body, headers={"Idempotency-Key": key})
+        assert response.status == 400
+        assert "Idempotency-Key must be 1 to 255 " in response.json["detail"]
     assert await count(alice) == 1
 
 
@@ -231,9 +231,9 @@ async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Pos
         running = asyncio.ensure_future(alice.post("/collection/", body, headers=headers))
         await waiting(postgres)
         for second in (body, collection()):
-            answer = await alice.post("/collection/", second, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert int(answer.headers["Retry-After"]) >= 1
+            response = await alice.post("/collection/", second, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert int(response.headers["Retry-After"]) >= 1
         assert not running.done()
     assert (await running).status == 201
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(await running)
@@ -247,9 +247,9 @@ async def test_an_addition_that_is_still_running_is_409(alice: Api, postgres: Po
         running = asyncio.ensure_future(alice.post(path, given, headers=headers))
         await waiting(postgres)
         for address, body in ((path, given), ("/collection/", collection())):
-            answer = await alice.post(address, body, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert answer.headers["Retry-After"]
+            response = await alice.post(address, body, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert response.headers["Retry-After"]
         assert not running.done()
     assert (await running).json["added"] == 2
     assert stated(await alice.post(path, given, headers=headers)) == stated(await running)
@@ -306,10 +306,11 @@ async def test_the_same_key_twice_at_once(alice: Api) -> None:
     for number in range(10):
         for address, body in (("/collection/", collection()), (f"{path}movies/", movies(2))):
             headers = keyed()
-            answers = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
-            done = [stated(answer) for answer in answers if answer.status in (200, 201)]
+            responses = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
+            done = [stated(response) for response in responses if response.status in (200, 201)]
             assert len(set(done)) == 1
-            assert all(answer.json["code"] == "idempotency_key_in_use" for answer in answers if answer.status >= 400)
+            conflicts = [response for response in responses if response.status >= 400]
+            assert all(response.json["code"] == "idempotency_key_in_use" for response in conflicts)
             assert stated(await alice.post(address, body, headers=headers)) == done[0]
         assert await count(alice) == number + 2
         assert len((await alice.get(path)).json["movies"]) == 2 * (number + 1)
@@ -318,17 +319,17 @@ async def test_the_same_key_twice_at_once(alice: Api) -> None:
 async def test_one_key_for_two_bodies_at_once(alice: Api) -> None:
     for number in range(10):
         headers, bodies = keyed(), [collection(), collection()]
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
-        assert {answer.status for answer in answers} <= {201, 409, 422}
-        assert len({stated(answer) for answer in answers if answer.status == 201}) == 1
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
+        assert {response.status for response in responses} <= {201, 409, 422}
+        assert len({stated(response) for response in responses if response.status == 201}) == 1
         assert await count(alice) == number + 1
 
 
 async def test_expired_keys_that_meet_block_nobody(alice: Api, postgres: Postgres) -> None:
     keys, body = [keyed() for _ in range(6)], collection(movies=many(500))
     for number in range(5):
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
-        assert {answer.status for answer in answers} == {201}
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
+        assert {response.status for response in responses} == {201}
         run(postgres.url, "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
         assert await count(alice) == 6 * (number + 1)
 

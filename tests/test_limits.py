@@ -9,12 +9,12 @@ import pytest
 
 from movieserver.data import collections
 from movieserver.resources import Resources
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
 from tests.wire import exchange
 
-Excess = Callable[[Api, int], Awaitable[Answer]]
+Excess = Callable[[Api, int], Awaitable[Response]]
 
 
 def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, int]]:
@@ -42,22 +42,22 @@ def movie(**given: Any) -> dict[str, Any]:
     return collection(movies=movies(1, **given))
 
 
-async def added(api: Api, bound: int) -> Answer:
+async def added(api: Api, bound: int) -> Response:
     """Add movies to a collection that has room for one more."""
     path = f"/collection/{await created(api, movies=many(9_999))}/movies/"
     return await api.post(path, movies(bound - 9_999))
 
 
-async def keyed(api: Api, bound: int) -> Answer:
+async def keyed(api: Api, bound: int) -> Response:
     return await api.post("/collection/", collection(), headers={"Idempotency-Key": "k" * bound})
 
 
-async def padded(api: Api, bound: int) -> Answer:
+async def padded(api: Api, bound: int) -> Response:
     body = json.dumps({**collection(), "ignored": ""}).encode()
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
 
 
-async def nested(api: Api, bound: int) -> Answer:
+async def nested(api: Api, bound: int) -> Response:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
 
@@ -96,10 +96,10 @@ OTHERS = {  # each is tested by itself
 
 
 async def published(api: Api) -> dict[str, int]:
-    answer = await api.get("/limits/")
-    assert answer.status == 200
-    assert answer.headers["Cache-Control"] == "public, max-age=3600"
-    return dict(leaves(answer.json))
+    response = await api.get("/limits/")
+    assert response.status == 200
+    assert response.headers["Cache-Control"] == "public, max-age=3600"
+    return dict(leaves(response.json))
 
 
 async def test_every_bound_is_tried(api: Api) -> None:
@@ -129,9 +129,9 @@ async def test_a_full_collection_names_its_bound(alice: Api) -> None:
 async def test_a_short_password_names_its_bound(api: Api) -> None:
     least = (await published(api))["registration password_characters_at_least"]
     assert (await api.post("/register/", registration(password="pässwörter"[:least]))).status == 201
-    answer = await api.post("/register/", registration(password="p" * (least - 1)))
-    assert answer.status == 400
-    assert str(least) in answer.json["errors"][0]["detail"]
+    response = await api.post("/register/", registration(password="p" * (least - 1)))
+    assert response.status == 400
+    assert str(least) in response.json["errors"][0]["detail"]
 
 
 async def test_pages_have_their_default_size(alice: Api) -> None:
@@ -170,6 +170,6 @@ async def test_headers_have_a_bound(api: Api) -> None:
 async def test_query_arguments_have_a_bound(api: Api) -> None:
     bound = (await published(api))["query arguments"]
     assert (await api.get("/healthz?" + "&".join(["a=1"] * bound))).status == 200
-    answer = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))
-    assert answer.status == 400
-    assert str(bound) in answer.json["detail"]
+    response = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))
+    assert response.status == 400
+    assert str(bound) in response.json["detail"]

@@ -22,7 +22,7 @@ from movieserver.redis import client
 from movieserver.redis.client import open_redis
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_unauthenticated, but_request_id
+from tests.client import Response, Api, assert_unauthenticated, but_request_id
 from tests.conftest import make_settings
 from tests.factories import collection, registration
 from tests.proxy import Proxy, proxy
@@ -45,12 +45,12 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
     return 4.0
 
 
-async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Answer:
+async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Response:
     """POST /login/ from an address."""
     return await api.post("/login/", {**pair, **given}, headers={"X-Forwarded-For": address})
 
 
-async def fail(api: Api, pair: Pair, address: str = HOME) -> Answer:
+async def fail(api: Api, pair: Pair, address: str = HOME) -> Response:
     """A login with a wrong password."""
     return await login(api, pair, address, password="not the password")
 
@@ -74,7 +74,7 @@ async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def assert_slowed(response: Answer) -> int:
+def assert_slowed(response: Response) -> int:
     """429; returns the seconds until the next attempt."""
     assert response.status == 429
     assert response.json["code"] == "too_many_attempts"

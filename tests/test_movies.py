@@ -15,7 +15,7 @@ import pytest
 from movieserver.third_party import client
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.third_party import (
     PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw
 )
@@ -35,38 +35,38 @@ def listing(number: int = 1, key: str = "results", **fields: Any) -> dict[str, A
     }
 
 
-def assert_keeps_its_secrets(answer: Answer, party: ThirdParty) -> None:
-    said = answer.body.decode() + str(answer.headers)
+def assert_keeps_its_secrets(response: Response, party: ThirdParty) -> None:
+    said = response.body.decode() + str(response.headers)
     for secret in (*SECRETS, urlsplit(party.url).netloc, "third-party.example", "theirs"):
         assert secret not in said
 
 
 async def test_a_page(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(3))
-    answer = await alice.get("/movies/?page=3")
-    assert answer.status == 200
-    assert answer.json == {
+    response = await alice.get("/movies/?page=3")
+    assert response.status == 200
+    assert response.json == {
         "count": 45466, "next": f"{alice.base_url}/movies/?page=4", "previous": f"{alice.base_url}/movies/?page=2",
         "data": [MOVIE],
     }
-    assert answer.headers["Link"] == (
+    assert response.headers["Link"] == (
         f'<{alice.base_url}/movies/?page=4>; rel="next", <{alice.base_url}/movies/?page=2>; rel="prev"')
     assert third_party.calls == [{"page": "3"}]
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_the_first_page_is_the_default(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing())
-    answer = await alice.get("/movies/")
-    assert answer.json["previous"] is None
+    response = await alice.get("/movies/")
+    assert response.json["previous"] is None
     assert third_party.calls == [{"page": "1"}]
 
 
 async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(9, next=None))
-    answer = await alice.get("/movies/?page=9")
-    assert answer.json["next"] is None
-    assert parse_qs(urlsplit(answer.json["previous"]).query) == {"page": ["8"]}
+    response = await alice.get("/movies/?page=9")
+    assert response.json["next"] is None
+    assert parse_qs(urlsplit(response.json["previous"]).query) == {"page": ["8"]}
 
 
 async def test_some_deployments_call_the_list_data(alice: Api, third_party: ThirdParty) -> None:
@@ -76,9 +76,9 @@ async def test_some_deployments_call_the_list_data(alice: Api, third_party: Thir
 
 async def test_an_empty_page_that_it_sent(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
-    answer = await alice.get("/movies/")
-    assert answer.status == 200
-    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+    response = await alice.get("/movies/")
+    assert response.status == 200
+    assert response.json == {"count": 0, "next": None, "previous": None, "data": []}
 
 
 @pytest.mark.parametrize("given, genres", [
@@ -108,19 +108,19 @@ async def test_connections_are_kept(alice: Api, third_party: ThirdParty) -> None
     "page=1.0", "page=%2B1", "page=+1", "page=1%20", "page=0x1", "page=1%00", "page=%ff", "page=1e3", "page=00",
 ])
 async def test_page_is_a_whole_number_from_1(alice: Api, third_party: ThirdParty, query: str) -> None:
-    answer = await alice.get(f"/movies/?{query}")
-    assert answer.status == 400
-    assert "page" in answer.json["detail"]
+    response = await alice.get(f"/movies/?{query}")
+    assert response.status == 400
+    assert "page" in response.json["detail"]
     assert third_party.calls == []
 
 
 @pytest.mark.parametrize("number", ["4548", "9" * 18, "9" * 100, "9" * 5000])
 async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) -> None:
     third_party.behaviour = page({"detail": "theirs: Invalid page."}, status=404)
-    answer = await alice.get(f"/movies/?page={number}")
-    assert answer.status == 404
+    response = await alice.get(f"/movies/?page={number}")
+    assert response.status == 404
     assert len(third_party.calls) == 1
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 INVALID: dict[str, Behaviour] = {
@@ -150,11 +150,11 @@ INVALID: dict[str, Behaviour] = {
 @pytest.mark.parametrize("case", INVALID)
 async def test_an_invalid_response_is_502_and_not_retried(alice: Api, third_party: ThirdParty, case: str) -> None:
     third_party.behaviour = INVALID[case]
-    answer = await alice.get("/movies/")
-    assert answer.status == 502
-    assert "WWW-Authenticate" not in answer.headers
+    response = await alice.get("/movies/")
+    assert response.status == 502
+    assert "WWW-Authenticate" not in response.headers
     assert len(third_party.calls) == 1
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
@@ -186,11 +186,11 @@ async def test_a_broken_connection_is_retried(alice: Api, third_party: ThirdPart
 @pytest.mark.usefixtures("impatient")
 async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=500)
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) >= 1
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
     assert len(third_party.calls) == 1 + client.RETRIES
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_a_requested_pause_is_kept_and_passed_on(
@@ -202,9 +202,9 @@ async def test_a_requested_pause_is_kept_and_passed_on(
     assert time.monotonic() - began >= 1
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=429, Retry_After="30")
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "30"
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "30"
 
 
 PAUSES = {
@@ -221,9 +221,9 @@ async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = in_turn(page(b"", status=status, Retry_After=value), page(listing()))
     for number in range(1, 8):
-        answer = await alice.get(f"/movies/?page={number}")
-        assert answer.status == 503
-        assert PAUSES[value] - 20 < int(answer.headers["Retry-After"]) <= PAUSES[value]
+        response = await alice.get(f"/movies/?page={number}")
+        assert response.status == 503
+        assert PAUSES[value] - 20 < int(response.headers["Retry-After"]) <= PAUSES[value]
     assert len(third_party.calls) == 1
 
 
@@ -238,8 +238,8 @@ async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party
     first = asyncio.ensure_future(alice.get("/movies/"))
     while not moments:
         await asyncio.sleep(0.01)
-    answers = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
-    assert {answer.status for answer in answers} == {200}
+    responses = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
+    assert {response.status for response in responses} == {200}
     assert min(moments[1:]) - moments[0] >= 1
 
 
@@ -253,8 +253,8 @@ async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdPar
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = failure
-    answer = await alice.get("/movies/")
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    response = await alice.get("/movies/")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
 
 
 @pytest.mark.parametrize("head, sent, expected", [
@@ -288,9 +288,9 @@ async def test_an_end_with_calls_under_way_is_quiet(
 @pytest.mark.usefixtures("impatient")
 async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
     await third_party.close()
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert_keeps_its_secrets(answer, third_party)
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_a_third_party_that_hangs(
@@ -300,9 +300,9 @@ async def test_a_third_party_that_hangs(
     third_party.behaviour = in_turn(hang, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = hang
-    answer = await alice.get("/movies/")
-    assert answer.status == 504
-    assert_keeps_its_secrets(answer, third_party)
+    response = await alice.get("/movies/")
+    assert response.status == 504
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_a_call_with_its_retries_has_a_time_limit(
@@ -319,8 +319,8 @@ async def test_calls_that_timed_out_are_not_made_later(
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
     third_party.behaviour = hang
-    answers = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
-    assert {answer.status for answer in answers} == {504}
+    responses = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
+    assert {response.status for response in responses} == {504}
     assert client.CONNECTIONS <= len(third_party.calls) < 60
     third_party.behaviour = page(listing())
     third_party.calls.clear()
@@ -340,9 +340,9 @@ async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resour
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
         datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert 90 < int(answer.headers["Retry-After"]) <= 100
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert 90 < int(response.headers["Retry-After"]) <= 100
     assert len(third_party.calls) == 1
 
 

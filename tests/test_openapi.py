@@ -57,10 +57,10 @@ def test_it_is_valid() -> None:
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/openapi.json/"])
 async def test_it_is_open_and_has_a_version(api: Api, path: str) -> None:
-    answer = await api.get(path)
-    assert (answer.status, answer.json) == (200, DOCUMENT)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert (await api.get(path, headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+    response = await api.get(path)
+    assert (response.status, response.json) == (200, DOCUMENT)
+    assert response.headers["Content-Type"] == "application/json"
+    assert (await api.get(path, headers={"If-None-Match": response.headers["ETag"]})).status == 304
 
 
 async def test_reading_it_counts(api: Api) -> None:
@@ -190,11 +190,11 @@ async def test_the_examples_of_errors_are_what_is_sent(api: Api) -> None:
     ):
         operation = DOCUMENT["paths"][path][verb]
         body = {"username": "nobody", "password": "x", "refresh_token": "x"} if verb == "post" else None
-        answer = await api.call(verb.upper(), path.format(collection_uuid="x"), body, headers=headers)
-        assert answer.status == 401
+        response = await api.call(verb.upper(), path.format(collection_uuid="x"), body, headers=headers)
+        assert response.status == 401
         names = operation["responses"]["401"]["content"]["application/problem+json"]["examples"]
         details = [DOCUMENT["components"]["examples"][name]["value"]["detail"] for name in names]
-        assert answer.json["detail"] in details
+        assert response.json["detail"] in details
 
 
 def test_a_verb_without_an_operation_stops_the_start() -> None:
@@ -220,20 +220,20 @@ async def test_a_verb_parses_the_body_that_is_described(api: Api, monkeypatch: p
     {"body": {"collection_uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "more": 1}}, {"type": "text/html"},
 ], ids=str)
 async def test_a_response_that_is_not_as_described_is_found(alice: Api, change: dict[str, Any]) -> None:
-    answer = await alice.post("/collection/", collection())
-    headers = dict(answer.headers)
+    response = await alice.post("/collection/", collection())
+    headers = dict(response.headers)
     headers.pop(change.get("drop", ""), None)
     headers["Content-Type"] = change.get("type", headers["Content-Type"])
-    described.check("POST", "/collection/", 201, answer.headers, answer.json)
+    described.check("POST", "/collection/", 201, response.headers, response.json)
     with pytest.raises((AssertionError, ValueError)):
         described.check(
-            "POST", "/collection/", change.get("status", 201), headers, change.get("body", answer.json))
+            "POST", "/collection/", change.get("status", 201), headers, change.get("body", response.json))
 
 
 async def test_a_code_that_is_not_described_is_found(alice: Api) -> None:
-    answer = await alice.post("/collection/", {})
+    response = await alice.post("/collection/", {})
     with pytest.raises(AssertionError, match="made_up"):
-        described.check("POST", "/collection/", 400, answer.headers, {**answer.json, "code": "made_up"})
+        described.check("POST", "/collection/", 400, response.headers, {**response.json, "code": "made_up"})
 
 
 def test_names_and_places_agree() -> None:

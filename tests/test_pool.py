@@ -25,7 +25,7 @@ from movieserver.postgres.pool import Limits
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import SECRET, make_settings, started, temporary_folder
 from tests.factories import collection
 from tests.proxy import proxy
@@ -108,11 +108,11 @@ def operator(postgres: Postgres) -> Iterator[Operator]:
         yield one
 
 
-def assert_unavailable(answer: Answer) -> None:
+def assert_unavailable(response: Response) -> None:
     """A clean 503."""
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert answer.json["code"] in ("database_unavailable", "database_timeout")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.json["code"] in ("database_unavailable", "database_timeout")
 
 
 def assert_whole(database: Database) -> None:
@@ -135,10 +135,10 @@ async def test_a_statement_ended_on_the_server_is_a_503(
         operator.ask(f"SELECT {end}(%(pid)s)", pid=pid)
         while pid in operator.waiting():
             await asyncio.sleep(0.01)
-    answer = await under_way
-    assert_unavailable(answer)
+    response = await under_way
+    assert_unavailable(response)
     # a run more than it should have would have reached its time limit
-    assert answer.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
+    assert response.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
     operator.let_go()
     assert (await alice.get(path)).status == 200
     assert_whole(resources.database)
@@ -151,15 +151,15 @@ async def test_a_full_pool_says_so_and_recovers_at_once(alice: Api, resources: R
     await operator.until_waiting(POOL)
     limits = resources.database.pool.limits
     limits.acquire = 0.2
-    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
-        assert_unavailable(answer)
+    for response in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
+        assert_unavailable(response)
     assert not any(task.done() for task in holding)
     limits.acquire = Limits.acquire
     waiting = [asyncio.create_task(alice.get(HOLDING)) for _ in range(10)]
     while resources.database.pool.waiting < len(waiting):
         await asyncio.sleep(0.01)
     operator.let_go()
-    assert {answer.status for answer in await asyncio.gather(*holding, *waiting)} == {200}
+    assert {response.status for response in await asyncio.gather(*holding, *waiting)} == {200}
     assert_whole(resources.database)
 
 
@@ -169,11 +169,11 @@ async def test_the_line_before_a_full_pool_has_an_end(alice: Api, resources: Res
     served = [asyncio.create_task(alice.get(HOLDING)) for _ in range(POOL + POOL * 3)]
     while resources.database.pool.waiting < POOL * 3:
         await asyncio.sleep(0.01)
-    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
-        assert_unavailable(answer)
+    for response in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
+        assert_unavailable(response)
     assert not any(task.done() for task in served)
     operator.let_go()
-    assert {answer.status for answer in await asyncio.gather(*served)} == {200}
+    assert {response.status for response in await asyncio.gather(*served)} == {200}
     assert_whole(resources.database)
 
 
@@ -192,7 +192,7 @@ async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
     assert (await waiting[0]).status == 401
     assert not all(task.done() for task in broken)
     operator.let_go()
-    assert sorted(answer.status for answer in await asyncio.gather(*broken)) == [200, 503]
+    assert sorted(response.status for response in await asyncio.gather(*broken)) == [200, 503]
     assert_whole(resources.database)
 
 
@@ -210,8 +210,8 @@ class TestBriefStatements:
         self, alice: Api, resources: Resources, operator: Operator
     ) -> None:
         operator.hold()
-        for answer in await asyncio.gather(*[alice.get("/collection/") for _ in range(POOL * 3)]):
-            assert_unavailable(answer)
+        for response in await asyncio.gather(*[alice.get("/collection/") for _ in range(POOL * 3)]):
+            assert_unavailable(response)
         assert operator.waiting() == []
         operator.let_go()
         assert (await alice.get("/collection/")).status == 200
@@ -295,19 +295,19 @@ class TestWithADatabaseOfItsOwn:
         self, alice: Api, resources: Resources, own_postgres: Postgres, end: Any
     ) -> None:
         path = (await alice.post("/collection/", collection())).headers["Location"]
-        answers: list[Answer] = []
-        asked: list[int] = []  # for each answer: how many there were when it was asked for
+        responses: list[Response] = []
+        asked: list[int] = []  # for each response: how many there were when it was asked for
         over = False
 
         async def load(number: int) -> None:
             while not over:
-                before = len(answers)
-                answers.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
+                before = len(responses)
+                responses.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
                 asked.append(before)
 
         async def until(status: int, times: int) -> None:
-            already = len(answers)
-            while [answer.status for answer in answers[already:]].count(status) < times:
+            already = len(responses)
+            while [response.status for response in responses[already:]].count(status) < times:
                 await asyncio.sleep(0.01)
 
         tasks = [asyncio.create_task(load(number)) for number in range(20)]
@@ -316,14 +316,14 @@ class TestWithADatabaseOfItsOwn:
         await until(503, 100)
         await asyncio.to_thread(start, own_postgres)
         await until(200, 100)
-        restored = len(answers)
+        restored = len(responses)
         await until(200, 200)
         over = True
         await asyncio.gather(*tasks)
-        assert {answer.status for before, answer in zip(asked, answers) if before >= restored} == {200}
-        for answer in answers:
-            if answer.status != 200:
-                assert_unavailable(answer)
+        assert {response.status for before, response in zip(asked, responses) if before >= restored} == {200}
+        for response in responses:
+            if response.status != 200:
+                assert_unavailable(response)
         assert_whole(resources.database)
         with operating(own_postgres) as operator:
             assert operator.connections() == len(resources.database.pool.idle)
@@ -351,8 +351,8 @@ class TestWithADatabaseOfItsOwn:
         with operating(own_postgres) as operator:
             operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             operator.ask("SELECT pg_reload_conf()")
-            for answer in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
-                assert_unavailable(answer)
+            for response in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
+                assert_unavailable(response)
             while operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
                 await asyncio.sleep(0.01)
 
@@ -481,6 +481,6 @@ async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_use
     while not any(task.done() for task in both):
         await asyncio.sleep(0.01)
     operator.let_go()
-    assert sorted(answer.status for answer in await asyncio.gather(*both)) == [200, 503]
+    assert sorted(response.status for response in await asyncio.gather(*both)) == [200, 503]
     assert resources.database.pool.idle == []
     assert (await alice.get(path)).status == 200

@@ -24,13 +24,13 @@ CLIENTS = 8
 
 
 class Load:
-    """Clients that keep their connections, each asking again and again; every answer that is no 200 is a loss."""
+    """Clients that keep their connections, each asking again and again; every response that is no 200 is a loss."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._port = int(server.url.rpartition(":")[2])
         self._headers = {"Authorization": f"Bearer {token}"}
         self._over = threading.Event()
-        self.answers = 0
+        self.responses = 0
         self.losses: list[str] = []
 
     def _ask(self, fresh: bool) -> None:
@@ -39,16 +39,16 @@ class Load:
             kept = connection.sock is not None
             try:
                 connection.request("GET", "/collection/", headers=self._headers)
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    self.losses.append(f"status {answer.status}")
-                if fresh or answer.will_close:
+                response = connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    self.losses.append(f"status {response.status}")
+                if fresh or response.will_close:
                     connection.close()
             except OSError as error:
                 self.losses.append(f"{'kept' if kept else 'fresh'}: {error!r}")
                 connection.close()
-            self.answers += 1
+            self.responses += 1
         connection.close()
 
     @contextmanager
@@ -56,7 +56,7 @@ class Load:
         """While this lasts there is load, on kept connections and on fresh ones."""
         with ThreadPoolExecutor(CLIENTS) as threads:
             asking = [threads.submit(self._ask, bool(number % 2)) for number in range(CLIENTS)]
-            until(lambda: self.answers > 2 * CLIENTS)
+            until(lambda: self.responses > 2 * CLIENTS)
             try:
                 yield
             finally:
@@ -74,10 +74,10 @@ def test_a_rolling_restart_loses_no_request(folder: Path) -> None:
             server.process.send_signal(signal.SIGHUP)
             until(lambda: all(map(gone, before)))
             until(lambda: "rolling restart ended" in server.log.read_text(encoding="utf-8"))
-            seen = load.answers
-            until(lambda: load.answers > seen + 10 * CLIENTS)
+            seen = load.responses
+            until(lambda: load.responses > seen + 10 * CLIENTS)
         assert load.losses == []
-        assert server.count() == counted + load.answers + 1
+        assert server.count() == counted + load.responses + 1
         assert len(workers(server)) == 2
         assert server.stop() == 0
 
@@ -178,9 +178,9 @@ def test_the_end_of_the_terminal_is_the_end(empty: Path) -> None:
 def ready(connection: HTTPConnection) -> tuple[int, str | None]:
     """What /readyz says on a kept connection: its status, and whether the connection ends with it."""
     connection.request("GET", "/readyz")
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status, answer.getheader("Connection")
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("Connection")
 
 
 def workers(server: Server) -> list[int]:

@@ -57,9 +57,9 @@ class Server:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         sign = {"Authorization": f"Bearer {token}"} if token else {}
-        status, answer = self._call(method, path, body, {**sign, **(headers or {})})
-        record.said(body, answer)
-        return status, answer
+        status, response = self._call(method, path, body, {**sign, **(headers or {})})
+        record.said(body, response)
+        return status, response
 
     def _call(self, method: str, path: str, body: object, headers: dict[str, str]) -> tuple[int, Any]:
         request = urllib.request.Request(
@@ -67,18 +67,18 @@ class Server:
             headers={"Content-Type": "application/json", **headers},
         )
         try:
-            answer: Any = urllib.request.urlopen(request, timeout=30)
+            response: Any = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            said = json.loads(answer.read())
-        described.check(method, path, answer.status, answer.headers, said)
-        return answer.status, said
+            response = error
+        with response:
+            said = json.loads(response.read())
+        described.check(method, path, response.status, response.headers, said)
+        return response.status, said
 
     def count(self) -> int:
-        status, answer = self.call("GET", "/request-count/")
+        status, response = self.call("GET", "/request-count/")
         assert status == 200
-        requests: int = answer["requests"]
+        requests: int = response["requests"]
         return requests
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -157,9 +157,9 @@ def gone(pid: int) -> bool:
 
 
 def sign_up(server: Server, body: dict[str, Any]) -> str:
-    status, answer = server.call("POST", "/register/", body)
+    status, response = server.call("POST", "/register/", body)
     assert status == 201
-    token: str = answer["access_token"]
+    token: str = response["access_token"]
     return token
 
 
@@ -201,11 +201,11 @@ def test_whatever_dies_is_started_again(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             until(lambda: pid not in server.children() and len(server.children()) == 4)
             for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
-                until(lambda: answers(server, path, token))
+                until(lambda: succeeds(server, path, token))
         assert server.stop() == 0
 
 
-def answers(server: Server, path: str, token: str) -> bool:
+def succeeds(server: Server, path: str, token: str) -> bool:
     try:
         return server.call("GET", path, token=token)[0] == 200
     except OSError:
@@ -226,16 +226,16 @@ def connected(server: Server, request: bytes) -> socket.socket:
 
 
 def read(client: socket.socket) -> tuple[bytes, bytes]:
-    """Head and body of the answer, until the server closes the connection."""
-    said = b""
+    """Head and body of the response, until the server closes the connection."""
+    received = b""
     while part := client.recv(65536):
-        said += part
+        received += part
     client.close()
-    head, _, body = said.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     return head, body
 
 
-def test_answers_under_way_are_finished(folder: Path) -> None:
+def test_responses_in_progress_are_finished(folder: Path) -> None:
     with serving(folder) as server:
         token = sign_up(server, registration())
         sign = f"Host: x\r\nAuthorization: Bearer {token}\r\n".encode()
@@ -251,11 +251,11 @@ def test_answers_under_way_are_finished(folder: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         until(lambda: refused(server))
         half.sendall(body[5:])
-        head, answer = read(half)
+        head, response = read(half)
         assert head.startswith(b"HTTP/1.1 201 ") and b"Connection: close" in head
-        assert json.loads(answer)["collection_uuid"]
-        head, answer = read(slow)
-        assert len(json.loads(answer)["data"]["collections"]) == 3
+        assert json.loads(response)["collection_uuid"]
+        head, response = read(slow)
+        assert len(json.loads(response)["data"]["collections"]) == 3
         assert idle.recv(1) == b""
         idle.close()
         assert server.process.wait(20) == 0
@@ -396,8 +396,8 @@ def test_several_processes_are_one_server(empty: Path, postgres: Postgres, own_r
             token = sign_up(server, registration())
             before = server.count()
             with ThreadPoolExecutor(20) as threads:
-                answers = list(threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(600)))
-            assert set(answers) == {200}
+                responses = list(threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(600)))
+            assert set(responses) == {200}
             assert server.count() == before + 601
             workers = server.family()[1:]
             assert len(workers) == 2
@@ -651,7 +651,7 @@ def test_the_walk_of_the_readme(empty: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         said = [json.loads(line) for line in done.stdout.splitlines() if line]
         record.said({"password": "correct horse"}, *said)
-        assert [sorted(answer)[0] for answer in said] == [
+        assert [sorted(response)[0] for response in said] == [
             "access_token", "count", "count", "created_at", "collection_uuid", "created_at", "message", "requests",
             "message", "message",
         ]

@@ -15,7 +15,7 @@ from movieserver.embedded.redis import Redis
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_tokens, assert_unauthenticated
+from tests.client import Response, Api, assert_tokens, assert_unauthenticated
 from tests.conftest import SECRET, make_settings
 from tests.factories import collection, movies, registration
 from tests.test_tokens import LETTERS
@@ -45,7 +45,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "GRACE_SECONDS", 0.0)
 
 
-async def refresh(api: Api, token: str) -> Answer:
+async def refresh(api: Api, token: str) -> Response:
     """POST /refresh/"""
     return await api.post("/refresh/", {"refresh_token": token})
 
@@ -56,7 +56,7 @@ async def register(api: Api) -> str:
     return token
 
 
-def user_id(response: Answer) -> str:
+def user_id(response: Response) -> str:
     """The user whose tokens a response holds."""
     claims = jwt.decode(response.json["access_token"], SECRET, ["HS256"], issuer="movieserver")
     return str(claims["sub"])

@@ -36,9 +36,9 @@ def sent(value: object) -> bytes:
 
 
 async def post(api: Api, path: str, value: object) -> str:
-    answer = await api.post(path, raw=sent(value))
-    assert answer.status in (200, 201), answer.json
-    return answer.headers.get("Location", path)
+    response = await api.post(path, raw=sent(value))
+    assert response.status in (200, 201), response.json
+    return response.headers.get("Location", path)
 
 
 async def assert_bytes(api: Api, path: str, movies: list[dict[str, Any]]) -> None:
@@ -116,9 +116,9 @@ async def test_movies_may_be_null_in_no_body(alice: Api) -> None:
     await alice.put(path, {"title": "other"})
     await assert_bytes(alice, path, given)
     for method, address in (("POST", "/collection/"), ("PUT", path), ("PATCH", path), ("POST", f"{path}movies/")):
-        answer = await alice.call(method, address, {"title": "t", "movies": None})
-        assert answer.status == 400
-        assert answer.json["errors"][0]["pointer"] == "/movies"
+        response = await alice.call(method, address, {"title": "t", "movies": None})
+        assert response.status == 400
+        assert response.json["errors"][0]["pointer"] == "/movies"
 
 
 async def test_ten_thousand_movies_keep_their_order(alice: Api) -> None:
