@@ -7,7 +7,6 @@ import sys
 from typing import Any, ClassVar, TypeVar
 
 from tornado.concurrent import Future
-from tornado.httputil import HTTPHeaders
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
@@ -16,7 +15,7 @@ from movieserver.errors import (
     SchemaMissing, UnsupportedMediaType
 )
 from movieserver.http import cors
-from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
+from movieserver.http.headers import JSON, bearer_token, is_json
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import NO_PRECONDITION, Precondition, entity_tag
 from movieserver.http.representations import represent
@@ -58,14 +57,11 @@ class Handler(RequestHandler):
 
     request: Request
     counted = True
-    request_id = ""
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
-    sent = 0  # bytes of the response body that were written to an open connection
     login: str | None = None  # the public uuid of the login that the access token belongs to
     _number: Number | None = None  # pending until this request is counted
     _waiting = False  # whether the response is complete and waits for the number
-    _gone = False
 
     def __init_subclass__(cls) -> None:
         own = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
@@ -91,21 +87,17 @@ class Handler(RequestHandler):
         assert self.user_id is not None
         return self.user_id
 
-    def clear(self) -> None:
-        """Start a new response, as Tornado does, but without Server and with a cached Date."""
-        self.request_id = self.request_id or request_id(self.request.headers)
-        self._headers = HTTPHeaders()
-        self._headers["Date"] = date()
-        self._headers["Content-Type"] = JSON
-        self._headers["X-Request-ID"] = self.request_id
-        self._headers["X-Content-Type-Options"] = "nosniff"
-        self._headers["Cache-Control"] = "no-store"
-        self._write_buffer: list[bytes] = []
-        self.set_status(200)
-        if origins := self.settings["cors_origins"]:
-            self._headers.update(cors.response_headers(origins, self.request.headers.get("Origin")))
+    def set_default_headers(self) -> None:
+        """The headers of every response but those that ResponseWriter adds."""
+        self.set_header("Content-Type", JSON)
+        for name, value in self._cors_headers().items():
+            self.set_header(name, value)
         if self.settings["draining"]:
-            self._headers["Connection"] = "close"
+            self.set_header("Connection", "close")
+
+    def _cors_headers(self) -> dict[str, str]:
+        origins = self.settings["cors_origins"]
+        return cors.response_headers(origins, self.request.headers.get("Origin")) if origins else {}
 
     def prepare(self) -> None:
         self._count()
@@ -130,8 +122,9 @@ class Handler(RequestHandler):
     def options(self, *path: str) -> None:
         methods = ", ".join(self.verbs)
         self.set_header("Allow", methods)
-        if "Access-Control-Allow-Origin" in self._headers and "Access-Control-Request-Method" in self.request.headers:
-            self._headers.update(cors.preflight_headers(methods))
+        if "Access-Control-Request-Method" in self.request.headers and cors.ALLOW_ORIGIN in self._cors_headers():
+            for name, value in cors.preflight_headers(methods).items():
+                self.set_header(name, value)
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -241,14 +234,6 @@ class Handler(RequestHandler):
         if self.counted and self._number is None:
             self._number = self.resources.counter.count()
 
-    def flush(self, include_footers: bool = False) -> Future[None]:
-        if self.request.method != "HEAD" and not self._gone:
-            self.sent += sum(map(len, self._write_buffer))
-        return super().flush(include_footers)
-
-    def on_connection_close(self) -> None:
-        self._gone = True
-
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")
 
@@ -269,7 +254,7 @@ class Handler(RequestHandler):
         for name, value in error.headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "application/problem+json")
-        self.finish(as_json(error.problem(self.request_id)) + "\n")
+        self.finish(as_json(error.problem(self.request.request_id)) + "\n")
 
     def _api_error(self, status: int, error: BaseException | None) -> ApiError:
         if isinstance(error, ApiError):
@@ -282,7 +267,8 @@ class Handler(RequestHandler):
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, (ApiError, HTTPError)):
-            log.error("unexpected error", request_id=self.request_id, route=self.route, exc_info=(typ, value, tb))
+            log.error(
+                "unexpected error", request_id=self.request.request_id, route=self.route, exc_info=(typ, value, tb))
 
 
 class OpenHandler(Handler):

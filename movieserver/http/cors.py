@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 ANY_ORIGIN = "*"
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 PREFLIGHT_SECONDS = 7200
@@ -26,4 +27,4 @@ def preflight_headers(methods: str) -> dict[str, str]:
 
 
 def _grant(origin: str) -> dict[str, str]:
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+    return {ALLOW_ORIGIN: origin, "Access-Control-Expose-Headers": EXPOSED}

@@ -9,14 +9,15 @@ from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httputil import HTTPMessageDelegate
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from movieserver.errors import ApiError, Overloaded
-from movieserver.http.headers import date, new_request_id
+from movieserver.http.headers import new_request_id
 from movieserver.observability import logs, metrics
 from movieserver.observability.logs import Outage
 from movieserver.serving.connection import Connection
 from movieserver.serving.request import MovieServer
+from movieserver.serving.response import response_head
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5
@@ -121,14 +122,10 @@ class Server:
         metrics.answered("malformed", None, error.status)
         logs.request(logs.Request(
             request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip))
-        headers = {
-            "Date": date(), "Content-Type": "application/problem+json", "X-Request-ID": request_id,
-            "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", **error.headers,
-            "Content-Length": str(len(body)), "Connection": "close",
-        }
-        head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
-        connection.send_last("\r\n".join([*head, "", ""]).encode() + body)
+        headers = HTTPHeaders(error.headers | {
+            "Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"})
+        start = ResponseStartLine("", error.status, HTTPStatus(error.status).phrase)
+        connection.send_last(response_head(start, request_id, headers) + body)
 
     def _accept(self, listening: socket.socket) -> bool:
         """Accept one connection, and leave the others for the next turn or for another process."""
