@@ -43,7 +43,7 @@ class Route(URLSpec):
 
     def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
         if protected == issubclass(handler, OpenHandler):
-            raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
+            raise TypeError(f"{handler.__name__} does not agree with protected={protected} of its route {template}")
         if missing := [verb for verb in handler.described_verbs() if not operation_of(handler, verb)]:
             raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
         pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
@@ -143,7 +143,7 @@ class Handler(RequestHandler):
 
     @property
     def server_url(self) -> str:
-        """The address at which the client knows this server, without a path."""
+        """The address of this server as the client uses it, without a path."""
         peer, forwarded = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
         scheme = self.settings["proxies"].scheme(peer, forwarded, self.request.protocol)
         return f"{scheme}://{self.request.host}"
@@ -157,7 +157,7 @@ class Handler(RequestHandler):
 
     @property
     def exact_address(self) -> str:
-        """The same, for the log: exact also for IPv6."""
+        """The same for the log: exact, also for IPv6."""
         address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
@@ -180,11 +180,11 @@ class Handler(RequestHandler):
             self.set_header("Link", ", ".join(links))
 
     def set_etag(self, version: str) -> None:
-        """Send the entity tag of what was written."""
+        """Send the entity tag of the new version."""
         self.set_header("ETag", entity_tag(version))
 
     def write_json(self, body: dict[str, Any] | str, status: int = 200) -> None:
-        """Respond with JSON: a dict, or a text that is JSON already."""
+        """Respond with JSON: a dict, or a text that is already JSON."""
         text = body if isinstance(body, str) else as_json(body)
         self.set_status(status)
         self._finish(text.encode() + b"\n")  # the line break is for terminals
@@ -214,7 +214,7 @@ class Handler(RequestHandler):
         self.finish(body)
 
     def finish(self, chunk: Chunk = None) -> Future[None]:
-        """Send the response once the request is counted, so that whoever has a response is in the count."""
+        """Send the response when the request is counted, so that every request with a response is in the count."""
         if self._number is None or (self._number.done() and not self._waiting):
             return super().finish(chunk)
         if not self._waiting:

@@ -11,7 +11,7 @@ PREFLIGHT_SECONDS = 7200
 
 
 def response_headers(allowed: Set[str], origin: str | None) -> dict[str, str]:
-    """The headers that let scripts of `origin` read a response, if `allowed` contains it; and Vary where it matters."""
+    """The headers that let scripts of `origin` read a response, if it is `allowed`, and Vary if they depend on it."""
     if ANY_ORIGIN in allowed:
         return _grant(ANY_ORIGIN) if origin else {}
     return {"Vary": "Origin"} | (_grant(origin) if origin and origin in allowed else {})

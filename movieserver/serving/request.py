@@ -24,7 +24,7 @@ from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
 from movieserver.serving.response import ResponseWriter
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
-IGNORED_BYTES = 4 * MAX_BYTES  # of a body that is refused; then the response comes at once, and the connection closes
+IGNORED_BYTES = 4 * MAX_BYTES  # read of a refused body; after that, the response is sent and the connection closes
 
 
 class Route(Protocol):
@@ -43,17 +43,17 @@ class Request(HTTPServerRequest):
     connection: ResponseWriter
     request_id: str
     content_type: str | None = None
-    refusal: ApiError | None = None  # why it is not carried out, if that is known before its handler runs
+    refusal: ApiError | None = None  # why it is refused, if that is known before its handler runs
     complete = False
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is about to stop."""
+    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down."""
 
     def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
-        self.active: dict[Request, IncomingRequest] = {}  # until they are answered or their client is gone
+        self.active: dict[Request, IncomingRequest] = {}  # until they have their response or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
         self._patterns = [route for route in routes if route.regex.groups]
@@ -83,13 +83,13 @@ class MovieServer(Application):
             request.connection.body_bytes, handler.exact_address))
 
     def end(self, request: Request) -> None:
-        """A request is answered, or its client is gone."""
+        """A request has its response, or its client is gone."""
         if incoming := self.active.pop(request, None):
             incoming.release()
 
 
 class IncomingRequest(HTTPMessageDelegate):
-    """Receives a request and starts its handler. A body that is refused is ignored, and not waited for if possible."""
+    """Receives a request and starts its handler. A refused body is ignored, and not waited for if possible."""
 
     request: Request | None = None
 
@@ -131,7 +131,7 @@ class IncomingRequest(HTTPMessageDelegate):
     def finish(self) -> None:
         assert self.request
         handler = self._handler
-        del self._handler  # and the body that it has, once that is the request's
+        del self._handler  # or its copy of the body would stay in memory
         self.request.complete = True
         handler.finish()
 
@@ -146,7 +146,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._held = 0
 
     def _hold(self) -> None:
-        """Hold memory for the whole body if its size is declared, so that a body that has begun can also end."""
+        """Reserve memory for the whole body if its size is declared, so that a body that has begun can also end."""
         assert self.request
         size = max(self._received, self._declared)
         try:
@@ -158,7 +158,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self.request.refusal = error
 
     def _refusal(self) -> ApiError | None:
-        """Why this request is certain to be refused, as far as its head and the size of its body tell."""
+        """Why this request will be refused, as far as its head and the size of its body show."""
         assert self.request
         request, route = self.request, self._route
         if max(self._received, self._declared) > MAX_BYTES:

@@ -16,14 +16,14 @@ WITHOUT_CONTENT = frozenset((204, 304))
 
 
 class Peer(NamedTuple):
-    """The other end, as HTTPServerRequest reads it."""
+    """The client, as HTTPServerRequest reads it."""
 
     remote_ip: str
     protocol: str = "http"
 
 
 class ResponseWriter(HTTPConnection):
-    """Responses, each whole and with its Content-Length. One that breaks that promise aborts the connection."""
+    """Writes responses of a declared Content-Length; one of another length aborts the connection."""
 
     def __init__(self, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
         peer = transport.get_extra_info("peername")
@@ -40,7 +40,7 @@ class ResponseWriter(HTTPConnection):
         self._method = self._version = ""
         self._unwritten: int | None = None  # declared bytes; None before the head
         self._written = 0
-        self._check: tuple[float, int] | None = None  # when `is_stalled` looked, and what was sent by then
+        self._check: tuple[float, int] | None = None  # the time of the last check, and the bytes sent until then
 
     def begin(self, request: RequestStartLine, keep_alive: bool) -> None:
         """Write the response to this request next."""
@@ -49,11 +49,11 @@ class ResponseWriter(HTTPConnection):
         self.body_bytes = 0
 
     def writing(self) -> bool:
-        """Whether something is not sent yet."""
+        """Whether there are unsent bytes."""
         return not self.closed and self._transport.get_write_buffer_size() > 0
 
     def is_stalled(self, now: float) -> bool:
-        """Whether the client took less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
+        """Whether the client read less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
         if not self.writing():
             self._check = None
             return False
