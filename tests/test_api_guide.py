@@ -41,7 +41,7 @@ def printed(server: Server, *command: str) -> dict[str, list[str]]:
     return {title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def test_the_walk_with_curl(empty: Path) -> None:
+def test_the_curl_examples(empty: Path) -> None:
     record.secret("correct horse")
     with serving(empty) as server:
         walk = printed(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
@@ -66,7 +66,7 @@ def test_the_walk_with_curl(empty: Path) -> None:
     assert [json.loads(line).get("status") for line in walk["Stay, and leave"][1:]] == [None, 401]
 
 
-def test_the_walk_in_python(empty: Path) -> None:
+def test_the_python_examples(empty: Path) -> None:
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
     with serving(empty) as server:

@@ -39,7 +39,7 @@ async def ask(url: str, password: str = "word", **given: Any) -> HTTPResponse:
         url, auth_username="demo", auth_password=password, raise_error=False, request_timeout=0.5, **given)
 
 
-def test_the_films() -> None:
+def test_films_are_valid_movies() -> None:
     films = listing()
     assert len(films) >= 60
     assert len({film["uuid"] for film in films}) == len({film["title"] for film in films}) == len(films)
@@ -84,7 +84,7 @@ async def test_pages(url: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "x", "999", "-1", "9" * 30])
-async def test_pages_that_are_not(url: str, page: str) -> None:
+async def test_invalid_pages_are_404(url: str, page: str) -> None:
     assert (await ask(f"{url}?page={page}")).code == 404
 
 
@@ -93,7 +93,7 @@ async def test_credentials(url: str) -> None:
     assert (await AsyncHTTPClient().fetch(url, raise_error=False)).code == 401
 
 
-async def test_it_fails_when_told_to(url: str) -> None:
+async def test_faults_can_be_set(url: str) -> None:
     faults = url.replace("/movies/", "/faults/")
     await ask(faults, method="PUT", body=json.dumps({"errors": 1}))
     assert (await ask(url)).code == 500
@@ -135,7 +135,7 @@ class TestBehindTheServer:
         assert (await alice.get("/movies/?query=no%20such%20film%20at%20all")).json["data"] == []
         assert (await alice.get("/movies/?query=%20")).status == 400
 
-    async def test_a_catalogue_that_often_fails_never_makes_the_server_lie(self, alice: Api, url: str) -> None:
+    async def test_a_failing_catalogue_causes_errors_but_no_wrong_pages(self, alice: Api, url: str) -> None:
         faults = url.replace("/movies/", "/faults/")
         await ask(faults, method="PUT", body=json.dumps({"errors": 0.4, "halves": 0.2}))
         responses = await asyncio.gather(*[alice.get("/movies/?page=2") for _ in range(40)])

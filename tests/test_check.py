@@ -93,7 +93,7 @@ def check(settings: dict[str, str]) -> tuple[int, str, dict[str, str]]:
     return done.returncode, said, sections
 
 
-def test_all_is_well(good: dict[str, str], redis_port: int) -> None:
+def test_no_problems(good: dict[str, str], redis_port: int) -> None:
     status, _, sections = check(good)
     place = good["DATABASE_URL"].partition("@")[2].partition("/")[0]
     assert status == 0
@@ -161,7 +161,7 @@ def test_all_problems_at_once(good: dict[str, str]) -> None:
     assert "where: 127.0.0.1:1, database d, user u" in sections["PostgreSQL"]
 
 
-def test_what_has_a_bad_address_is_left_out(good: dict[str, str]) -> None:
+def test_a_service_with_an_invalid_address_is_skipped(good: dict[str, str]) -> None:
     status, said, sections = check({**good, "DATABASE_URL": "mysql://db/d"})
     assert status == 1
     assert "DATABASE_URL: must begin with postgresql://" in said
@@ -211,7 +211,7 @@ def test_a_replica_is_not_a_master(good: dict[str, str], redis_port: int) -> Non
     assert "name the master in REDIS_URL" in sections["Redis"]
 
 
-def test_what_is_embedded(good: dict[str, str]) -> None:
+def test_embedded_services(good: dict[str, str]) -> None:
     with temporary_folder() as folder:
         status, said, sections = check({"DATA_DIR": str(folder / "data")})
     assert status == 0, said
@@ -254,7 +254,7 @@ def test_a_redis_user_without_rights(good: dict[str, str], redis_port: int) -> N
     assert "warning: this user may not run INFO" in sections["Redis"]
 
 
-def test_the_probe_leaves_nothing(good: dict[str, str], redis_port: int) -> None:
+def test_the_write_check_leaves_no_key(good: dict[str, str], redis_port: int) -> None:
     def state() -> list[str]:
         changes = re.findall(r"rdb_changes_since_last_save:\d+", ask(redis_port, "-a", WORD, "INFO", "persistence"))
         return [ask(redis_port, "-a", WORD, "DBSIZE"), *changes]

@@ -48,7 +48,7 @@ async def test_one_movie_is_added_at_the_end(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_many_are_added_in_their_order(alice: Api, wrapped: bool) -> None:
+async def test_many_movies_are_added_in_order(alice: Api, wrapped: bool) -> None:
     given, more = movies(3), movies(20)
     path = await path_of(alice, given)
     response = await alice.post(f"{path}movies/", {"movies": more} if wrapped else more)
@@ -56,7 +56,7 @@ async def test_many_are_added_in_their_order(alice: Api, wrapped: bool) -> None:
     assert await held(alice, path) == given + more
 
 
-async def test_what_is_there_stays_as_it_is(alice: Api) -> None:
+async def test_existing_movies_do_not_change(alice: Api) -> None:
     given, more = movies(3), movies(2)
     path = await path_of(alice, given)
     again = {**given[1], "title": "told differently", "uuid": given[1]["uuid"].upper()}
@@ -72,7 +72,7 @@ async def test_what_is_there_stays_as_it_is(alice: Api) -> None:
     assert await held(alice, path) == given + more
 
 
-async def test_every_field_at_fault_is_named_and_nothing_is_added(alice: Api) -> None:
+async def test_every_invalid_field_is_listed_and_nothing_is_added(alice: Api) -> None:
     given = movies(1)
     path = await path_of(alice, given)
     good, bad = movies(2)
@@ -91,7 +91,7 @@ async def test_every_field_at_fault_is_named_and_nothing_is_added(alice: Api) ->
     assert await held(alice, path) == given
 
 
-async def test_a_collection_has_a_bound(alice: Api) -> None:
+async def test_a_collection_has_a_maximum_size(alice: Api) -> None:
     given = many(9_998)
     path = await path_of(alice, given)
     before = await alice.get(path)
@@ -111,7 +111,7 @@ async def test_a_collection_has_a_bound(alice: Api) -> None:
     assert await held(alice, path) == given + more
 
 
-async def test_one_is_taken_out(alice: Api) -> None:
+async def test_a_movie_is_removed(alice: Api) -> None:
     given = movies(4)
     path = await path_of(alice, given)
     response = await alice.delete(f"{path}movies/{given[1]['uuid'].upper()}/")
@@ -136,7 +136,7 @@ async def test_movies_are_reordered(alice: Api, wrapped: bool) -> None:
     assert (await alice.put(f"{empty}order/", [])).status == 200
 
 
-async def test_an_order_names_each_movie_and_no_other(alice: Api) -> None:
+async def test_an_order_must_list_every_movie_once(alice: Api) -> None:
     given, others = movies(4), movies(2)
     path = await path_of(alice, given)
     a, b, c, d = uuids(given)
@@ -154,7 +154,7 @@ async def test_an_order_names_each_movie_and_no_other(alice: Api) -> None:
     assert await held(alice, path) == given
 
 
-async def test_an_order_at_fault_in_itself(alice: Api) -> None:
+async def test_invalid_orders(alice: Api) -> None:
     given = movies(2)
     path = await path_of(alice, given)
     a, b = uuids(given)
@@ -169,7 +169,7 @@ async def test_an_order_at_fault_in_itself(alice: Api) -> None:
     assert await held(alice, path) == given
 
 
-async def test_ten_thousand_are_added_and_reordered(alice: Api) -> None:
+async def test_ten_thousand_movies_are_added_and_reordered(alice: Api) -> None:
     given = many(10_000)
     path = await path_of(alice, [])
     assert (await alice.post(f"{path}movies/", given)).json["added"] == 10_000
@@ -179,7 +179,7 @@ async def test_ten_thousand_are_added_and_reordered(alice: Api) -> None:
     assert (response.status, len(response.json["errors"])) == (409, 20_000)
 
 
-async def test_each_change_is_a_version_and_may_be_bound_to_one(alice: Api) -> None:
+async def test_every_change_has_a_version_and_accepts_if_match(alice: Api) -> None:
     given = movies(3)
     path = await path_of(alice, given)
     one = movies(1)[0]
@@ -200,7 +200,7 @@ async def test_each_change_is_a_version_and_may_be_bound_to_one(alice: Api) -> N
         assert after.json["updated_at"] > before.json["updated_at"]
 
 
-async def test_what_is_not_the_callers_is_one_404(alice: Api, sign_up: SignUp) -> None:
+async def test_collections_of_other_users_are_404(alice: Api, sign_up: SignUp) -> None:
     given = movies(3)
     mine = await path_of(alice, given)
     bob = await sign_up()
@@ -225,7 +225,7 @@ async def holding(api: Api, movie: dict[str, Any], query: str = "") -> Response:
     return response
 
 
-async def test_in_which_collections_a_movie_is(alice: Api, sign_up: SignUp) -> None:
+async def test_the_collections_of_a_movie(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     one, other = movies(2)
     await created(bob, movies=[one])
@@ -247,7 +247,7 @@ async def test_in_which_collections_a_movie_is(alice: Api, sign_up: SignUp) -> N
     assert again.status == 304
 
 
-async def test_a_walk_over_the_collections_of_a_movie(alice: Api) -> None:
+async def test_paging_through_the_collections_of_a_movie(alice: Api) -> None:
     one = movies(1)
     expected = [await created(alice, movies=one) for _ in range(7)][::-1]
     walked, link = [], f"/movies/{one[0]['uuid']}/collections/?limit=3"
@@ -260,7 +260,7 @@ async def test_a_walk_over_the_collections_of_a_movie(alice: Api) -> None:
     assert walked == expected
 
 
-async def test_what_is_no_uuid_of_a_movie(alice: Api) -> None:
+async def test_invalid_movie_uuids(alice: Api) -> None:
     for segment in ("x", "%00", "57baf4f4", "%ff"):
         assert (await alice.get(f"/movies/{segment}/collections/")).status == 404
     one = movies(1)[0]
@@ -268,7 +268,7 @@ async def test_what_is_no_uuid_of_a_movie(alice: Api) -> None:
         assert (await alice.get(f"/movies/{one['uuid']}/collections/?{query}")).status == 400
 
 
-async def test_finding_a_movie_reads_the_users_own_rows(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
+async def test_finding_a_movie_reads_only_rows_of_the_user(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
     """By the index that user_id leads; no row of another user is read."""
     for owner in (alice, await sign_up(), await sign_up()):
         for _ in range(3):
@@ -281,7 +281,7 @@ async def test_finding_a_movie_reads_the_users_own_rows(alice: Api, sign_up: Sig
     assert_reads_own_rows(name, scans)
 
 
-async def test_each_call_is_one_message(alice: Api, resources: Resources) -> None:
+async def test_each_call_is_one_message_to_postgresql(alice: Api, resources: Resources) -> None:
     given = movies(2)
     path = await path_of(alice, given)
     statements = noted(resources.database)
@@ -294,7 +294,7 @@ async def test_each_call_is_one_message(alice: Api, resources: Resources) -> Non
         f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
 
 
-async def test_adding_many_at_once_loses_none(alice: Api) -> None:
+async def test_concurrent_additions_are_all_kept(alice: Api) -> None:
     path = await path_of(alice, [])
     given = [movies(5) for _ in range(8)]
     responses = await asyncio.gather(*[alice.post(f"{path}movies/", five) for five in given])

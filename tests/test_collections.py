@@ -72,7 +72,7 @@ async def test_the_sample_comes_back_byte_for_byte(alice: Api) -> None:
     "Amélie — 千と千尋 🎬", "\\ \" / \b\f\n\r\t", "\u2028\u200b\ufeff", "%s %(x)s %%", "'; DROP TABLE users; --", " ",
     "\x01\x7f",
 ])
-async def test_any_text_is_kept(alice: Api, text: str) -> None:
+async def test_any_text_is_stored_unchanged(alice: Api, text: str) -> None:
     given = movies(1, title=text, description=text, genres=text)
     uuid_ = await created(alice, title=text, description=text, movies=given)
     read = (await alice.get(f"/collection/{uuid_}/")).json
@@ -81,7 +81,7 @@ async def test_any_text_is_kept(alice: Api, text: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["collection", "collections"])
 @pytest.mark.parametrize("slash", ["/", ""])
-async def test_both_spellings_are_one_resource(alice: Api, spelling: str, slash: str) -> None:
+async def test_collection_and_collections_are_the_same_resource(alice: Api, spelling: str, slash: str) -> None:
     response = await alice.post(f"/{spelling}{slash}", collection(title="first"))
     assert response.status == 201
     path = f"/{spelling}/{response.json['collection_uuid']}{slash}"
@@ -98,7 +98,7 @@ async def test_description_and_movies_may_be_absent(alice: Api) -> None:
     assert (read["description"], read["movies"]) == ("", [])
 
 
-async def test_other_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
+async def test_unknown_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     response = await alice.post("/collection/", {**collection(), "user_id": "1", "owner": bob.token, "uuid": "x"})
     assert response.status == 201
@@ -110,7 +110,7 @@ async def test_other_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
     ("Drama,Comedy", "Drama,Comedy"), (" Drama , ,Comedy ", " Drama , ,Comedy "), ("", ""), (None, ""), ("absent", ""),
     ([], ""), (["Drama"], "Drama"), (["Drama", "Comedy"], "Drama,Comedy"),
 ])
-async def test_genres_go_out_as_text(alice: Api, given: Any, out: str) -> None:
+async def test_genres_are_returned_as_text(alice: Api, given: Any, out: str) -> None:
     movie = movies(1, genres=given)[0]
     if given == "absent":
         del movie["genres"]
@@ -149,7 +149,7 @@ async def test_a_movie_needs_only_uuid_and_title(alice: Api) -> None:
     ({"title": "", "movies": movies(1) + movies(1, title=3)}, ["/title", "/movies/1/title"]),
 ])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_every_field_at_fault_is_named(
+async def test_every_invalid_field_is_listed(
     alice: Api, change: dict[str, Any], at_fault: list[str], method: str
 ) -> None:
     path = "/collection/" if method == "POST" else f"/collection/{await created(alice)}/"
@@ -171,7 +171,7 @@ async def test_the_longest_texts(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_the_same_uuid_twice(alice: Api, method: str) -> None:
+async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
     path = "/collection/" if method == "POST" else f"/collection/{await created(alice)}/"
     given = movies(4)
     given[2]["uuid"] = given[0]["uuid"].upper()
@@ -184,7 +184,7 @@ async def test_the_same_uuid_twice(alice: Api, method: str) -> None:
     assert pointers(response) == ["/movies/3/title", "/movies/2/uuid"]
 
 
-async def test_the_uuid_given_is_the_uuid_kept(alice: Api) -> None:
+async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:
     given = movies(1, uuid="FFFFFFFF-0000-0000-0000-00000000000A")
     uuid_ = await created(alice, movies=given)
     kept = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
@@ -204,7 +204,7 @@ async def test_movies_keep_their_order(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_update_changes_what_it_names(alice: Api, method: str) -> None:
+async def test_an_update_changes_only_its_keys(alice: Api, method: str) -> None:
     body = collection()
     path = f"/collection/{await created(alice, **body)}/"
     before = (await alice.get(path)).json
@@ -222,14 +222,14 @@ async def test_an_update_changes_what_it_names(alice: Api, method: str) -> None:
         before = after
 
 
-async def test_null_is_no_value_for_an_update(alice: Api) -> None:
+async def test_an_update_refuses_null(alice: Api) -> None:
     path = f"/collection/{await created(alice)}/"
     response = await alice.put(path, {"title": None, "movies": None})
     assert pointers(response) == ["/title", "/movies"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_update_that_names_nothing_changes_nothing(alice: Api, method: str) -> None:
+async def test_an_update_without_known_keys_is_400(alice: Api, method: str) -> None:
     path = f"/collection/{await created(alice)}/"
     before = await alice.get(path)
     for body, words in (({}, "no key"), ({"name": "x", "movie": []}, "name, movie")):
@@ -239,7 +239,7 @@ async def test_an_update_that_names_nothing_changes_nothing(alice: Api, method: 
     assert (await alice.get(path)).body == before.body
 
 
-async def test_what_was_read_can_be_sent_back(alice: Api) -> None:
+async def test_a_read_collection_can_be_put_back(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=movies(5, genres=' Drama ,, drama'))}/"
     read, listed = (await alice.get(path)).json, (await alice.get("/collection/")).json["data"]["collections"][0]
     for body in (read, listed):
@@ -248,7 +248,7 @@ async def test_what_was_read_can_be_sent_back(alice: Api) -> None:
         assert after == {**read, "updated_at": after["updated_at"]}
 
 
-async def test_of_two_updates_at_once_one_wins_whole(alice: Api) -> None:
+async def test_concurrent_updates_do_not_mix(alice: Api) -> None:
     path = f"/collection/{await created(alice)}/"
     shared = movies(30)
     lists = [movies(20) + shared[:count] for count in (10, 20, 30)] + [shared[::-1], []]
@@ -257,7 +257,7 @@ async def test_of_two_updates_at_once_one_wins_whole(alice: Api) -> None:
         assert (await alice.get(path)).json["movies"] in lists
 
 
-async def test_updates_and_a_delete_at_once(alice: Api) -> None:
+async def test_concurrent_updates_and_delete(alice: Api) -> None:
     for _ in range(5):
         path = f"/collection/{await created(alice)}/"
         *updated, deleted = await asyncio.gather(
@@ -278,7 +278,7 @@ async def test_delete(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_a_strangers_an_unknown_and_a_malformed_uuid_are_one_404(
+async def test_foreign_unknown_and_malformed_uuids_get_the_same_404(
     alice: Api, sign_up: SignUp, method: str
 ) -> None:
     body = collection()
@@ -295,7 +295,7 @@ async def test_a_strangers_an_unknown_and_a_malformed_uuid_are_one_404(
     assert (await alice.get(f"/collection/{mine}/")).json["movies"] == body["movies"]
 
 
-async def test_what_one_stores_of_a_movie_is_not_seen_by_another(alice: Api, sign_up: SignUp) -> None:
+async def test_movie_data_is_private_to_its_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     movie = movies(1)[0]
     hers = await created(alice, movies=[{**movie, "title": "hers"}])
@@ -306,7 +306,7 @@ async def test_what_one_stores_of_a_movie_is_not_seen_by_another(alice: Api, sig
     assert (await bob.get(f"/collection/{his}/")).json["movies"] == [{**movie, "title": "his, changed"}]
 
 
-async def test_one_movie_may_be_told_differently_in_two_collections(alice: Api) -> None:
+async def test_a_movie_may_differ_between_collections(alice: Api) -> None:
     movie = movies(1)[0]
     first, second = await created(alice, movies=[movie]), await created(alice, movies=[{**movie, "title": "other"}])
     assert (await alice.get(f"/collection/{first}/")).json["movies"] == [movie]
@@ -341,7 +341,7 @@ async def test_movies_may_be_left_out(alice: Api) -> None:
     assert without == full
 
 
-async def test_newest_first_and_every_collection_once(alice: Api) -> None:
+async def test_paging_gives_every_collection_once_newest_first(alice: Api) -> None:
     uuids = [await created(alice, title=f"number {number}", movies=[]) for number in range(25)]
     listed = await walk(alice, "limit=7")
     assert [entry["uuid"] for entry in listed] == uuids[::-1]
@@ -352,7 +352,7 @@ async def test_newest_first_and_every_collection_once(alice: Api) -> None:
     assert [entry["uuid"] for entry in await walk(alice, "limit=100&movies=false")] == uuids[::-1]
 
 
-async def test_the_next_page_is_linked_too(alice: Api) -> None:
+async def test_the_next_page_is_in_the_link_header(alice: Api) -> None:
     for _ in range(3):
         await created(alice, movies=[])
     first = await alice.get("/collection/?limit=2&movies=false")
@@ -360,7 +360,7 @@ async def test_the_next_page_is_linked_too(alice: Api) -> None:
     assert "Link" not in (await alice.get(first.json["next"])).headers
 
 
-async def test_a_walk_keeps_its_limit_and_leaves_out_what_it_left_out(alice: Api) -> None:
+async def test_next_keeps_limit_and_movies_parameters(alice: Api) -> None:
     for _ in range(5):
         await created(alice)
     response = await alice.get("/collection/?limit=2&movies=false")
@@ -369,7 +369,7 @@ async def test_a_walk_keeps_its_limit_and_leaves_out_what_it_left_out(alice: Api
     assert all("movies" not in entry for entry in following.json["data"]["collections"])
 
 
-async def test_a_walk_while_others_write(alice: Api) -> None:
+async def test_paging_during_concurrent_writes(alice: Api) -> None:
     uuids = [await created(alice, movies=[]) for _ in range(12)]
     link, seen = "/collection/?limit=2", []
     while link:
@@ -385,7 +385,7 @@ async def test_a_walk_while_others_write(alice: Api) -> None:
     assert seen == uuids[:0:-1]
 
 
-async def test_a_walk_over_collections_of_one_instant(alice: Api, resources: Resources) -> None:
+async def test_paging_over_collections_with_the_same_created_at(alice: Api, resources: Resources) -> None:
     uuids = {await created(alice, movies=[]) for _ in range(9)}
     database = resources.database
     database.statements["same instant"] = Statement(
@@ -402,13 +402,13 @@ async def test_a_walk_over_collections_of_one_instant(alice: Api, resources: Res
     "movies=no", "movies=", "movies=true&movies=false", "cursor=", "cursor=x", "cursor=%00", "cursor=é",
     "cursor=" + "A" * 31, "cursor=" + "_" * 32, "cursor=" + "A" * 5000,
 ])
-async def test_queries_that_are_refused(alice: Api, query: str) -> None:
+async def test_invalid_query_parameters(alice: Api, query: str) -> None:
     response = await alice.get(f"/collection/?{query}")
     assert response.status == 400
     assert query.partition("=")[0] in response.json["detail"]
 
 
-async def test_a_cursor_opens_nothing_of_others(alice: Api, sign_up: SignUp) -> None:
+async def test_a_cursor_of_another_user_shows_only_own_collections(alice: Api, sign_up: SignUp) -> None:
     for _ in range(3):
         await created(alice)
     link = (await alice.get("/collection/?limit=1")).json["next"]
@@ -488,7 +488,7 @@ def many(count: int) -> list[dict[str, str]]:
     ]
 
 
-async def test_ten_thousand_movies_are_one_statement(alice: Api, resources: Resources) -> None:
+async def test_creating_ten_thousand_movies_is_one_statement(alice: Api, resources: Resources) -> None:
     given, statements = many(10_000), noted(resources.database)
     uuid_ = await created(alice, movies=given)
     assert [each.name for each in statements] == ["collections.create"]
@@ -499,7 +499,7 @@ async def test_ten_thousand_movies_are_one_statement(alice: Api, resources: Reso
     assert "10000" in response.json["errors"][0]["detail"]
 
 
-async def test_another_list_of_thousands_of_movies(alice: Api) -> None:
+async def test_replacing_thousands_of_movies(alice: Api) -> None:
     first, given = ([{**movie, "description": "d" * 650} for movie in many(10_000)] for _ in range(2))
     path = f"/collection/{await created(alice, movies=first)}/"
     assert (await alice.put(path, {"movies": given})).status == 200
@@ -525,7 +525,7 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
     assert [each.name for each in statements] == ["collections.list_page"]
 
 
-async def test_a_token_of_a_user_who_is_gone(alice: Api, resources: Resources, app: MovieServer) -> None:
+async def test_a_token_of_a_deleted_user(alice: Api, resources: Resources, app: MovieServer) -> None:
     resources.database.statements["forget"] = Statement("DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1")
     assert alice.token
     await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)

@@ -58,7 +58,7 @@ async def test_which_clients_accept_gzip(asked: str, welcome: bool) -> None:
     assert accepts_gzip(asked) is welcome
 
 
-async def test_each_coding_has_its_own_tag_and_both_name_the_version(alice: Api) -> None:
+async def test_each_coding_has_its_own_tag_of_the_same_version(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=movies(20))}/"
     for accept, other in (("gzip", "identity"), ("identity", "gzip")):
         _, headers, _ = await fetched(alice, path, accept)
@@ -70,7 +70,7 @@ async def test_each_coding_has_its_own_tag_and_both_name_the_version(alice: Api)
         assert (await alice.put(path, {"title": "too late"}, headers={"If-Match": tag})).status == 412
 
 
-async def test_other_requests_go_on_while_large_bodies_are_compressed(alice: Api, sign_up: SignUp) -> None:
+async def test_compressing_large_bodies_does_not_block_other_requests(alice: Api, sign_up: SignUp) -> None:
     for _ in range(2):
         await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])
     bob = await sign_up()

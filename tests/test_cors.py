@@ -29,7 +29,7 @@ class TestNamedOrigins:
         origins = frozenset({NAMED, "http://localhost:3000"})
         return make_settings(postgres.url, redis.url, third_party.url, cors_origins=origins)
 
-    async def test_they_may_read_every_response(self, alice: Api, api: Api) -> None:
+    async def test_allowed_origins_may_read_every_response(self, alice: Api, api: Api) -> None:
         for path in PATHS:
             for caller in (alice, api):
                 for method in ("GET", "POST", "HEAD"):

@@ -180,7 +180,7 @@ def test_nginx_passes_responses_through(front: Front) -> None:
 
 
 @with_nginx
-def test_the_server_limits_bodies_and_nginx_responds_alike(front: Front) -> None:
+def test_nginx_does_not_limit_bodies(front: Front) -> None:
     before = front.call("GET", "/request-count/").json["requests"]
     servers = front.call("POST", "/register/", b" " * (MAX_BYTES + 1))
     of_nginx = front.call("POST", "/register/", b" " * (MAX_BYTES + 2 * 1024 * 1024))
@@ -235,7 +235,7 @@ def echoing() -> Iterator[int]:
 
 
 @with_nginx
-def test_nginx_sets_the_forwarding_headers_itself() -> None:
+def test_nginx_overwrites_the_forwarding_headers() -> None:
     with echoing() as backend, fronting(backend) as front:
         forged: dict[str, Any] = {
             "X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "gopher", "X_Real_IP": "6.6.6.6", "X_Scheme": "gopher",

@@ -76,14 +76,14 @@ async def test_unknown_paths(api: Api, path: str) -> None:
         assert (await api.call(method, path)).status == 404
 
 
-async def test_the_absolute_form_of_an_address(api: Api) -> None:
+async def test_absolute_request_targets(api: Api) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
     writer.write(b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     writer.close()
 
 
-async def test_words_that_json_does_not_know_may_stand_in_texts(alice: Api) -> None:
+async def test_nan_and_infinity_are_allowed_in_texts(alice: Api) -> None:
     assert (await alice.post("/collection/", {"title": "NaN and Infinity"})).status == 201
 
 
@@ -101,7 +101,7 @@ async def test_a_well_formed_request_id_is_taken(api: Api) -> None:
         assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
 
 
-async def test_private_answers_are_kept_by_nobody(alice: Api, api: Api) -> None:
+async def test_private_responses_are_not_cached(alice: Api, api: Api) -> None:
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for path in ("/collection/", f"/collection/{uuid}/", "/collection/x/", "/nowhere", "/request-count/", "/healthz"):
         for caller in (alice, api):
@@ -142,13 +142,13 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("case", BAD_JSON)
-async def test_bodies_at_fault(alice: Api, case: str) -> None:
+async def test_invalid_bodies(alice: Api, case: str) -> None:
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for method, path in (("POST", "/collection/"), ("PUT", f"/collection/{uuid}/"), ("POST", "/register/")):
         assert (await alice.call(method, path, raw=BAD_JSON[case])).status == 400
 
 
-async def test_fuzzed_bodies_are_never_our_fault(alice: Api) -> None:
+async def test_fuzzed_bodies_never_cause_500(alice: Api) -> None:
     values: list[Any] = [None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "\0", [], {}, [[]], [{}], [None], {"a": 1}]
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for value in values:
@@ -164,7 +164,7 @@ async def test_fuzzed_bodies_are_never_our_fault(alice: Api) -> None:
     "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data",
     "application/xml", "application/jsonx", "nonsense",
 ])
-async def test_a_body_that_says_it_is_not_json(alice: Api, kind: str) -> None:
+async def test_a_body_declared_as_another_type_is_415(alice: Api, kind: str) -> None:
     for path in ("/collection/", "/login/"):
         response = await alice.post(path, collection(), headers={"Content-Type": kind})
         assert response.status == 415
@@ -173,7 +173,7 @@ async def test_a_body_that_says_it_is_not_json(alice: Api, kind: str) -> None:
 @pytest.mark.parametrize("kind", [
     "application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json",
 ])
-async def test_a_body_that_says_it_is_json(alice: Api, kind: str) -> None:
+async def test_a_body_declared_as_json_is_accepted(alice: Api, kind: str) -> None:
     assert (await alice.post("/collection/", collection(), headers={"Content-Type": kind})).status == 201
 
 
@@ -240,7 +240,7 @@ async def test_what_is_not_http(api: Api, case: str) -> None:
     assert (await api.get("/request-count/")).json["requests"] == before + 2
 
 
-async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
+async def test_an_unexpected_error_reveals_nothing(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for statement in ("SELECT 1/0", "SELECT nothing FROM nowhere_at_all", "SELEKT"):
@@ -256,7 +256,7 @@ async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
     assert (await alice.get("/request-count/")).status == 200
 
 
-async def test_a_handler_that_is_cancelled_still_answers(
+async def test_a_cancelled_handler_still_responds(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cancelled(*given: Any, **named: Any) -> None:

@@ -188,7 +188,7 @@ class TestBehindAProxy:
             resources.movie_api.upstream.breaker = client.Breaker()
             assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
-    async def test_a_line_that_is_cut_again_and_again(
+    async def test_a_connection_that_is_cut_repeatedly(
         self, alice: Api, third_party: ThirdParty, resources: Resources
     ) -> None:
         third_party.behaviour = page(listing())
@@ -203,14 +203,14 @@ class TestBehindAProxy:
                 assert response.status in (200, 503, 504)
                 assert response.status != 200 or response.json["data"] == [MOVIE]
 
-    async def test_a_handshake_that_is_broken_off_is_asked_again(
+    async def test_an_aborted_tls_handshake_is_retried(
         self, alice: Api, third_party: ThirdParty, resources: Resources
     ) -> None:
         assert isinstance(resources.movie_api.provider, Plain)
         resources.movie_api.provider.url = third_party.url.replace("http://", "https://")
         assert (await alice.get("/movies/")).status in (503, 504)
 
-    async def test_headers_and_then_nothing(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_a_response_that_stops_after_its_headers(self, alice: Api, third_party: ThirdParty) -> None:
         async def headers_alone(handler: ThirdPartyHandler) -> None:
             await handler.detach().write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
             await asyncio.Event().wait()
@@ -218,7 +218,7 @@ class TestBehindAProxy:
         third_party.behaviour = headers_alone
         assert (await alice.get("/movies/")).status == 504
 
-    async def test_a_certificate_that_nobody_vouches_for(
+    async def test_an_untrusted_certificate(
         self, alice: Api, third_party: ThirdParty, resources: Resources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         authority = trustme.CA()

@@ -24,7 +24,7 @@ async def test_genres_are_counted(alice: Api, genre_texts: list[str]) -> None:
     assert favourites == ",".join(entry["genre"] for entry in expected[:3])
 
 
-async def test_genres_follow_every_change_and_are_the_callers_own(alice: Api, sign_up: SignUp) -> None:
+async def test_genres_follow_every_change_and_are_private(alice: Api, sign_up: SignUp) -> None:
     async def counts() -> dict[str, int]:
         return {entry["genre"]: entry["count"] for entry in (await alice.get("/genres/")).json["genres"]}
 
@@ -40,7 +40,7 @@ async def test_genres_follow_every_change_and_are_the_callers_own(alice: Api, si
     assert await counts() == {"War": 4}
 
 
-async def test_genres_come_in_pages(alice: Api) -> None:
+async def test_genres_are_paged(alice: Api) -> None:
     names = [f"g{number:04}" for number in range(1000)]
     given = movies(10)
     for number, movie in enumerate(given):
@@ -64,13 +64,13 @@ async def test_genres_come_in_pages(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=401", "limit=x", "page=0", "page=x", "page=1&page=1"])
-async def test_queries_that_are_refused(alice: Api, query: str) -> None:
+async def test_invalid_query_parameters(alice: Api, query: str) -> None:
     response = await alice.get(f"/genres/?{query}")
     assert response.status == 400
     assert query.partition("=")[0] in response.json["detail"]
 
 
-async def test_what_the_caller_has_is_not_sent_again(alice: Api) -> None:
+async def test_unchanged_genres_are_304(alice: Api) -> None:
     await created(alice, movies=movies(1, genres="Drama"))
     tag = (await alice.get("/genres/")).headers["ETag"]
     assert (await alice.get("/genres/", headers={"If-None-Match": tag})).status == 304

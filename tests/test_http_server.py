@@ -32,7 +32,7 @@ async def single_response(streams: Streams) -> tuple[int, bytes]:
     b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
     b"POST /login/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
 ], ids=["silent", "half a line", "half a head", "half a body"])
-async def test_a_connection_without_a_request_gives_way_to_a_new_one(
+async def test_a_new_connection_replaces_an_idle_one(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 5)
@@ -46,7 +46,7 @@ async def test_a_connection_without_a_request_gives_way_to_a_new_one(
             assert await reader.read() == b""  # those that have waited longest
 
 
-async def test_a_connection_whose_request_is_handled_stays(
+async def test_a_new_connection_does_not_replace_a_busy_one(
     alice: Api, http_server: Server, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
@@ -75,7 +75,7 @@ def watched(io_loop: AsyncIOLoop, http_server: Server, monkeypatch: pytest.Monke
     io_loop.run_sync(lambda: asyncio.wait([watching]))
 
 
-async def test_a_response_that_nobody_reads_is_given_up(
+async def test_a_connection_with_an_unread_response_is_aborted(
     alice: Api, http_server: Server, app: MovieServer, watched: None
 ) -> None:
     large = collection(movies=movies(1000, description="d" * 8000))
@@ -97,7 +97,7 @@ async def test_a_response_that_nobody_reads_is_given_up(
         each.close()
 
 
-async def test_responses_that_nobody_reads_are_bounded(
+async def test_the_memory_for_unread_responses_is_limited(
     alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "RESPONSE_BYTES_PER_USER", 20_000_000)
@@ -129,7 +129,7 @@ def test_a_page_always_fits() -> None:
     assert MAX_BYTES <= memory_limits.REQUEST_BYTES_PER_USER <= memory_limits.REQUEST_BYTES
 
 
-async def test_the_bodies_of_a_user_are_bounded(
+async def test_the_memory_for_bodies_of_a_user_is_limited(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 3_000_000)
@@ -150,7 +150,7 @@ async def test_the_bodies_of_a_user_are_bounded(
     assert (await alice.post("/collection/", raw=body)).status == 201
 
 
-async def test_of_many_bodies_at_once_as_many_as_have_room_are_received(alice: Api) -> None:
+async def test_concurrent_bodies_are_accepted_up_to_the_limit(alice: Api) -> None:
     body = json.dumps(collection(movies=movies(1000, description="d" * 5000))).encode()
     responses = await asyncio.gather(*[alice.post("/collection/", raw=body) for _ in range(12)])
     received = [response.status for response in responses].count(201)
@@ -159,7 +159,7 @@ async def test_of_many_bodies_at_once_as_many_as_have_room_are_received(alice: A
     assert (await alice.get("/collection/?movies=false")).json["count"] == received
 
 
-async def test_clients_without_a_token_take_no_room_from_users(
+async def test_clients_without_a_token_have_a_limit_of_their_own(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 1_000_000)
@@ -173,7 +173,7 @@ async def test_clients_without_a_token_take_no_room_from_users(
     await until(lambda: not app.memory.total)
 
 
-async def test_a_large_body_without_a_token_is_not_kept_where_one_is_needed(alice: Api, app: MovieServer) -> None:
+async def test_a_large_body_without_a_required_token_is_not_stored(alice: Api, app: MovieServer) -> None:
     stranger = alice.signed("no.such.token")
     half = [head(stranger, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
     async with crowd(stranger, 5, *half):
@@ -181,7 +181,7 @@ async def test_a_large_body_without_a_token_is_not_kept_where_one_is_needed(alic
         assert app.memory.total == 0
 
 
-async def test_the_bodies_of_all_users_are_bounded(
+async def test_the_memory_for_bodies_of_all_users_is_limited(
     alice: Api, sign_up: SignUp, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES", 1_000_000)
@@ -194,7 +194,7 @@ async def test_the_bodies_of_all_users_are_bounded(
     assert (await bob.post("/collection/", raw=body)).status == 201
 
 
-async def test_connections_that_are_too_slow_are_closed_by_the_server(
+async def test_slow_connections_are_closed(
     alice: Api, watched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("IDLE_SECONDS", "BODY_SECONDS"):
@@ -209,5 +209,5 @@ async def test_connections_that_are_too_slow_are_closed_by_the_server(
         writer.close()
 
 
-def test_what_small_requests_can_take_is_bounded() -> None:
+def test_the_memory_for_small_requests_is_limited() -> None:
     assert memory_limits.SMALL_BYTES * module.MAX_CONNECTIONS <= 16 * memory_limits.MIB

@@ -91,7 +91,7 @@ def test_imports_point_down(file: Path) -> None:
             assert other == own or floor(other) < floor(own), f"{name_of(file)} imports {name}"
 
 
-def test_each_library_has_its_place() -> None:
+def test_each_library_is_imported_in_its_file() -> None:
     found: dict[str, set[str]] = {}
     for file in FILES:
         for name in imports(file):
@@ -103,7 +103,7 @@ def test_each_library_has_its_place() -> None:
     assert outside == LIBRARIES
 
 
-def test_sql_stands_in_sql_alone() -> None:
+def test_sql_is_only_in_the_sql_folder() -> None:
     for file in FILES:
         if part_of(file) == "embedded":
             continue  # makes its database with a statement
@@ -135,7 +135,7 @@ def test_statements_of_users_name_their_owner() -> None:
             assert any(words in statement.text for words in owned), name
 
 
-def test_a_resource_has_one_name_on_every_floor() -> None:
+def test_a_resource_has_the_same_name_in_every_folder() -> None:
     for name in ("collections", "collection_movies", "genres"):
         for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
                       TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
@@ -160,14 +160,14 @@ def test_every_route_says_whether_it_is_protected() -> None:
             Route("/new/", handler, protected=protected)
 
 
-def test_the_route_table_is_whole() -> None:
+def test_the_route_table_is_complete() -> None:
     modules = (
         accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
         openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 
-def test_every_promise_has_its_test() -> None:
+def test_every_promise_has_a_test() -> None:
     """docs/security.md names a test for each promise, and each of these tests says where the promise comes from."""
     text = (TOP / "docs" / "security.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
@@ -187,7 +187,7 @@ def test_no_function_is_long() -> None:
                 assert (node.end_lineno or 0) - node.lineno < 25, f"{name_of(file)}: {node.name}"
 
 
-def test_every_public_function_states_its_contract() -> None:
+def test_every_public_function_has_a_docstring() -> None:
     for file in FILES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree), name_of(file)

@@ -102,12 +102,12 @@ async def published(api: Api) -> dict[str, int]:
     return dict(leaves(response.json))
 
 
-async def test_every_bound_is_tried(api: Api) -> None:
+async def test_every_limit_is_tested(api: Api) -> None:
     assert set(await published(api)) == set(EXCESSES) | OTHERS
 
 
 @pytest.mark.parametrize("name", EXCESSES)
-async def test_what_exceeds_a_bound_is_told_which(alice: Api, name: str) -> None:
+async def test_errors_name_the_exceeded_limit(alice: Api, name: str) -> None:
     bound = (await published(alice))[name]
     excess = EXCESSES[name]
     within = await excess(alice, bound - (name == "body nesting"))  # the body itself is a level
@@ -118,7 +118,7 @@ async def test_what_exceeds_a_bound_is_told_which(alice: Api, name: str) -> None
     assert any(str(bound) in detail.replace(" after validation", "") for detail in said)
 
 
-async def test_a_full_collection_names_its_bound(alice: Api) -> None:
+async def test_a_full_collection_names_its_limit(alice: Api) -> None:
     bound = (await published(alice))["collection movies"]
     assert (await added(alice, bound)).status == 200
     beyond = await added(alice, bound + 1)
@@ -126,7 +126,7 @@ async def test_a_full_collection_names_its_bound(alice: Api) -> None:
     assert str(bound) in beyond.json["detail"]
 
 
-async def test_a_short_password_names_its_bound(api: Api) -> None:
+async def test_a_short_password_names_its_limit(api: Api) -> None:
     least = (await published(api))["registration password_characters_at_least"]
     assert (await api.post("/register/", registration(password="pässwörter"[:least]))).status == 201
     response = await api.post("/register/", registration(password="p" * (least - 1)))
@@ -147,14 +147,14 @@ async def test_pages_have_their_default_size(alice: Api) -> None:
     assert len((await alice.get("/genres/")).json["genres"]) == bounds["pages /genres/ default"]
 
 
-async def test_lifetimes_are_true(api: Api, resources: Resources) -> None:
+async def test_token_lifetimes(api: Api, resources: Resources) -> None:
     bounds = await published(api)
     assert bounds["tokens access_seconds"] == (await api.post("/register/", registration())).json["expires_in"]
     assert bounds["tokens refresh_seconds"] == resources.tokens.refresh_seconds
     assert bounds["pages bytes"] == collections.PAGE_BYTES
 
 
-async def test_headers_have_a_bound(api: Api) -> None:
+async def test_headers_are_limited(api: Api) -> None:
     bounds = await published(api)
     size, fields = bounds["headers bytes"], bounds["headers fields"]
     line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n%s\r\n"
@@ -167,7 +167,7 @@ async def test_headers_have_a_bound(api: Api) -> None:
         assert status == 200 or all(str(bound) in json.loads(response.body)["detail"] for bound in (size, fields))
 
 
-async def test_query_arguments_have_a_bound(api: Api) -> None:
+async def test_query_arguments_are_limited(api: Api) -> None:
     bound = (await published(api))["query arguments"]
     assert (await api.get("/healthz?" + "&".join(["a=1"] * bound))).status == 200
     response = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))

@@ -88,7 +88,7 @@ def settings(postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> S
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/"])
-async def test_the_answer(api: Api, path: str) -> None:
+async def test_the_response(api: Api, path: str) -> None:
     before = (await api.get("/request-count/")).json["requests"]
     for method in ("GET", "HEAD"):
         response = await api.call(method, path)
@@ -181,7 +181,7 @@ class TestTheThirdParty:
         return make_settings(postgres.url, redis.url, third_party.url, movie_api_seconds=1)
 
     @pytest.mark.usefixtures("impatient")
-    async def test_tries_and_failures(
+    async def test_upstream_requests_and_failures(
         self, alice: Api, resources: Resources, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
@@ -279,7 +279,7 @@ class TestPasswords:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url, bcrypt_rounds=12)
 
-    async def test_those_that_wait(self, api: Api) -> None:
+    async def test_waiting_clients_and_passwords(self, api: Api) -> None:
         asked = asyncio.gather(*[api.post("/register/", registration()) for _ in range(6)])
         await seen(api, 6, "passwords_waiting")
         assert {response.status for response in await asked} == {201}
@@ -333,7 +333,7 @@ def test_several_processes_are_one(several: tuple[Server, Path]) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_the_file_of_a_process_that_begins_or_died_in_doing_so(
+def test_an_empty_file_of_a_starting_process(
     several: tuple[Server, Path]
 ) -> None:
     server, folder = several
@@ -385,7 +385,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 @pytest.mark.parametrize("source", ["grafana-dashboard.json", "metrics.md"])
-def test_every_query_parses_and_asks_for_labels_that_are_there(source: str) -> None:
+def test_every_query_parses_and_uses_existing_labels(source: str) -> None:
     text = (DOCS / source).read_text(encoding="utf-8")
     spans = [span for span in re.findall("`([^`]*)`", text) if re.search(r"movieserver_\w+\W", span)]
     asked = queries(json.loads(text)) if source.endswith("json") else spans

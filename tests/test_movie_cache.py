@@ -75,7 +75,7 @@ async def test_a_hundred_clients_of_an_uncached_page_make_one_call(alice: Api, t
     assert len(third_party.calls) == 1
 
 
-async def test_a_burst_does_not_switch_the_cache_off(movies: MovieApi, third_party: ThirdParty) -> None:
+async def test_a_burst_does_not_disable_the_cache(movies: MovieApi, third_party: ThirdParty) -> None:
     third_party.behaviour = slowly
     listed = await asyncio.gather(*[movies.page(1) for _ in range(500)])
     assert {entry.page.movies for entry in listed} == {json.dumps([MOVIE], ensure_ascii=False)}
@@ -140,7 +140,7 @@ async def test_clients_of_several_processes_make_one_call(settings: Settings, th
     assert len(third_party.calls) == 1
 
 
-async def test_when_one_process_fails_the_other_tries(settings: Settings, third_party: ThirdParty) -> None:
+async def test_another_process_fetches_when_one_fails(settings: Settings, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"not JSON")
     async with open_resources(settings) as first, open_resources(settings) as second:
         both = await asyncio.gather(*[each.movie_api.page(1) for each in (first, second)], return_exceptions=True)
@@ -148,7 +148,7 @@ async def test_when_one_process_fails_the_other_tries(settings: Settings, third_
     assert len(third_party.calls) == 2
 
 
-async def test_a_stale_page_is_served_at_once_and_refreshed_behind(
+async def test_a_stale_page_is_served_and_refreshed_in_the_background(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -224,7 +224,7 @@ async def test_a_page_is_cached_for_a_day(own_redis: Redis, resources: Resources
     assert await cache.get("other") is None
 
 
-async def test_a_pause_that_it_asks_for_leaves_cached_pages(
+async def test_cached_pages_are_served_during_retry_after(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -280,7 +280,7 @@ async def test_the_breaker_stops_calls_and_one_probe_closes_it(
     assert_page(await alice.get("/movies/?page=3"))
 
 
-async def test_a_probe_that_fails_opens_it_again(
+async def test_a_failed_probe_opens_the_breaker_again(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "OPEN_SECONDS", 0)
@@ -293,7 +293,7 @@ async def test_a_probe_that_fails_opens_it_again(
     assert third_party.calls == []
 
 
-async def test_an_open_breaker_answers_from_the_cache(
+async def test_cached_pages_are_served_while_the_breaker_is_open(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -305,7 +305,7 @@ async def test_an_open_breaker_answers_from_the_cache(
     assert third_party.calls == []
 
 
-async def test_waiting_clients_are_bounded(
+async def test_the_number_of_waiting_clients_is_limited(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_WAITING", 5)

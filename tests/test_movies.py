@@ -74,7 +74,7 @@ async def test_some_deployments_call_the_list_data(alice: Api, third_party: Thir
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_an_empty_page_that_it_sent(alice: Api, third_party: ThirdParty) -> None:
+async def test_an_empty_page_is_passed_on(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
     response = await alice.get("/movies/")
     assert response.status == 200
@@ -96,7 +96,7 @@ async def test_basic_authentication(alice: Api, third_party: ThirdParty) -> None
     assert third_party.authorization == "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 
 
-async def test_connections_are_kept(alice: Api, third_party: ThirdParty) -> None:
+async def test_connections_are_reused(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing())
     for _ in range(10):
         assert (await alice.get("/movies/")).status == 200
@@ -157,7 +157,7 @@ async def test_an_invalid_response_is_502_and_not_retried(alice: Api, third_part
     assert_keeps_its_secrets(response, third_party)
 
 
-async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
+async def test_refused_credentials_are_logged_as_a_settings_error(
     alice: Api, third_party: ThirdParty, capsys: pytest.CaptureFixture[str]
 ) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=401)
@@ -170,7 +170,7 @@ async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_failure_that_may_pass_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
+async def test_a_temporary_failure_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
     failure = page({"detail": "theirs"}, status=status)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
@@ -184,7 +184,7 @@ async def test_a_broken_connection_is_retried(alice: Api, third_party: ThirdPart
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
+async def test_the_number_of_retries_is_limited(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=500)
     response = await alice.get("/movies/")
     assert response.status == 503
@@ -193,7 +193,7 @@ async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
     assert_keeps_its_secrets(response, third_party)
 
 
-async def test_a_requested_pause_is_kept_and_passed_on(
+async def test_retry_after_is_respected_and_passed_on(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     third_party.behaviour = in_turn(page(b"", status=503, Retry_After="1"), page(listing()))
@@ -215,7 +215,7 @@ PAUSES = {
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", PAUSES)
-async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
+async def test_a_long_retry_after_is_limited_and_applies_to_the_process(
     alice: Api, third_party: ThirdParty, resources: Resources, value: str, status: int
 ) -> None:
     resources.movie_api.upstream.seconds = 0.5
@@ -227,7 +227,7 @@ async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
     assert len(third_party.calls) == 1
 
 
-async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party: ThirdParty) -> None:
+async def test_every_call_waits_for_a_short_retry_after(alice: Api, third_party: ThirdParty) -> None:
     moments: list[float] = []
 
     async def behave(handler: ThirdPartyHandler) -> None:
@@ -248,7 +248,7 @@ async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party
     "0", "", "-5", "1.5", "1e3", "soon", "nan", "inf", "1, 2", "²", "Fri, 31 Dec 1999 23:59:59 GMT",
     "Fri, 99 Foo 2999 99:99:99 GMT", "Fri, 31 Dec 99999999999 23:59:59 GMT", "x" * 5000,
 ])
-async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
+async def test_an_invalid_retry_after_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
     failure = page(b"", status=503, Retry_After=value)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).status == 200
@@ -262,7 +262,7 @@ async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdPar
     (b"Content-Length: -1", b"", 502), (b"Content-Length: abc", b"", 502), (b"Content-Length: 10", b"[" * 100, 502),
     (b"Content-Encoding: gzip", b"not gzip", 502), (b"X: " + b"x" * 1_000_000, b"", 502),
 ])
-async def test_a_length_that_cannot_be_believed(
+async def test_an_invalid_content_length(
     alice: Api, third_party: ThirdParty, head: bytes, sent: bytes, expected: int
 ) -> None:
     third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (head, sent))
@@ -270,7 +270,7 @@ async def test_a_length_that_cannot_be_believed(
     assert len(third_party.calls) == 1
 
 
-async def test_an_end_with_calls_under_way_is_quiet(
+async def test_closing_during_calls_logs_nothing(
     settings: Settings, third_party: ThirdParty, caplog: pytest.LogCaptureFixture
 ) -> None:
     third_party.behaviour = hang
@@ -336,7 +336,7 @@ async def test_an_invalid_header_is_ignored(alice: Api, third_party: ThirdParty)
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
+async def test_retry_after_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
         datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
@@ -346,14 +346,14 @@ async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resour
     assert len(third_party.calls) == 1
 
 
-async def test_a_pause_of_0_seconds_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
+async def test_retry_after_0_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"", status=503, Retry_After="0")
     began = time.monotonic()
     assert (await alice.get("/movies/")).status == 503
     assert time.monotonic() - began >= client.PAUSE_SECONDS
 
 
-async def test_a_hanging_third_party_holds_nobody_else(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_hanging_third_party_blocks_no_other_requests(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = hang
     waiting = [asyncio.ensure_future(alice.http.fetch(
         f"{alice.base_url}/movies/", headers={"Authorization": f"Bearer {alice.token}"}, raise_error=False,

@@ -71,7 +71,7 @@ async def test_a_uuid_is_shown_in_its_canonical_spelling(alice: Api, third_party
     ("genres", ",".join(f"g{number}" for number in range(150)), ",".join(f"g{number}" for number in range(100))),
     ("genres", ["a" * 6000, "b" * 6000, "c" * 3999], "a" * 6000 + "," + "c" * 3999), ("genres", "x" * 10_001, ""),
 ])
-async def test_an_odd_field_is_mended_or_blank(
+async def test_an_invalid_field_is_repaired_or_blank(
     alice: Api, third_party: ThirdParty, field: str, value: object, expected: str
 ) -> None:
     assert await shown(alice, third_party, entry(**{field: value}), OTHER) == [{**MOVIE, field: expected}, OTHER]
@@ -188,7 +188,7 @@ def random_entry(chance: random.Random) -> object:
 
 
 @pytest.mark.parametrize("seed", range(25))
-async def test_whatever_is_shown_can_be_stored(alice: Api, third_party: ThirdParty, seed: int) -> None:
+async def test_every_listed_movie_can_be_stored(alice: Api, third_party: ThirdParty, seed: int) -> None:
     chance = random.Random(seed)
     entries = [random_entry(chance) for _ in range(20)]
     movies = await shown(alice, third_party, OTHER, *entries)
@@ -242,7 +242,7 @@ class TestTmdb:
         ({"title": "", "name": " ", "original_name": "x"}, "x"), ({"title": 1917}, "1917"),
         ({"title": "Ariel", "name": "other"}, "Ariel"),
     ])
-    async def test_another_title_stands_in(
+    async def test_another_title_replaces_a_missing_one(
         self, alice: Api, third_party: ThirdParty, titles: dict[str, object], expected: str
     ) -> None:
         assert [movie["title"] for movie in await self.shown(alice, third_party, {"id": 2, **titles})] == [expected]
@@ -300,7 +300,7 @@ class TestTmdb:
         assert len(asked) == 1
 
 
-async def test_a_page_is_read_again_when_it_has_recovered(alice: Api, third_party: ThirdParty) -> None:
+async def test_genre_names_appear_after_recovery(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = in_turn(page(listing(results=[{}])), page(listing()))
     assert (await alice.get("/movies/")).status == 502
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]

@@ -47,7 +47,7 @@ async def test_not_ready_while_draining(api: Api, app: MovieServer) -> None:
     assert (await api.get("/healthz")).status == 200
 
 
-async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
+async def test_an_endless_request_does_not_prevent_shutdown(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)

@@ -87,7 +87,7 @@ def seen(response: Response) -> tuple[int, list[tuple[str, str]], bytes]:
 
 
 @pytest.mark.parametrize("route", OWNED, ids=lambda route: str(route.template))
-async def test_somebody_elses_uuid_is_one_that_nobody_has(
+async def test_foreign_uuids_are_like_unknown_ones(
     sign_up: SignUp, resources: Resources, postgres: Postgres, route: Any
 ) -> None:
     """ASVS 5.0 8.2.2: byte for byte the response that a random uuid gets, and nothing changes."""
@@ -119,7 +119,7 @@ async def test_what_is_protected_needs_a_token(api: Api, route: Any) -> None:
             assert_unauthenticated(response)
 
 
-def test_the_table_says_of_every_route_whether_it_is_protected() -> None:
+def test_every_route_declares_whether_it_is_protected() -> None:
     """ASVS 5.0 8.1.1: openly, and of each; a new one with a uuid in it has to be known to this file."""
     assert len(ROUTES) == len({route.template for route in ROUTES})
     assert all(isinstance(route.protected, bool) for route in ROUTES)

@@ -144,7 +144,7 @@ async def test_a_statement_ended_on_the_server_is_a_503(
     assert_whole(resources.database)
 
 
-async def test_a_full_pool_says_so_and_recovers_at_once(alice: Api, resources: Resources, operator: Operator) -> None:
+async def test_a_full_pool_is_503_and_recovers(alice: Api, resources: Resources, operator: Operator) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     holding = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
@@ -163,7 +163,7 @@ async def test_a_full_pool_says_so_and_recovers_at_once(alice: Api, resources: R
     assert_whole(resources.database)
 
 
-async def test_the_line_before_a_full_pool_has_an_end(alice: Api, resources: Resources, operator: Operator) -> None:
+async def test_the_queue_of_the_pool_is_limited(alice: Api, resources: Resources, operator: Operator) -> None:
     resources.database.pool.limits.waiting = 3
     operator.hold()
     served = [asyncio.create_task(alice.get(HOLDING)) for _ in range(POOL + POOL * 3)]
@@ -177,7 +177,7 @@ async def test_the_line_before_a_full_pool_has_an_end(alice: Api, resources: Res
     assert_whole(resources.database)
 
 
-async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
+async def test_a_lost_connection_frees_its_slot(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
     resources.database.pool.limits.acquire = 1000.0  # nobody is served because a limit ran out
@@ -206,7 +206,7 @@ class TestBriefStatements:
         monkeypatch.setitem(SESSION, "statement_timeout", "300ms")
         return make_settings(named(postgres.url), redis.url, third_party.url, database_pool_size=POOL)
 
-    async def test_a_statement_over_its_time_is_a_503(
+    async def test_a_statement_timeout_is_a_503(
         self, alice: Api, resources: Resources, operator: Operator
     ) -> None:
         operator.hold()
@@ -328,7 +328,7 @@ class TestWithADatabaseOfItsOwn:
         with operating(own_postgres) as operator:
             assert operator.connections() == len(resources.database.pool.idle)
 
-    async def test_a_write_that_no_standby_has_is_not_acknowledged(
+    async def test_a_write_without_a_standby_is_not_acknowledged(
         self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
         with operating(own_postgres) as operator:
@@ -344,7 +344,7 @@ class TestWithADatabaseOfItsOwn:
                 assert_unavailable(await writing)
                 assert (await alice.get("/collection/")).status == 200
 
-    async def test_nothing_keeps_waiting_for_a_standby_that_never_comes(
+    async def test_waiting_for_a_missing_standby_ends(
         self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
         resources.database.pool.limits.total = 0.5
@@ -371,7 +371,7 @@ def address(port: int, hosts: str = "127.0.0.1") -> str:
     return f"postgresql://postgres@{hosts}:{port}/movieserver?application_name={NAME}"
 
 
-async def test_a_server_that_falls_silent_costs_its_limits_and_is_found_again(io_loop: AsyncIOLoop) -> None:
+async def test_a_silent_server_times_out_and_is_found_again(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
         async with open_database(address(between.port), 3, statements=ONE) as database:
             await asyncio.gather(*[database.read("one") for _ in range(20)])
@@ -417,7 +417,7 @@ def accepted(listening: socket.socket) -> int:
         count += 1
 
 
-async def test_a_silent_host_is_passed_over_and_then_tried_last(io_loop: AsyncIOLoop) -> None:
+async def test_a_silent_host_is_skipped_and_then_tried_last(io_loop: AsyncIOLoop) -> None:
     silent, port = bind_unused_port()
     silent.setblocking(False)
     async with over_tcp() as (_, good):
@@ -431,7 +431,7 @@ async def test_a_silent_host_is_passed_over_and_then_tried_last(io_loop: AsyncIO
     silent.close()
 
 
-async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> None:
+async def test_tcp_detects_a_vanished_host(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port):
         for url, milliseconds in ((address(port), 4000), (address(port) + "&tcp_user_timeout=9000", 9000)):
             async with open_database(url, 1, statements=ONE) as database:
@@ -442,7 +442,7 @@ async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> N
                     assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
 
 
-async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> None:
+async def test_a_server_that_becomes_read_only_is_replaced(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (first, port), over_tcp() as (second, other):
         hosts = f"127.0.0.1:{port},127.0.0.1"
         statements = {
@@ -469,7 +469,7 @@ async def write(database: Database) -> Row | None:
         return None
 
 
-async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_used_again(
+async def test_a_lost_connection_closes_the_others_when_they_are_released(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]

@@ -96,7 +96,7 @@ def test_a_rolling_restart_takes_the_settings_as_they_are_now(folder: Path) -> N
     (folder.parent / ".env").unlink()
 
 
-def test_a_restart_that_cannot_be_leaves_everything_as_it_is(folder: Path) -> None:
+def test_a_failed_rolling_restart_changes_nothing(folder: Path) -> None:
     with serving(folder, PROCESSES="2") as server:
         before = workers(server)
         (folder.parent / ".env").write_text("BCRYPT_ROUNDS=\nACCESS_TOKEN_MINUTES=never\n", encoding="ascii")
@@ -119,7 +119,7 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(folder: Path) -> None:
         assert server.stop() == 0
 
 
-def test_the_end_under_load(folder: Path) -> None:
+def test_shutdown_under_load(folder: Path) -> None:
     with serving(folder, PROCESSES="2") as server:
         token = sign_up(server, registration())
         kept = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
@@ -151,7 +151,7 @@ def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])
-def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> None:
+def test_signals_at_the_same_time(folder: Path, first: int, second: int) -> None:
     with serving(folder, PROCESSES="2") as server:
         family = server.family()
         server.process.send_signal(first)
@@ -160,7 +160,7 @@ def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> Non
         until(lambda: all(map(gone, family)))
 
 
-def test_the_end_of_the_terminal_is_the_end(empty: Path) -> None:
+def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(TOP / "run.py")], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,

@@ -217,7 +217,7 @@ def assert_nothing_torn(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize("round_number", range(3))
-async def test_every_writing_call_at_once(api: Api, postgres: Postgres, round_number: int) -> None:
+async def test_concurrent_writes_of_every_kind(api: Api, postgres: Postgres, round_number: int) -> None:
     race = await starting(api, seeded())
     await asyncio.gather(
         *[race.client() for _ in range(CLIENTS)],
@@ -236,7 +236,7 @@ async def test_every_writing_call_at_once(api: Api, postgres: Postgres, round_nu
 
 
 @pytest.mark.parametrize("round_number", range(5))
-async def test_an_account_is_deleted_amid_every_writing_call(
+async def test_an_account_is_deleted_during_writes_of_every_kind(
     api: Api, resources: Resources, postgres: Postgres, round_number: int
 ) -> None:
     chance = seeded()
@@ -257,7 +257,7 @@ async def test_an_account_is_deleted_amid_every_writing_call(
 
 
 @pytest.mark.parametrize("key", [True, False])
-async def test_creates_meet_the_end_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
+async def test_creates_during_deletion_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
     """A create either comes first, and goes with the account, or finds no user."""
     for _ in range(30):
         leaving = await sign_up()
@@ -270,7 +270,7 @@ async def test_creates_meet_the_end_of_the_account(sign_up: SignUp, postgres: Po
 
 
 @pytest.mark.parametrize("key", [True, False])
-async def test_additions_meet_the_end_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
+async def test_additions_during_deletion_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
     """An addition either comes first, and goes with the account, or finds no collection."""
     for _ in range(30):
         leaving = await sign_up()

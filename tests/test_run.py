@@ -163,7 +163,7 @@ def sign_up(server: Server, body: dict[str, Any]) -> str:
     return token
 
 
-def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
+def test_data_survives_a_restart(empty: Path) -> None:
     folder, pair = empty, registration()
     with serving(folder) as server:
         assert "embedded" in server.said and "demo" in server.said
@@ -192,7 +192,7 @@ def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
         until(lambda: (folder / "lock").stat().st_size > 0)
 
 
-def test_whatever_dies_is_started_again(folder: Path) -> None:
+def test_killed_processes_are_restarted(folder: Path) -> None:
     with serving(folder) as server:
         token = sign_up(server, registration())
         for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
@@ -284,7 +284,7 @@ def test_a_folder_that_only_its_owner_may_enter(empty: Path) -> None:
     ({"HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: Cannot assign requested address; set HOST or PORT"),
     ({"HOST": "127.0.0.1,2001:db8::1"}, "cannot listen on [2001:db8::1]:"),
 ])
-def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str, str], word: str) -> None:
+def test_an_unusable_data_dir_is_one_line(folder: Path, settings: dict[str, str], word: str) -> None:
     done = command(cwd=folder.parent, **{"PORT": "0", "DATA_DIR": str(folder), **settings})
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: ") and word in done.stderr
@@ -292,7 +292,7 @@ def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
+def test_a_folder_of_another_user_is_refused(empty: Path) -> None:
     folder = empty
     folder.mkdir()
     os.chown(folder, 12345, 12345)
@@ -302,7 +302,7 @@ def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("rollback",), ("serve", "--migrate"), ("check",)])
-def test_a_database_that_is_away_is_said_in_words(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_an_unreachable_database_is_reported(folder: Path, arguments: tuple[str, ...]) -> None:
     done = command(
         *arguments, cwd=folder.parent, DATABASE_URL="postgresql://u:hidden-word@127.0.0.1:1/d", JWT_SECRET=SECRET,
         REDIS_URL="redis://:hidden-word@127.0.0.1:1", MOVIE_API_URL="http://127.0.0.1:1/", PORT="0",
@@ -330,7 +330,7 @@ except RuntimeError:
     assert "hidden-word" not in done.stderr
 
 
-def test_the_catalogue_by_itself(folder: Path) -> None:
+def test_the_catalogue_alone(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "1"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -348,7 +348,7 @@ def test_the_catalogue_by_itself(folder: Path) -> None:
         assert "Traceback" not in process.stderr.read().partition("GET /movies/")[0]
 
 
-def test_two_side_by_side_and_two_on_one_folder(folder: Path) -> None:
+def test_two_servers_on_two_folders_and_on_one(folder: Path) -> None:
     with serving(folder) as first, serving(folder.parent / "other") as second:
         pair = registration()
         sign_up(first, pair)
@@ -467,7 +467,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("name, address", ADDRESSES)
-def test_an_address_of_a_bad_form_is_named_and_not_quoted(empty: Path, name: str, address: str) -> None:
+def test_a_malformed_address_is_named_but_not_quoted(empty: Path, name: str, address: str) -> None:
     good = {
         "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": "http://127.0.0.1:1/", "PORT": "0"}
@@ -489,7 +489,7 @@ def test_a_misspelt_name_in_the_env_file_stops_every_command(empty: Path, argume
     assert not empty.exists()
 
 
-def test_other_unknown_names_are_warned_of_and_addresses_have_a_source(empty: Path, own_redis: Redis) -> None:
+def test_unknown_names_are_warnings_and_addresses_have_a_source(empty: Path, own_redis: Redis) -> None:
     folder = empty.parent
     (folder / ".env").write_text(f"REDIS_URL={own_redis.url}\nPOSTGRES_PASSWORD=HIDDEN\n", encoding="ascii")
     with serving(empty, DATABASE_URL="embedded") as server:
@@ -551,7 +551,7 @@ def unusable(server: Server) -> dict[str, dict[str, str]]:
     return {line["service"]: line for line in lines if line["event"] == "service cannot be used"}
 
 
-def test_what_cannot_be_used_is_logged_at_the_start_which_goes_on(
+def test_unusable_services_are_logged_at_the_start(
     empty: Path, postgres: Postgres, own_redis: Redis
 ) -> None:
     outside = {"JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/", "REDIS_URL": own_redis.url}
@@ -571,7 +571,7 @@ def test_what_cannot_be_used_is_logged_at_the_start_which_goes_on(
             assert server.stop() == 0
 
 
-def test_what_can_be_used_is_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
+def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
     with serving(empty, DATABASE_URL=postgres.url, REDIS_URL=own_redis.url) as server:
         assert [json.loads(line)["event"] for line in server.log.read_text(encoding="utf-8").splitlines()] == [
             "process started"]
@@ -596,7 +596,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
 
 
 @pytest.mark.parametrize("typed", ["no\n", "\n", "y\n", "\x04"])
-def test_a_rollback_that_is_not_confirmed_drops_nothing(folder: Path, rollback: dict[str, str], typed: str) -> None:
+def test_an_unconfirmed_rollback_drops_nothing(folder: Path, rollback: dict[str, str], typed: str) -> None:
     status, shown = terminal("rollback", "--all", typed=typed, cwd=folder.parent, **rollback)
     assert status == 1
     assert "database undoing, user postgres" in shown
@@ -608,7 +608,7 @@ def test_a_rollback_that_is_not_confirmed_drops_nothing(folder: Path, rollback: 
     assert "PostgreSQL: ok" in command("check", cwd=folder.parent, **rollback).stdout
 
 
-def test_a_rollback_needs_a_yes(folder: Path, rollback: dict[str, str]) -> None:
+def test_a_rollback_needs_confirmation(folder: Path, rollback: dict[str, str]) -> None:
     *_, second, newest = sorted(needed_migrations())
     done = command("rollback", cwd=folder.parent, **rollback)
     assert done.returncode == 1
@@ -640,7 +640,7 @@ def test_bad_settings_stop_every_command(empty: Path, arguments: tuple[str, ...]
     assert not empty.exists()
 
 
-def test_the_walk_of_the_readme(empty: Path) -> None:
+def test_the_readme_examples(empty: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     with serving(empty) as server:
         script = "\n".join(blocks).replace("http://localhost:8000", server.url)

@@ -89,7 +89,7 @@ async def test_long_texts_are_whole(alice: Api) -> None:
     assert (await alice.get(path)).json["description"] == "ü\x01" * 1_000_000
 
 
-async def test_other_spellings_are_the_same_values(alice: Api) -> None:
+async def test_other_json_spellings_are_the_same_values(alice: Api) -> None:
     """Escapes, spaces and other keys are not kept; what they stand for is."""
     given = [movie(text) for text in TEXTS]
     raw = json.dumps({"title": "t", "movies": [dict(reversed([*one.items(), ("x", 1)])) for one in given]}, indent=3)
@@ -97,7 +97,7 @@ async def test_other_spellings_are_the_same_values(alice: Api) -> None:
     await assert_bytes(alice, path, given)
 
 
-async def test_what_is_missing_is_blank(alice: Api) -> None:
+async def test_missing_texts_are_blank(alice: Api) -> None:
     bare: dict[str, Any] = {"uuid": str(uuid.uuid4()), "title": "bare"}
     given = [bare, bare | {"description": None, "genres": None}, bare | {"genres": []}, bare | {"genres": ["a", "b"]}]
     for one in given:
@@ -146,7 +146,7 @@ def moments(value: Any) -> list[str]:
     ("2000-02-29 01:02:03.000001Z", "2000-02-29T01:02:03.000001Z"),
     ("1999-12-31 23:59:59.999999-01", "2000-01-01T00:59:59.999999Z"),
 ])
-async def test_moments_have_six_digits_and_are_utc(
+async def test_timestamps_have_six_digits_and_are_utc(
     alice: Api, postgres: Postgres, resources: Resources, stored: str, shown: str
 ) -> None:
     path = await post(alice, "/collection/", {"title": "t"})
@@ -161,7 +161,7 @@ async def test_moments_have_six_digits_and_are_utc(
         assert all(map(MOMENT.match, found))
 
 
-async def test_every_moment_has_the_one_form(api: Api) -> None:
+async def test_all_timestamps_have_the_same_form(api: Api) -> None:
     tokens = (await api.post("/register/", registration())).json
     caller = api.signed(tokens["access_token"])
     await api.post("/refresh/", {"refresh_token": tokens["refresh_token"]})

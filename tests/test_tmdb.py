@@ -75,7 +75,7 @@ async def test_a_page(alice: Api, seen: list[str]) -> None:
     assert sorted(uri.rpartition("/list")[2] for uri in seen) == ["", "/discover/movie?page=2"]
 
 
-async def test_what_it_lists_can_be_collected(alice: Api, seen: list[str]) -> None:
+async def test_listed_movies_can_be_collected(alice: Api, seen: list[str]) -> None:
     movies = (await alice.get("/movies/")).json["data"]
     response = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
     assert (await alice.get(response.headers["Location"])).json["movies"] == movies
@@ -97,7 +97,7 @@ async def test_a_search(alice: Api, seen: list[str]) -> None:
     assert len(seen) == asked
 
 
-async def test_one_that_hangs_from_the_start_opens_the_breaker_in_one_round(
+async def test_a_hanging_tmdb_opens_the_breaker_at_once(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.4
@@ -146,7 +146,7 @@ class TestAPlainProviderThatNamesItsSearch:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url + "?key=a%20b&search={query}&x=1")
 
-    async def test_is_searched_by_that_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_search_by_the_parameter_in_the_address(self, alice: Api, third_party: ThirdParty) -> None:
         third_party.behaviour = page({"count": 0, "next": "x", "previous": None, "results": []})
         response = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
         assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
@@ -161,7 +161,7 @@ class TestThePlainProvider:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_cannot_be_searched(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_an_address_without_a_search_parameter(self, alice: Api, third_party: ThirdParty) -> None:
         response = await alice.get("/movies/?query=solaris")
         assert response.status == 400
         assert third_party.calls == []

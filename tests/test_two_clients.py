@@ -31,7 +31,7 @@ def statuses(responses: list[Response]) -> list[int]:
     return [response.status for response in responses]
 
 
-async def test_of_two_edits_of_one_version_one_is_refused(alice: Api) -> None:
+async def test_one_of_two_edits_of_a_version_is_refused(alice: Api) -> None:
     path = await path_of(alice, [])
     for _ in range(MEETINGS):
         seen = {"If-Match": (await alice.get(path)).headers["ETag"]}
@@ -61,7 +61,7 @@ async def test_no_edit_is_lost(alice: Api) -> None:
     assert (await alice.get(path)).json["description"] == "50"
 
 
-async def test_a_deletion_meets_an_edit(alice: Api) -> None:
+async def test_concurrent_deletion_and_edit(alice: Api) -> None:
     outcomes = set()
     for _ in range(MEETINGS):
         path = await path_of(alice, movies(2))
@@ -77,7 +77,7 @@ async def test_a_deletion_meets_an_edit(alice: Api) -> None:
     assert outcomes <= {(200, 404), (412, 200)}
 
 
-async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_deletion_and_every_other_call(alice: Api, postgres: Postgres) -> None:
     for _ in range(MEETINGS):
         given, more = movies(3), movies(2)
         path = await path_of(alice, given)
@@ -93,7 +93,7 @@ async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) 
         assert_exact(postgres.url, alice)
 
 
-async def test_a_reorder_meets_a_removal(alice: Api) -> None:
+async def test_concurrent_reorder_and_removal(alice: Api) -> None:
     for _ in range(MEETINGS):
         given = movies(20)
         path, gone = await path_of(alice, given), random.choice(given)
@@ -110,7 +110,7 @@ async def test_a_reorder_meets_a_removal(alice: Api) -> None:
             assert gone["uuid"] in error["detail"]
 
 
-async def test_a_reorder_meets_an_addition(alice: Api) -> None:
+async def test_concurrent_reorder_and_addition(alice: Api) -> None:
     for _ in range(MEETINGS):
         given, more = movies(10), movies(2)
         path = await path_of(alice, given)
@@ -124,7 +124,7 @@ async def test_a_reorder_meets_an_addition(alice: Api) -> None:
             assert await held(alice, path) == given + more
 
 
-async def test_two_reorders_meet(alice: Api) -> None:
+async def test_concurrent_reorders(alice: Api) -> None:
     given = movies(30)
     path = await path_of(alice, given)
     for _ in range(MEETINGS):
@@ -137,7 +137,7 @@ async def test_two_reorders_meet(alice: Api) -> None:
         assert after.json["movies"] == last
 
 
-async def test_two_additions_meet_at_the_bound(alice: Api) -> None:
+async def test_concurrent_additions_at_the_limit(alice: Api) -> None:
     given = many(9_990)
     path = await path_of(alice, given)
     for _ in range(5):
@@ -152,7 +152,7 @@ async def test_two_additions_meet_at_the_bound(alice: Api) -> None:
             await alice.delete(f"{path}movies/{movie['uuid']}/")
 
 
-async def test_an_addition_meets_itself(alice: Api) -> None:
+async def test_concurrent_identical_additions(alice: Api) -> None:
     path, expected = await path_of(alice, []), []
     for _ in range(MEETINGS):
         more = movies(4)
@@ -163,7 +163,7 @@ async def test_an_addition_meets_itself(alice: Api) -> None:
         assert await held(alice, path) == expected
 
 
-async def test_an_addition_meets_a_whole_new_list(alice: Api) -> None:
+async def test_concurrent_addition_and_new_list(alice: Api) -> None:
     for _ in range(MEETINGS):
         path, new, more = await path_of(alice, movies(3)), movies(5), movies(2)
         responses = await meet(alice.put(path, {"movies": new}), alice.post(f"{path}movies/", more))
@@ -171,7 +171,7 @@ async def test_an_addition_meets_a_whole_new_list(alice: Api) -> None:
         assert await held(alice, path) in (new, new + more)
 
 
-async def test_a_removal_meets_itself(alice: Api) -> None:
+async def test_concurrent_identical_removals(alice: Api) -> None:
     given = movies(MEETINGS)
     path = await path_of(alice, given)
     for place, movie in enumerate(given):
@@ -180,7 +180,7 @@ async def test_a_removal_meets_itself(alice: Api) -> None:
         assert await held(alice, path) == given[place + 1:]
 
 
-async def test_one_tag_is_one_text_whoever_writes(alice: Api) -> None:
+async def test_an_entity_tag_always_belongs_to_the_same_text(alice: Api) -> None:
     given = movies(5)
     path = await path_of(alice, given)
     seen: dict[str, bytes] = {}
