@@ -38,7 +38,7 @@ class AddHandler(Handler):
 
 
 class RemoveHandler(Handler):
-    """DELETE /collection/<uuid>/movies/<movie_uuid>/"""
+    """One movie of a collection: DELETE /collection/<uuid>/movies/<movie_uuid>/"""
 
     @Operation(
         "removeMovie", "Remove a movie from a collection", responses.Message, preconditions=True, headers=("ETag",),
