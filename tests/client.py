@@ -15,7 +15,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Response(NamedTuple):
-    """What the server answered; `json` is the body read, None where there is none."""
+    """A response; `json` is the parsed body, or None."""
 
     status: int
     headers: HTTPHeaders
@@ -24,12 +24,12 @@ class Response(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What its entity tag stands for, whether gzipped or not."""
+        """The version in its entity tag, whether gzipped or not."""
         return self.headers["ETag"].strip('"').removesuffix("-gzip")
 
 
 class Api:
-    """Calls to the server at `base_url`, signed with `token` where one is given. Checks what every response has."""
+    """Calls the server at `base_url`, with `token` if there is one, and checks what every response must have."""
 
     def __init__(self, http: AsyncHTTPClient, base_url: str, token: str | None = None) -> None:
         self.http = http
@@ -37,7 +37,7 @@ class Api:
         self.token = token
 
     def signed(self, token: str | None) -> Api:
-        """The same server, as somebody else."""
+        """The same server with another token."""
         return Api(self.http, self.base_url, token)
 
     async def call(
@@ -85,7 +85,7 @@ class Api:
 
 
 def assert_problem(response: Response, method: str = "GET") -> None:
-    """The one shape of an error (RFC 9457)."""
+    """Check that a response is a problem document (RFC 9457)."""
     assert response.headers["Content-Type"] == "application/problem+json"
     if method == "HEAD":
         return
@@ -116,10 +116,10 @@ def assert_unauthenticated(response: Response) -> None:
 
 
 def but_request_id(response: Response) -> dict[str, Any]:
-    """A problem without what differs from response to response."""
+    """A problem without its request id."""
     return {**response.json, "request_id": ""}
 
 
 def pointers(response: Response) -> list[str]:
-    """The invalid fields, in the order given."""
+    """The pointers of the invalid fields, in order."""
     return [error["pointer"] for error in response.json["errors"]]
