@@ -21,12 +21,12 @@ from movieserver.serving.listening import CannotListen, listen, netloc
 from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
 from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
 
-CHECK_SECONDS = 10.0  # the check at the start limits itself to less
+CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 
 
 class CannotStart(Exception):
-    """What stops a command, in words for the operator."""
+    """A command failed; the message is for the operator."""
 
 
 def serve(given: Settings, options: argparse.Namespace) -> None:
@@ -48,7 +48,7 @@ def serve(given: Settings, options: argparse.Namespace) -> None:
 def _start(
     stack: ExitStack, given: Settings, settings: Settings, children: list[Child]
 ) -> tuple[Supervisor, int]:
-    """Start the serving processes; they end with the stack. Gives their supervisor and their port."""
+    """Start the serving processes, which end with the stack. Returns their supervisor and their port."""
     os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
@@ -66,7 +66,7 @@ def _start(
 
 @contextmanager
 def _checking(given: Settings, settings: Settings) -> Iterator[None]:
-    """Meanwhile another process logs which of the services cannot be used; what is embedded needs no check."""
+    """Have another process log which services cannot be used; embedded ones need no check."""
     if not (given.database_url or given.redis_url or given.movie_api_url):
         yield
         return
@@ -101,7 +101,7 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
-    """Say what will be lost, and ask at a terminal; CannotStart unless the answer, or `--yes`, is yes."""
+    """Print what will be lost, and ask for confirmation; CannotStart unless it is given, or `yes` is set."""
     from movieserver.postgres.connection import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")
@@ -120,7 +120,7 @@ def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
 
 
 def check(given: Settings, options: argparse.Namespace) -> None:
-    """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
+    """Check the settings and the services in them; the exit status is 1 if something cannot be used."""
     with _complete(given) as (settings, _):
         if not given.database_url:
             _migrate(settings)
@@ -129,7 +129,7 @@ def check(given: Settings, options: argparse.Namespace) -> None:
 
 
 def _report(given: Settings, settings: Settings) -> bool:
-    """Print what is found of each service; whether all of them can be used."""
+    """Print the finding of each service; returns whether all can be used."""
     from movieserver.check import check as look
 
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
@@ -162,7 +162,7 @@ def _database_url(settings: Settings) -> str:
 
 @contextmanager
 def _complete(given: Settings) -> Iterator[tuple[Settings, list[Child]]]:
-    """The settings with every address in them: what is missing is started here."""
+    """Settings with every address; missing services are started."""
     if given.database_url and given.redis_url and given.movie_api_url:
         yield given, []
         return
@@ -202,7 +202,7 @@ def _announcement(given: Settings, settings: Settings, port: int) -> str:
 
 
 def _completions(given: Settings, settings: Settings) -> dict[str, str]:
-    """What was completed, as variables for the workers, which read everything else themselves."""
+    """The completed settings as environment variables for the workers, which read the others themselves."""
     found = {name: getattr(settings, name) for name in Settings.model_fields
              if getattr(settings, name) != getattr(given, name)}
     return {name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
@@ -210,7 +210,7 @@ def _completions(given: Settings, settings: Settings) -> dict[str, str]:
 
 
 def _restart_on_hangup(supervisor: Supervisor) -> None:
-    """SIGHUP is a rolling restart; but when the terminal of the start is closed, it is the end."""
+    """SIGHUP is a rolling restart; but if the terminal was closed, the server stops."""
     attached = os.isatty(sys.stderr.fileno()) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
     def hang_up(number: int, frame: Any) -> None:
@@ -249,7 +249,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run a command; the exit status is 0 where it did what it says, else 1."""
+    """Run a command; returns the exit status, 0 for success and 1 for failure."""
     options = _arguments()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)

@@ -40,7 +40,7 @@ class Plan:
 
 
 class Contender(NamedTuple):
-    """A service, and the users it answers."""
+    """A service, and the users that it serves."""
 
     service: Service
     people: list[Person]

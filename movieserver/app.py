@@ -1,4 +1,4 @@
-"""The application: the route table, and what its handlers are given."""
+"""The application: the route table and its settings."""
 from __future__ import annotations
 
 from functools import partial

@@ -34,7 +34,7 @@ OPTIONS = (
     "--no-color", "--continue-on-failure", "--no-shrink", "--generation-database", "none",
     "--warnings", "off", "--suppress-health-check", "all", "--request-timeout", "30", *CHECKS,
 )
-# these end the account or the logins that the other requests need
+# these would end the account or logins that the other requests need
 ENDS = ("/account/", "/logout/all/")
 WITHOUT_ENDS = [option for path in ENDS for option in ("--exclude-path", path)]
 ENDS_ALONE = [option for path in ENDS for option in ("--include-path", path)]

@@ -76,7 +76,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_an_alert_says_what_happened_and_what_to_do(name: str) -> None:
+def test_every_alert_describes_cause_and_remedy(name: str) -> None:
     rule = RULES[name]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert set(rule["annotations"]) == {"summary", "description"} and all(rule["annotations"].values())
@@ -89,7 +89,7 @@ def test_promtool_accepts_the_rules() -> None:
 
 
 @with_promtool
-def test_each_alert_fires_for_its_state_and_for_no_other() -> None:
+def test_each_alert_fires_only_in_its_state() -> None:
     assert set(FIRING) == set(RULES)
     tests = [evaluation(HEALTHY, None), *(evaluation(HEALTHY | change, name) for name, change in FIRING.items())]
     with temporary_folder() as folder:

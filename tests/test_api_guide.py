@@ -41,7 +41,7 @@ def printed(server: Server, *command: str) -> dict[str, list[str]]:
     return {title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def test_the_walk_with_curl(empty: Path) -> None:
+def test_the_curl_examples(empty: Path) -> None:
     record.secret("correct horse")
     with serving(empty) as server:
         walk = printed(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
@@ -66,7 +66,7 @@ def test_the_walk_with_curl(empty: Path) -> None:
     assert [json.loads(line).get("status") for line in walk["Stay, and leave"][1:]] == [None, 401]
 
 
-def test_the_walk_in_python(empty: Path) -> None:
+def test_the_python_examples(empty: Path) -> None:
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
     with serving(empty) as server:
@@ -88,10 +88,10 @@ def test_the_walk_in_python(empty: Path) -> None:
 class Busy(BaseHTTPRequestHandler):
     """Away twice, then there."""
 
-    answers: ClassVar[list[int]] = []
+    statuses: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
-        status = self.answers.pop(0)
+        status = self.statuses.pop(0)
         self.send_response(status)
         if status == 503:
             self.send_header("Retry-After", "0")
@@ -103,13 +103,13 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize(("answers", "status"), [([503, 503, 200], 200), (5 * [503], 503), ([404], 404)])
-def test_who_is_patient_asks_again(answers: list[int], status: int) -> None:
+@pytest.mark.parametrize(("statuses", "status"), [([503, 503, 200], 200), (5 * [503], 503), ([404], 404)])
+def test_patiently_retries_after_503(statuses: list[int], status: int) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     definitions = [block.partition("\n\n\nprint")[0] for block in blocks if "\ndef " in f"\n{block}"]
     names: dict[str, Any] = {}
     exec("\n".join(definitions), names)
-    Busy.answers = list(answers)
+    Busy.statuses = list(statuses)
     with HTTPServer(("127.0.0.1", 0), Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         names["API"] = f"http://127.0.0.1:{server.server_port}"
@@ -117,4 +117,4 @@ def test_who_is_patient_asks_again(answers: list[int], status: int) -> None:
             assert names["patiently"]("GET", "/")[0] == status
         finally:
             server.shutdown()
-    assert Busy.answers == []
+    assert Busy.statuses == []

@@ -58,7 +58,7 @@ def measured(*rates: tuple[str, int, str, list[float]]) -> Results:
 
 
 @pytest.mark.parametrize(("fault", "worthless"), [(0, False), (1, True)])
-def test_one_faulty_response_makes_a_window_worthless(fault: int, worthless: bool) -> None:
+def test_a_wrong_response_invalidates_a_window(fault: int, worthless: bool) -> None:
     output = "Requests/sec: 5\n" + json.dumps(
         {"responses": 10, "seconds": 2.0, "p50": 3.1, "p99": 9.5, "faults": {"status": 0, "length": fault}})
     if worthless:
@@ -68,7 +68,7 @@ def test_one_faulty_response_makes_a_window_worthless(fault: int, worthless: boo
         assert read_window("GET /", output) == (5.0, 3.1, 9.5, 10)
 
 
-def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_request_files_round_trip(tmp_path: Path) -> None:
     requests = [Request("/a/", token="x-y"), Request("/b/", "POST", body=b"{}\n", status=201, min_bytes=2, max_bytes=3)]
     messages.write(tmp_path, requests)
     assert messages.read(tmp_path) == requests
@@ -93,7 +93,7 @@ def test_every_response_of_a_load_is_counted_by_the_server(server: Service, wrk:
 @clients
 @pytest.mark.parametrize(("request_", "fault"), [
     (Request("/collection/"), "'status': [1-9]"), (replace(COUNT, max_bytes=2), "'length': [1-9]")])
-def test_a_faulty_response_is_found_under_load(server: Service, request_: Request, fault: str, wrk: bool) -> None:
+def test_a_wrong_response_is_detected_under_load(server: Service, request_: Request, fault: str, wrk: bool) -> None:
     with pytest.raises(BenchmarkError, match=fault):
         measure([request_], server.port, 1, SECONDS, wrk=wrk)
 
@@ -106,13 +106,13 @@ def test_users_have_collections_of_their_own_with_equally_long_responses(server:
         assert len(set(map(len, texts))) == 1
 
 
-def test_a_crowd_is_gone_afterwards(server: Service) -> None:
+def test_users_are_deleted_afterwards(server: Service) -> None:
     with people.crowd(server.port, server.database, count=1) as crowd:
         ask(server.port, calls.created(2, crowd))
     assert ask(server.port, [people.credentials("/login/", crowd[0].name, 401)])
 
 
-def test_the_processor_time_is_that_of_the_serving_process_and_of_what_is_beside_it(
+def test_processor_time_includes_the_servers_beside_the_process(
         ground: Ground, server: Service) -> None:
     worker, = server.workers()
     before = server.cpu_seconds(ground.programs)
@@ -122,7 +122,7 @@ def test_the_processor_time_is_that_of_the_serving_process_and_of_what_is_beside
     assert cpu_used(before, server.cpu_seconds(ground.programs)) >= cpu_used(before, server.cpu_seconds()) > 0
 
 
-def test_what_ended_meanwhile_is_left_out_of_the_processor_time() -> None:
+def test_processor_time_ignores_processes_that_ended() -> None:
     assert cpu_used({1: 1.0, 2: 5.0}, {1: 3.0, 2: 0.0, 3: 0.5}) == 2.5
 
 
@@ -164,7 +164,7 @@ def test_a_minimum_and_a_goal_are_reached_or_not(rate: float, reached: tuple[boo
     assert second.measured is None and second.reached == (None, None)
 
 
-def test_of_all_calls_at_one_connection_the_slowest_counts() -> None:
+def test_the_slowest_call_at_one_connection_counts() -> None:
     results = measured(("list", 1, OURS, [3.0]), ("list", 1, WHOLE, [2.0]), ("one", 1, OURS, [1.0]),
                        ("one", 1, WHOLE, [2.0]))
     found, = (target for target in targets(results) if "all calls at 1 connection," in target.title)

@@ -70,7 +70,7 @@ def assert_all_is_seen(checker: Checker, writers: list[Writer]) -> None:
     session.close()
 
 
-def test_the_reference_of_favourite_genres() -> None:
+def test_the_expected_favourite_genres() -> None:
     state = State("", (("", "", "drama, Comedy ,"), ("", "", "Drama,Drama"), ("", "", "Action,,Horror")))
     assert favourite_genres([state, state]) == "Drama,Action,Comedy"
     assert favourite_genres([]) == ""

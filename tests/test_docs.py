@@ -46,7 +46,7 @@ async def test_the_files_of_the_page(api: Api, path: str) -> None:
     "/docs/other.js", "/docs/docs.html", "/docs/../app.py", "/docs/%2e%2e/app.py", "/docs/..%2fapp.py",
     "/docs//docs.js",
 ])
-async def test_there_are_no_other_files(api: Api, path: str) -> None:
+async def test_other_files_are_404(api: Api, path: str) -> None:
     assert (await api.get(path)).status == 404
 
 
@@ -71,7 +71,7 @@ def own(api: Api, page: Browser) -> bool:
 
 
 @in_a_browser
-async def test_a_person_creates_a_collection_by_clicking(api: Api, tmp_path: Path) -> None:
+async def test_creating_a_collection_on_the_page(api: Api, tmp_path: Path) -> None:
     pair, new = registration(), collection()
     async with browsing() as page:
         await page.look(1280, 900)
@@ -96,7 +96,7 @@ async def test_a_person_creates_a_collection_by_clicking(api: Api, tmp_path: Pat
 
 
 @in_a_browser
-async def test_deleting_asks_first_and_the_end_of_the_account_signs_out(api: Api) -> None:
+async def test_deleting_asks_first_and_deleting_the_account_signs_out(api: Api) -> None:
     pair = registration()
     async with browsing() as page:
         await page.open(f"{api.base_url}/docs/")

@@ -77,7 +77,7 @@ def calls(package: ModuleType, client: Any) -> Call:
     return call
 
 
-async def test_a_walk_with_the_python_client(api: Api, python_client: ModuleType) -> None:
+async def test_calls_with_the_python_client(api: Api, python_client: ModuleType) -> None:
     models, pair = part(python_client, "models"), registration()
     record.said(pair)
     async with python_client.Client(base_url=api.base_url) as client:

@@ -137,7 +137,7 @@ async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> Non
     assert_exact(postgres.url, alice)
 
 
-async def test_a_key_counts_once(alice: Api, postgres: Postgres) -> None:
+async def test_a_repeated_idempotency_key_counts_once(alice: Api, postgres: Postgres) -> None:
     body, headers = collection(movies=movies(2, genres="Drama")), keyed()
     path = (await alice.post("/collection/", body, headers=headers)).headers["Location"]
     extra, headers_of_extra = movies(2, genres="War"), keyed()
@@ -148,7 +148,9 @@ async def test_a_key_counts_once(alice: Api, postgres: Postgres) -> None:
     assert_exact(postgres.url, alice)
 
 
-async def test_an_account_takes_its_counts_along(sign_up: SignUp, resources: Resources, postgres: Postgres) -> None:
+async def test_deleting_an_account_deletes_its_counts(
+    sign_up: SignUp, resources: Resources, postgres: Postgres
+) -> None:
     leaving = await sign_up()
     user_id = resources.tokens.read(str(leaving.token)).user_id
     for _ in range(3):
@@ -162,7 +164,7 @@ async def test_an_account_takes_its_counts_along(sign_up: SignUp, resources: Res
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_writers_of_one_user_at_once(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_writes_of_one_user_are_counted(alice: Api, postgres: Postgres) -> None:
     paths = [f"/collection/{await created(alice)}/" for _ in range(3)]
     texts = ["Drama", "drama,Comedy", "War, War", ""]
     for _ in range(MEETINGS):
@@ -177,7 +179,7 @@ async def test_writers_of_one_user_at_once(alice: Api, postgres: Postgres) -> No
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_an_account_is_deleted_while_it_is_written(sign_up: SignUp, postgres: Postgres) -> None:
+async def test_an_account_is_deleted_during_writes(sign_up: SignUp, postgres: Postgres) -> None:
     for _ in range(MEETINGS):
         leaving = await sign_up()
         path = f"/collection/{await created(leaving)}/"
@@ -190,7 +192,7 @@ async def test_an_account_is_deleted_while_it_is_written(sign_up: SignUp, postgr
         assert_exact(postgres.url, leaving)
 
 
-async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postgres: Postgres) -> None:
+async def test_reads_use_the_stored_counts(alice: Api, resources: Resources, postgres: Postgres) -> None:
     """It does not count."""
     await created(alice, movies=movies(2, genres="Drama"))
     user_id = resources.tokens.read(str(alice.token)).user_id
@@ -218,7 +220,7 @@ async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postg
     "UPDATE collections SET movies = '[]'",
     "DELETE FROM collections WHERE title = '1'",
 ])
-def test_what_is_wrong_is_found(url: str, wrong: str) -> None:
+def test_wrong_counts_are_detected(url: str, wrong: str) -> None:
     """The view that every test asks: of one user, and of all."""
     assert_exact(url)
     run(url, f"{wrong} {'AND' if 'WHERE' in wrong else 'WHERE'} user_id = (SELECT user_id FROM users LIMIT 1)")
@@ -227,7 +229,7 @@ def test_what_is_wrong_is_found(url: str, wrong: str) -> None:
     assert run(url, "SELECT array_length(array_agg(user_id), 1) FROM miscounted_users") != (1,)
 
 
-def test_a_restored_backup_goes_on_counting(url: str, postgres: Postgres) -> None:
+def test_a_restored_backup_continues_counting(url: str, postgres: Postgres) -> None:
     """As docs/operations.md has it."""
     with temporary_folder() as folder:
         dump = folder / "movieserver.dump"

@@ -16,7 +16,7 @@ from tests.wire import Response, connect, port_of, responses
 
 
 class AnyHandler(RequestHandler):
-    """What stock Tornado answers with."""
+    """What unmodified Tornado responds with."""
 
     def get(self) -> None:
         self.write("ok")
@@ -58,7 +58,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-async def test_each_request_is_taken_or_refused_by_its_rule(api: Api, group: str) -> None:
+async def test_each_request_is_accepted_or_refused(api: Api, group: str) -> None:
     wrong: dict[bytes, Any] = {}
     for case in GROUPS[group]:
         found = await received(port_of(api), case)

@@ -20,7 +20,7 @@ import pytest
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import SECRET, SignUp, temporary_folder
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
@@ -34,9 +34,9 @@ def keyed(key: str | None = None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid.uuid4())}
 
 
-def stated(answer: Answer) -> tuple[Any, ...]:
+def stated(response: Response) -> tuple[Any, ...]:
     """All that a response says of what was done."""
-    return answer.status, answer.body, *(answer.headers.get(name) for name in SAME)
+    return response.status, response.body, *(response.headers.get(name) for name in SAME)
 
 
 async def count(api: Api) -> int:
@@ -86,7 +86,7 @@ async def test_movies_are_added_once(alice: Api) -> None:
     assert (again.json["added"], again.json["existing"]) == (1, 2)
 
 
-async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> None:
+async def test_the_stored_response_outlives_the_collection(alice: Api) -> None:
     body, headers, more = collection(), keyed(), keyed()
     first = await alice.post("/collection/", body, headers=headers)
     path = first.headers["Location"]
@@ -101,14 +101,14 @@ async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> 
     assert await count(alice) == 0
 
 
-async def test_a_key_belongs_to_one_request(alice: Api) -> None:
+async def test_a_key_for_another_request_is_422(alice: Api) -> None:
     body, headers = collection(), keyed()
     first = await alice.post("/collection/", body, headers=headers)
     path = first.headers["Location"]
     others = [("/collection/", collection()), ("/collection/", {**body, "more": 1}), (f"{path}movies/", movies(1))]
     for address, other in others:
-        answer = await alice.post(address, other, headers=headers)
-        assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+        response = await alice.post(address, other, headers=headers)
+        assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(first)
     assert await count(alice) == 1
     assert (await alice.get(path)).json["movies"] == body["movies"]
@@ -128,7 +128,7 @@ BODY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
-async def test_a_request_is_its_json_value(alice: Api, spell: Callable[[Any], bytes]) -> None:
+async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callable[[Any], bytes]) -> None:
     """Key order, white space, escapes and a byte order mark do not make another request."""
     headers = keyed()
     first = await alice.post("/collection/", BODY, headers=headers)
@@ -146,8 +146,8 @@ async def test_another_json_value_is_another_request(alice: Api, change: dict[st
     """Also if the two would store the same."""
     headers = keyed()
     assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
-    answer = await alice.post("/collection/", BODY | change, headers=headers)
-    assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+    response = await alice.post("/collection/", BODY | change, headers=headers)
+    assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert await count(alice) == 1
 
 
@@ -176,7 +176,7 @@ async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) ->
     assert (await alice.post(other, given, headers=headers)).status == 422
 
 
-async def test_a_key_is_its_users(alice: Api, sign_up: SignUp) -> None:
+async def test_keys_are_per_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     body, headers = collection(), keyed()
     mine, his = [await caller.post("/collection/", body, headers=headers) for caller in (alice, bob)]
@@ -185,7 +185,7 @@ async def test_a_key_is_its_users(alice: Api, sign_up: SignUp) -> None:
     assert (await bob.get(mine.headers["Location"])).status == 404
 
 
-async def test_without_a_key_each_request_is_another(alice: Api) -> None:
+async def test_without_a_key_every_request_is_carried_out(alice: Api) -> None:
     body = collection()
     for _ in range(3):
         assert (await alice.post("/collection/", body)).status == 201
@@ -193,24 +193,24 @@ async def test_without_a_key_each_request_is_another(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\tb"])
-async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
+async def test_a_malformed_key_is_400(alice: Api, key: str) -> None:
     path = f"/collection/{await created(alice)}/movies/"
     for address, body in (("/collection/", collection()), (path, movies(1)), ("/collection/x/movies/", movies(1))):
-        answer = await alice.post(address, body, headers={"Idempotency-Key": key})
-        assert answer.status == 400
-        assert "Idempotency-Key must be 1 to 255 " in answer.json["detail"]
+        response = await alice.post(address, body, headers={"Idempotency-Key": key})
+        assert response.status == 400
+        assert "Idempotency-Key must be 1 to 255 " in response.json["detail"]
     assert await count(alice) == 1
 
 
 @pytest.mark.parametrize("key", ["x", "~" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "%s", "a,b'c\\"])
-async def test_any_visible_characters_are_a_key(alice: Api, key: str) -> None:
+async def test_a_key_may_have_any_visible_characters(alice: Api, key: str) -> None:
     body = collection()
     first = await alice.post("/collection/", body, headers=keyed(key))
     assert stated(await alice.post("/collection/", body, headers=keyed(key))) == stated(first)
     assert await count(alice) == 1
 
 
-async def test_what_was_refused_is_not_kept(alice: Api) -> None:
+async def test_refused_requests_are_not_stored(alice: Api) -> None:
     headers, body = keyed(), collection()
     full = f"/collection/{await created(alice, movies=many(10_000))}/"
     refused = [
@@ -231,9 +231,9 @@ async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Pos
         running = asyncio.ensure_future(alice.post("/collection/", body, headers=headers))
         await waiting(postgres)
         for second in (body, collection()):
-            answer = await alice.post("/collection/", second, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert int(answer.headers["Retry-After"]) >= 1
+            response = await alice.post("/collection/", second, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert int(response.headers["Retry-After"]) >= 1
         assert not running.done()
     assert (await running).status == 201
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(await running)
@@ -247,15 +247,15 @@ async def test_an_addition_that_is_still_running_is_409(alice: Api, postgres: Po
         running = asyncio.ensure_future(alice.post(path, given, headers=headers))
         await waiting(postgres)
         for address, body in ((path, given), ("/collection/", collection())):
-            answer = await alice.post(address, body, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert answer.headers["Retry-After"]
+            response = await alice.post(address, body, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert response.headers["Retry-After"]
         assert not running.done()
     assert (await running).json["added"] == 2
     assert stated(await alice.post(path, given, headers=headers)) == stated(await running)
 
 
-async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres: Postgres) -> None:
+async def test_a_failed_request_frees_its_key(alice: Api, postgres: Postgres) -> None:
     collection_uuid = await created(alice, movies=[])
     path, given, headers = f"/collection/{collection_uuid}/movies/", movies(2), keyed()
     with locked(postgres, "SELECT FROM collections WHERE collection_uuid = %s FOR UPDATE", collection_uuid):
@@ -266,7 +266,7 @@ async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres:
     assert (await alice.post(path, given, headers=headers)).json["added"] == 2
 
 
-async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres, resources: Resources) -> None:
+async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resources: Resources) -> None:
     assert alice.token
     user_id = resources.tokens.read(alice.token).user_id
     path = f"/collection/{await created(alice, movies=[])}/movies/"
@@ -301,34 +301,35 @@ async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres
     assert kept() == (1,)
 
 
-async def test_the_same_key_twice_at_once(alice: Api) -> None:
+async def test_concurrent_requests_with_the_same_key(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=[])}/"
     for number in range(10):
         for address, body in (("/collection/", collection()), (f"{path}movies/", movies(2))):
             headers = keyed()
-            answers = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
-            done = [stated(answer) for answer in answers if answer.status in (200, 201)]
+            responses = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
+            done = [stated(response) for response in responses if response.status in (200, 201)]
             assert len(set(done)) == 1
-            assert all(answer.json["code"] == "idempotency_key_in_use" for answer in answers if answer.status >= 400)
+            conflicts = [response for response in responses if response.status >= 400]
+            assert all(response.json["code"] == "idempotency_key_in_use" for response in conflicts)
             assert stated(await alice.post(address, body, headers=headers)) == done[0]
         assert await count(alice) == number + 2
         assert len((await alice.get(path)).json["movies"]) == 2 * (number + 1)
 
 
-async def test_one_key_for_two_bodies_at_once(alice: Api) -> None:
+async def test_concurrent_requests_with_one_key_and_two_bodies(alice: Api) -> None:
     for number in range(10):
         headers, bodies = keyed(), [collection(), collection()]
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
-        assert {answer.status for answer in answers} <= {201, 409, 422}
-        assert len({stated(answer) for answer in answers if answer.status == 201}) == 1
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
+        assert {response.status for response in responses} <= {201, 409, 422}
+        assert len({stated(response) for response in responses if response.status == 201}) == 1
         assert await count(alice) == number + 1
 
 
-async def test_expired_keys_that_meet_block_nobody(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_deletion_of_expired_keys(alice: Api, postgres: Postgres) -> None:
     keys, body = [keyed() for _ in range(6)], collection(movies=many(500))
     for number in range(5):
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
-        assert {answer.status for answer in answers} == {201}
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
+        assert {response.status for response in responses} == {201}
         run(postgres.url, "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
         assert await count(alice) == 6 * (number + 1)
 
@@ -339,7 +340,7 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_server_that_is_killed_does_nothing_twice(postgres: Postgres, redis: Redis) -> None:
+def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) -> None:
     settings = {
         "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
         "JWT_SECRET": SECRET,

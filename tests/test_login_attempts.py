@@ -22,7 +22,7 @@ from movieserver.redis import client
 from movieserver.redis.client import open_redis
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_unauthenticated, but_request_id
+from tests.client import Response, Api, assert_unauthenticated, but_request_id
 from tests.conftest import make_settings
 from tests.factories import collection, registration
 from tests.proxy import Proxy, proxy
@@ -45,12 +45,12 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
     return 4.0
 
 
-async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Answer:
+async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Response:
     """POST /login/ from an address."""
     return await api.post("/login/", {**pair, **given}, headers={"X-Forwarded-For": address})
 
 
-async def fail(api: Api, pair: Pair, address: str = HOME) -> Answer:
+async def fail(api: Api, pair: Pair, address: str = HOME) -> Response:
     """A login with a wrong password."""
     return await login(api, pair, address, password="not the password")
 
@@ -74,7 +74,7 @@ async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def assert_slowed(response: Answer) -> int:
+def assert_slowed(response: Response) -> int:
     """429; returns the seconds until the next attempt."""
     assert response.status == 429
     assert response.json["code"] == "too_many_attempts"
@@ -95,7 +95,7 @@ async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
     assert (await login(api, await new_user(api))).status == 200
 
 
-async def test_an_account_that_does_not_exist_is_slowed_down_alike(api: Api) -> None:
+async def test_unknown_accounts_are_slowed_down_like_others(api: Api) -> None:
     """ASVS 5.0 6.3.8; however a name is written, it is one account."""
     results = []
     for pair in (await new_user(api), registration()):
@@ -108,7 +108,7 @@ async def test_an_account_that_does_not_exist_is_slowed_down_alike(api: Api) -> 
     assert results[0][-1] == (429, "too_many_attempts")
 
 
-async def test_the_attempt_after_retry_after_is_a_real_one(api: Api, short_window: float) -> None:
+async def test_an_attempt_after_retry_after_succeeds(api: Api, short_window: float) -> None:
     """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, whatever was attempted meanwhile."""
     pair = await new_user(api)
     while (response := await fail(api, pair)).status == 401:
@@ -120,7 +120,7 @@ async def test_the_attempt_after_retry_after_is_a_real_one(api: Api, short_windo
     assert (await login(api, pair)).status == 200
 
 
-async def test_nobody_locks_others_out_from_elsewhere(api: Api, short_window: float) -> None:
+async def test_other_addresses_do_not_lock_a_user_out(api: Api, short_window: float) -> None:
     """ASVS 5.0 6.1.1, no malicious account lockout: the owner logs in at once during an endless attack."""
     pair = await new_user(api)
 
@@ -135,7 +135,7 @@ async def test_nobody_locks_others_out_from_elsewhere(api: Api, short_window: fl
             assert (await login(api, pair)).status == 200
 
 
-async def test_an_owner_who_mistypes_during_an_attack_gets_in_within_a_window(api: Api, short_window: float) -> None:
+async def test_an_owner_can_log_in_during_an_attack(api: Api, short_window: float) -> None:
     """ASVS 5.0 6.1.1: even an attack from everywhere locks the owner out for one window at most."""
     pair = await new_user(api)
 
@@ -178,21 +178,21 @@ async def test_an_address_that_attacks_many_accounts_is_slowed_down(
     assert (await login(api, pair, ELSEWHERE)).status == 200
 
 
-async def test_a_burst_has_no_more_attempts(api: Api) -> None:
+async def test_concurrent_attempts_do_not_exceed_the_limit(api: Api) -> None:
     """ASVS 5.0 6.3.1: an attempt counts from its beginning, not from its failure."""
     pair = await new_user(api)
     responses = await asyncio.gather(*[fail(api, pair) for _ in range(60)])
     assert sorted(response.status for response in responses) == [401] * PAIR_FAILURES + [429] * (60 - PAIR_FAILURES)
 
 
-async def test_successes_slow_nobody_down(api: Api) -> None:
+async def test_successes_are_not_limited(api: Api) -> None:
     """ASVS 5.0 6.1.1: many right passwords at once only wait for each other."""
     pair = await new_user(api)
     responses = await asyncio.gather(*[login(api, pair) for _ in range(50)])
     assert {response.status for response in responses} == {200}
 
 
-async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_successes_of_one_address_are_not_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """ASVS 5.0 6.1.1: the slot of an attempt that did not fail is free again."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 3)
     pairs = [await new_user(api) for _ in range(10)]
@@ -242,7 +242,7 @@ async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: 
     ("PUT", "/password/", {"old_password": "wrong", "new_password": "another good one"}),
     ("DELETE", "/account/", {"password": "wrong"}),
 ])
-async def test_a_password_is_guessed_nowhere_else(api: Api, method: str, path: str, body: dict[str, str]) -> None:
+async def test_every_password_check_is_limited(api: Api, method: str, path: str, body: dict[str, str]) -> None:
     """ASVS 5.0 6.3.4: a wrong password counts for its account wherever it is requested."""
     pair = registration()
     user = api.signed((await api.post("/register/", pair)).json["access_token"])
@@ -253,7 +253,7 @@ async def test_a_password_is_guessed_nowhere_else(api: Api, method: str, path: s
     assert (await user.post("/collection/", collection(), headers={"X-Forwarded-For": HOME})).status == 201
 
 
-async def test_redis_learns_no_names_and_no_addresses(api: Api, redis: Redis) -> None:
+async def test_redis_stores_no_names_and_no_addresses(api: Api, redis: Redis) -> None:
     """ASVS 5.0 14.2: attempts are counted under a keyed digest."""
     pair = await new_user(api)
     await fail(api, pair)
@@ -318,7 +318,7 @@ class TestWithRedisThatDoesNotReply:
     def settings(self, postgres: Postgres, between: Proxy, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, f"redis://127.0.0.1:{between.port}", third_party.url)
 
-    async def test_nobody_waits_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
+    async def test_no_request_waits_for_redis_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
         """ASVS 5.0 16.5.2: the request counter has waited in vain, so the login does not wait again."""
         pair = await new_user(api)
         between.black_hole = True
@@ -380,7 +380,7 @@ class TestBehindProxies:
         ("https", "https"), ("HTTPS", "https"), ("http", "http"), ("http, https", "https"), ("javascript", "http"),
         ("", "http"), ("https://evil", "http"),
     ])
-    async def test_links_have_the_scheme_that_the_proxy_names(self, api: Api, forwarded: str, scheme: str) -> None:
+    async def test_links_have_the_scheme_of_the_proxy(self, api: Api, forwarded: str, scheme: str) -> None:
         """ASVS 5.0 4.1.3."""
         user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):
@@ -394,14 +394,14 @@ class TestWithoutProxies:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_the_address_that_a_client_claims_is_ignored(self, api: Api) -> None:
+    async def test_a_forged_client_address_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
         pair = registration()
         for number in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, f"192.0.2.{number}"))
         assert_slowed(await fail(api, pair, "198.51.100.1"))
 
-    async def test_the_scheme_that_a_client_claims_is_ignored(self, api: Api) -> None:
+    async def test_a_forged_scheme_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
         user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):

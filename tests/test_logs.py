@@ -70,8 +70,8 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
-    answer = await alice.get("/collection/?limit=7", headers={"X-Request-ID": "one-of-mine"})
+async def test_a_request_is_logged_in_one_line(alice: Api, lines: Lines) -> None:
+    response = await alice.get("/collection/?limit=7", headers={"X-Request-ID": "one-of-mine"})
     [line] = requests(lines)
     assert set(line) == FIELDS
     assert datetime.now().astimezone() - datetime.fromisoformat(line["timestamp"]) < timedelta(minutes=1)
@@ -82,7 +82,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}|\d+", str(user))
     assert line == {
         "level": "info", "event": "request", "request_id": "one-of-mine", "method": "GET", "route": "/collection/",
-        "status": 200, "bytes": len(answer.body), "client": "127.0.0.1", "pid": os.getpid(),
+        "status": 200, "bytes": len(response.body), "client": "127.0.0.1", "pid": os.getpid(),
     }
     created = (await alice.post("/collection/", {"title": "x"})).json["collection_uuid"]
     await alice.get(f"/collections/{created}")
@@ -90,7 +90,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
         ("/collection/", user), ("/collections/{collection_uuid}/", user)]
 
 
-async def test_who_logs_in_is_named(api: Api, lines: Lines) -> None:
+async def test_a_login_is_logged_with_its_user(api: Api, lines: Lines) -> None:
     pair = registration()
     await api.post("/register/", pair)
     await api.post("/login/", pair)
@@ -100,24 +100,24 @@ async def test_who_logs_in_is_named(api: Api, lines: Lines) -> None:
     assert third is None
 
 
-async def test_the_request_id_is_the_answers_own(api: Api, lines: Lines) -> None:
+async def test_the_request_id_is_that_of_the_response(api: Api, lines: Lines) -> None:
     for given in ("abc-1.2_3", "x" * 64, "", "x" * 65, "a b", "a,b", "é", "<x>", 'a"b', "a\tb"):
-        answer = await api.get("/nowhere", headers={"X-Request-ID": given})
-        assert requests(lines)[-1]["request_id"] == answer.headers["X-Request-ID"]
-        assert (answer.headers["X-Request-ID"] == given) == (given in ("abc-1.2_3", "x" * 64))
+        response = await api.get("/nowhere", headers={"X-Request-ID": given})
+        assert requests(lines)[-1]["request_id"] == response.headers["X-Request-ID"]
+        assert (response.headers["X-Request-ID"] == given) == (given in ("abc-1.2_3", "x" * 64))
 
 
-async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> None:
+async def test_the_logged_bytes_are_the_sent_bytes(alice: Api, lines: Lines) -> None:
     for method, path, status in (
         ("GET", "/collection/", 200), ("HEAD", "/collection/", 200), ("OPTIONS", "/collection/", 204),
         ("GET", "/nowhere", 404), ("FOO", "/movies/", 405), ("GET", "/metrics", 200), ("POST", "/login/", 415),
     ):
-        answer = await alice.call(method, path)
+        response = await alice.call(method, path)
         line = requests(lines)[-1]
-        assert (line["method"], line["status"], line["bytes"]) == (method, status, len(answer.body))
+        assert (line["method"], line["status"], line["bytes"]) == (method, status, len(response.body))
 
 
-async def test_a_client_that_has_gone_is_sent_nothing(
+async def test_a_client_that_is_gone_gets_no_bytes(
     alice: Api, app: MovieServer, postgres: Postgres, lines: Lines
 ) -> None:
     path, token = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", str(alice.token).encode()
@@ -131,7 +131,7 @@ async def test_a_client_that_has_gone_is_sent_nothing(
     assert requests(lines)[1]["bytes"] == 0
 
 
-async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> None:
+async def test_a_malformed_request_is_logged(api: Api, lines: Lines) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
     writer.write(b"hello\r\n\r\n")
     body = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
@@ -243,7 +243,7 @@ class TestOutage:
     def told(self, lines: Lines, what: str) -> list[dict[str, Any]]:
         return [line for line in lines() if line["event"].startswith(what + ": outage ")]
 
-    async def test_successes_in_between_do_not_end_it(
+    async def test_successes_in_between_do_not_end_an_outage(
         self, io_loop: object, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logs, "QUIET_SECONDS", 0.5)
@@ -268,8 +268,8 @@ class TestOutage:
     async def test_a_full_pool(self, alice: Api, resources: Resources, lines: Lines) -> None:
         resources.database.pool.limits.acquire = 0.1
         resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
-        answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
-        assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
+        responses = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
+        assert sorted(response.status for response in responses) == [200, *[503] * 5]
         pool = "the pool of connections to PostgreSQL"
         await until(lambda: len(self.told(lines, pool)) == 2)
         assert outages(lines) == [(pool, "began"), (pool, "ended")]
@@ -279,7 +279,7 @@ class TestOutage:
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 
-    async def test_a_statement_over_its_time(self, alice: Api, resources: Resources, lines: Lines) -> None:
+    async def test_a_statement_timeout(self, alice: Api, resources: Resources, lines: Lines) -> None:
         resources.database.pool.limits.statement = 0.1
         resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):

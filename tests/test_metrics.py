@@ -38,7 +38,7 @@ Described = dict[str, tuple[str, frozenset[str]]]
 
 
 class Measures:
-    """One answer to GET /metrics."""
+    """One response to GET /metrics."""
 
     def __init__(self, text: str) -> None:
         self.families = list(text_string_to_metric_families(text))
@@ -62,9 +62,9 @@ class Measures:
 
 
 async def measured(api: Api) -> Measures:
-    answer = await api.get("/metrics")
-    assert answer.status == 200
-    return Measures(answer.body.decode())
+    response = await api.get("/metrics")
+    assert response.status == 200
+    return Measures(response.body.decode())
 
 
 async def seen(api: Api, value: float, name: str, **labels: str) -> None:
@@ -88,16 +88,16 @@ def settings(postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> S
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/"])
-async def test_the_answer(api: Api, path: str) -> None:
+async def test_the_response(api: Api, path: str) -> None:
     before = (await api.get("/request-count/")).json["requests"]
     for method in ("GET", "HEAD"):
-        answer = await api.call(method, path)
-        assert answer.status == 200
-        assert answer.headers["Content-Type"].startswith("text/plain; version=")
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert (answer.body == b"") == (method == "HEAD")
-    answer = await api.post(path)
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+        response = await api.call(method, path)
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
+        assert response.headers["Cache-Control"] == "no-store"
+        assert (response.body == b"") == (method == "HEAD")
+    response = await api.post(path)
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     assert (await api.get("/request-count/")).json["requests"] == before + 1
 
 
@@ -165,7 +165,7 @@ async def test_the_pool(alice: Api, resources: Resources) -> None:
     asked = asyncio.gather(*[alice.get("/genres/") for _ in range(5)])
     await seen(alice, idle + 2, "pool_in_use")
     await seen(alice, 3, "pool_waiting")
-    assert sorted(answer.status for answer in await asked) == [200, 200, 503, 503, 503]
+    assert sorted(response.status for response in await asked) == [200, 200, 503, 503, 503]
     after = await measured(alice)
     assert after.of("pool_timeouts_total", kind="place") == before.of("pool_timeouts_total", kind="place") + 3
     assert (after.of("pool_in_use"), after.of("pool_waiting")) == (idle, 0)
@@ -181,7 +181,7 @@ class TestTheThirdParty:
         return make_settings(postgres.url, redis.url, third_party.url, movie_api_seconds=1)
 
     @pytest.mark.usefixtures("impatient")
-    async def test_tries_and_failures(
+    async def test_upstream_requests_and_failures(
         self, alice: Api, resources: Resources, third_party: ThirdParty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
@@ -279,17 +279,17 @@ class TestPasswords:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url, bcrypt_rounds=12)
 
-    async def test_those_that_wait(self, api: Api) -> None:
+    async def test_waiting_clients_and_passwords(self, api: Api) -> None:
         asked = asyncio.gather(*[api.post("/register/", registration()) for _ in range(6)])
         while (await measured(api)).of("passwords_waiting") < 2:  # on a busy machine some end before the last begin
             await asyncio.sleep(0.01)
-        assert {answer.status for answer in await asked} == {201}
+        assert {response.status for response in await asked} == {201}
         assert (await measured(api)).of("passwords_waiting") == 0
 
 
 def scraped(server: Server) -> Measures:
-    with urllib.request.urlopen(server.url + "/metrics", timeout=30) as answer:
-        return Measures(answer.read().decode())
+    with urllib.request.urlopen(server.url + "/metrics", timeout=30) as response:
+        return Measures(response.read().decode())
 
 
 @pytest.fixture
@@ -311,8 +311,8 @@ def test_several_processes_are_one(several: tuple[Server, Path]) -> None:
 
     def ask(count: int) -> None:
         with ThreadPoolExecutor(10) as threads:
-            answers = threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(count))
-            assert set(answers) == {200}
+            responses = threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(count))
+            assert set(responses) == {200}
 
     def answered() -> list[float]:
         return [scraped(server).of("requests_total", route="/collection/", status="200") for _ in range(10)]
@@ -334,7 +334,7 @@ def test_several_processes_are_one(several: tuple[Server, Path]) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_the_file_of_a_process_that_begins_or_died_in_doing_so(
+def test_an_empty_file_of_a_starting_process(
     several: tuple[Server, Path]
 ) -> None:
     server, folder = several
@@ -386,7 +386,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 @pytest.mark.parametrize("source", ["grafana-dashboard.json", "metrics.md"])
-def test_every_query_parses_and_asks_for_labels_that_are_there(source: str) -> None:
+def test_every_query_parses_and_uses_existing_labels(source: str) -> None:
     text = (DOCS / source).read_text(encoding="utf-8")
     spans = [span for span in re.findall("`([^`]*)`", text) if re.search(r"movieserver_\w+\W", span)]
     asked = queries(json.loads(text)) if source.endswith("json") else spans

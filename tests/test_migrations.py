@@ -62,7 +62,7 @@ def test_every_migration_can_be_rolled_back() -> None:
         assert (migrations.FOLDER / f"{name}.rollback.sql").exists()
 
 
-def test_each_is_rolled_back_and_applied_again_by_itself(url: str) -> None:
+def test_each_migration_is_rolled_back_and_applied_again_alone(url: str) -> None:
     names = sorted(needed_migrations())
     migrations.migrate(url)
     schema = run(url, SCHEMA)
@@ -72,7 +72,7 @@ def test_each_is_rolled_back_and_applied_again_by_itself(url: str) -> None:
         assert run(url, SCHEMA) == schema
 
 
-def test_several_at_once(url: str) -> None:
+def test_concurrent_migrations(url: str) -> None:
     applied: list[list[str]] = []
     threads = [threading.Thread(target=lambda: applied.append(migrations.migrate(url))) for _ in range(4)]
     for thread in threads:
@@ -82,7 +82,7 @@ def test_several_at_once(url: str) -> None:
     assert sorted(map(len, applied)) == [0, 0, 0, len(needed_migrations())]
 
 
-def test_a_lock_left_by_a_killed_migration_stops_nobody(url: str) -> None:
+def test_a_lock_of_a_killed_migration_is_removed(url: str) -> None:
     migrations.migrate(url)
     migrations.rollback(url, None)
     run(url, "INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 12345)")

@@ -79,7 +79,7 @@ async def test_a_password_is_compared_in_nfc(api: Api, password: str) -> None:
         assert (await user.delete("/account/", body={"password": old + "2"})).status == 200
 
 
-async def test_compatibility_characters_are_other_passwords(api: Api) -> None:
+async def test_compatibility_characters_make_another_password(api: Api) -> None:
     """RFC 8265 section 4.2: NFC, unlike NFKC, keeps them apart."""
     pair = registration(password="ﬁnal-ｗｏｒｄ")
     assert (await api.post("/register/", pair)).status == 201
@@ -119,7 +119,7 @@ async def test_a_password_that_is_not_a_text_is_400(api: Api, raw: bytes) -> Non
         assert (await api.post(path, raw=body)).status == 400
 
 
-async def test_a_password_of_a_million_marks_blocks_nobody(api: Api) -> None:
+async def test_a_password_of_a_million_marks_does_not_block_the_process(api: Api) -> None:
     """To normalize them would take hours; the time limit of this test would end it."""
     pair = registration(password="\u0301\u0316" * 500_000)
     assert (await api.post("/register/", pair)).status == 201
@@ -153,7 +153,7 @@ class TestAtAHigherCost:
 
         return make
 
-    async def test_every_refusal_takes_the_same_work(
+    async def test_every_refusal_takes_the_same_rounds(
         self, api: Api, stored: Stored, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """ASVS 5.0 6.3.8: one status, one body, and equally many rounds of bcrypt, also for a hash of a lower cost."""
@@ -201,7 +201,7 @@ class TestAtAHigherCost:
         assert (await api.post("/login/", pair)).status == 200
         assert f"${ROUNDS + 1:02}$" in await self.hash(resources, pair)
 
-    async def test_many_logins_at_once_renew_it_and_all_of_them_work(
+    async def test_concurrent_logins_renew_a_hash_and_all_succeed(
         self, api: Api, resources: Resources, stored: Stored
     ) -> None:
         """ASVS 5.0 11.4.2: one who finds it renewed meanwhile is logged in all the same."""
@@ -212,7 +212,7 @@ class TestAtAHigherCost:
         assert {response.status for response in responses} == {200}
         assert f"${ROUNDS:02}$" in await self.hash(resources, pair)
 
-    async def test_a_renewal_and_a_change_at_once(self, api: Api, resources: Resources, stored: Stored) -> None:
+    async def test_a_renewal_during_a_password_change(self, api: Api, resources: Resources, stored: Stored) -> None:
         """ASVS 5.0 6.2.3: the old password does not come back."""
         for _ in range(3):
             pair = registration()

@@ -164,7 +164,7 @@ async def test_a_cluster_that_is_down() -> None:
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("url", ["redis+cluster://{},{},{}", "redis+sentinel://{},{},{}/name"])
-async def test_nobody_waits_for_nodes_that_do_not_reply(url: str) -> None:
+async def test_no_request_waits_for_nodes_that_do_not_reply(url: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(closing(bind_unused_port()[0])) for _ in range(3)]
         nodes = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]

@@ -46,7 +46,7 @@ def test_a_env_file_is_read_and_the_environment_goes_before_it(
     assert unknown_names() == ["SOMETHING_ELSE"]
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=8100\n", encoding="utf-8-sig")
     assert load().port == 8100
 
@@ -74,7 +74,7 @@ def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, 
 
 @pytest.mark.parametrize("name", [
     "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLISH", "TZ", "COMPOSE_PROJECT_NAME", "DEBUG", "PYTHONPATH"])
-def test_a_name_of_another_program_is_no_fault(tmp_path: Path, name: str) -> None:
+def test_names_of_other_programs_are_allowed(tmp_path: Path, name: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=x\n", encoding="utf-8")
     load()
     assert unknown_names() == [name]
@@ -149,7 +149,7 @@ def test_one_message_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -
     ("DATABASE_URL", "postgresql://h/d?hidden=1"), ("DATABASE_URL", "postgresql://h:port/d"), ("DATABASE_URL", "h"),
     ("REDIS_URL", "redis://h:port"), ("MOVIE_API_URL", "http://h:port/"), ("MOVIE_API_URL", "http://"),
 ])
-def test_addresses_that_cannot_be(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_addresses(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         load()
@@ -181,7 +181,7 @@ def test_each_bad_variable_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     "app.example", "https://App.example", "https://app.example/", "https://app.example:443", "http://app.example:80",
     "https://app.example/path", "https://a b", "null", "https://", "https://app.example, *x", "https://me@app.example",
 ])
-def test_what_is_no_origin(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_origins(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", f"https://good.example,{origin}")
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         load()
@@ -200,7 +200,7 @@ def test_origins(text: str, origins: set[str] | None, monkeypatch: pytest.Monkey
         assert load().cors_origins == origins
 
 
-def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_required_when_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     assert load().jwt_secret
@@ -241,7 +241,7 @@ def test_proxies_are_addresses_and_networks(text: str, networks: list[str], monk
 
 
 @pytest.mark.parametrize("text", ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1;10.0.0.2", "*"])
-def test_proxies_that_cannot_be(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_proxies(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", text)
     with pytest.raises(SettingsError, match="TRUSTED_PROXIES: "):
         load()
@@ -263,6 +263,6 @@ def test_every_setting_is_listed(document: str) -> None:
     assert set(re.findall(pattern, text, re.MULTILINE)) == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_example_is_a_good_file(tmp_path: Path) -> None:
+def test_the_example_file_is_valid(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((TOP / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     assert load() == Settings(_env_file=None)

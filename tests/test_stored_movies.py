@@ -36,9 +36,9 @@ def sent(value: object) -> bytes:
 
 
 async def post(api: Api, path: str, value: object) -> str:
-    answer = await api.post(path, raw=sent(value))
-    assert answer.status in (200, 201), answer.json
-    return answer.headers.get("Location", path)
+    response = await api.post(path, raw=sent(value))
+    assert response.status in (200, 201), response.json
+    return response.headers.get("Location", path)
 
 
 async def assert_bytes(api: Api, path: str, movies: list[dict[str, Any]]) -> None:
@@ -89,7 +89,7 @@ async def test_long_texts_are_whole(alice: Api) -> None:
     assert (await alice.get(path)).json["description"] == "ü\x01" * 1_000_000
 
 
-async def test_other_spellings_are_the_same_values(alice: Api) -> None:
+async def test_other_json_spellings_are_the_same_values(alice: Api) -> None:
     """Escapes, spaces and other keys are not kept; what they stand for is."""
     given = [movie(text) for text in TEXTS]
     raw = json.dumps({"title": "t", "movies": [dict(reversed([*one.items(), ("x", 1)])) for one in given]}, indent=3)
@@ -97,7 +97,7 @@ async def test_other_spellings_are_the_same_values(alice: Api) -> None:
     await assert_bytes(alice, path, given)
 
 
-async def test_what_is_missing_is_blank(alice: Api) -> None:
+async def test_missing_texts_are_blank(alice: Api) -> None:
     bare: dict[str, Any] = {"uuid": str(uuid.uuid4()), "title": "bare"}
     given = [bare, bare | {"description": None, "genres": None}, bare | {"genres": []}, bare | {"genres": ["a", "b"]}]
     for one in given:
@@ -116,9 +116,9 @@ async def test_movies_may_be_null_in_no_body(alice: Api) -> None:
     await alice.put(path, {"title": "other"})
     await assert_bytes(alice, path, given)
     for method, address in (("POST", "/collection/"), ("PUT", path), ("PATCH", path), ("POST", f"{path}movies/")):
-        answer = await alice.call(method, address, {"title": "t", "movies": None})
-        assert answer.status == 400
-        assert answer.json["errors"][0]["pointer"] == "/movies"
+        response = await alice.call(method, address, {"title": "t", "movies": None})
+        assert response.status == 400
+        assert response.json["errors"][0]["pointer"] == "/movies"
 
 
 async def test_ten_thousand_movies_keep_their_order(alice: Api) -> None:
@@ -146,7 +146,7 @@ def moments(value: Any) -> list[str]:
     ("2000-02-29 01:02:03.000001Z", "2000-02-29T01:02:03.000001Z"),
     ("1999-12-31 23:59:59.999999-01", "2000-01-01T00:59:59.999999Z"),
 ])
-async def test_moments_have_six_digits_and_are_utc(
+async def test_timestamps_have_six_digits_and_are_utc(
     alice: Api, postgres: Postgres, resources: Resources, stored: str, shown: str
 ) -> None:
     path = await post(alice, "/collection/", {"title": "t"})
@@ -161,7 +161,7 @@ async def test_moments_have_six_digits_and_are_utc(
         assert all(map(MOMENT.match, found))
 
 
-async def test_every_moment_has_the_one_form(api: Api) -> None:
+async def test_all_timestamps_have_the_same_form(api: Api) -> None:
     tokens = (await api.post("/register/", registration())).json
     caller = api.signed(tokens["access_token"])
     await api.post("/refresh/", {"refresh_token": tokens["refresh_token"]})

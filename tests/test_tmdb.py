@@ -29,7 +29,7 @@ MOVIES = [
 
 
 def tmdb(found: dict[str, Any], seen: list[str]) -> Any:
-    """A third party that answers as TMDB documents it."""
+    """A third party that responds as TMDB documents it."""
 
     async def behave(handler: ThirdPartyHandler) -> None:
         seen.append(handler.request.uri or "")
@@ -60,9 +60,9 @@ def seen(third_party: ThirdParty) -> list[str]:
 
 
 async def test_a_page(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?page=2")
-    assert answer.status == 200
-    assert answer.json == {
+    response = await alice.get("/movies/?page=2")
+    assert response.status == 200
+    assert response.json == {
         "count": 800000, "next": f"{alice.base_url}/movies/?page=3", "previous": f"{alice.base_url}/movies/?page=1",
         "data": [
             {"title": "Solaris", "description": "A psychologist is sent to a station.",
@@ -75,10 +75,10 @@ async def test_a_page(alice: Api, seen: list[str]) -> None:
     assert sorted(uri.rpartition("/list")[2] for uri in seen) == ["", "/discover/movie?page=2"]
 
 
-async def test_what_it_lists_can_be_collected(alice: Api, seen: list[str]) -> None:
+async def test_listed_movies_can_be_collected(alice: Api, seen: list[str]) -> None:
     movies = (await alice.get("/movies/")).json["data"]
-    answer = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
-    assert (await alice.get(answer.headers["Location"])).json["movies"] == movies
+    response = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
+    assert (await alice.get(response.headers["Location"])).json["movies"] == movies
 
 
 async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None:
@@ -88,30 +88,30 @@ async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None
 
 
 async def test_a_search(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?query=solaris%20%26%20co&page=2")
+    response = await alice.get("/movies/?query=solaris%20%26%20co&page=2")
     assert any(uri.endswith("/search/movie?query=solaris+%26+co&page=2") for uri in seen)
-    assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
-    assert (await alice.get(answer.json["previous"])).status == 200
+    assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
+    assert (await alice.get(response.json["previous"])).status == 200
     asked = len(seen)
     assert (await alice.get("/movies/?query=%20")).status == 400
     assert len(seen) == asked
 
 
-async def test_one_that_hangs_from_the_start_opens_the_breaker_in_one_round(
+async def test_a_hanging_tmdb_opens_the_breaker_at_once(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.4
     third_party.behaviour = hang
-    answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 60)])
-    assert {answer.status for answer in answers} <= {503, 504}
+    responses = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 60)])
+    assert {response.status for response in responses} <= {503, 504}
     third_party.calls.clear()
     assert (await alice.get("/movies/?page=60")).status == 503
     assert third_party.calls == []
 
 
 async def test_pages_go_to_500(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?page=500")
-    assert (answer.status, answer.json["next"]) == (200, None)
+    response = await alice.get("/movies/?page=500")
+    assert (response.status, response.json["next"]) == (200, None)
     asked = len(seen)
     for number in ("501", "9" * 30):
         assert (await alice.get(f"/movies/?page={number}")).status == 404
@@ -122,8 +122,8 @@ async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = tmdb({"results": [], "total_pages": 3, "total_results": 50}, [])
     assert (await alice.get("/movies/?page=4")).status == 404
     third_party.behaviour = tmdb({"results": [], "total_pages": 0, "total_results": 0}, [])
-    answer = await alice.get("/movies/?query=nothing%20at%20all")
-    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+    response = await alice.get("/movies/?query=nothing%20at%20all")
+    assert response.json == {"count": 0, "next": None, "previous": None, "data": []}
 
 
 @pytest.mark.parametrize("found", [
@@ -136,9 +136,9 @@ async def test_invalid_responses(alice: Api, third_party: ThirdParty, found: dic
 
 async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"success": False, "status_message": "theirs"}, status=401)
-    answer = await alice.get("/movies/")
-    assert answer.status == 502
-    assert b"theirs" not in answer.body and TOKEN.encode() not in answer.body
+    response = await alice.get("/movies/")
+    assert response.status == 502
+    assert b"theirs" not in response.body and TOKEN.encode() not in response.body
 
 
 class TestAPlainProviderThatNamesItsSearch:
@@ -146,10 +146,10 @@ class TestAPlainProviderThatNamesItsSearch:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url + "?key=a%20b&search={query}&x=1")
 
-    async def test_is_searched_by_that_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_search_by_the_parameter_in_the_address(self, alice: Api, third_party: ThirdParty) -> None:
         third_party.behaviour = page({"count": 0, "next": "x", "previous": None, "results": []})
-        answer = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
-        assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
+        response = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
+        assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
         assert (await alice.get("/movies/")).status == 200
         assert third_party.calls == [
             {"key": "a b", "search": "{query} & co+", "x": "1", "page": "2"}, {"key": "a b", "x": "1", "page": "1"}]
@@ -161,7 +161,7 @@ class TestThePlainProvider:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_cannot_be_searched(self, alice: Api, third_party: ThirdParty) -> None:
-        answer = await alice.get("/movies/?query=solaris")
-        assert answer.status == 400
+    async def test_an_address_without_a_search_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+        response = await alice.get("/movies/?query=solaris")
+        assert response.status == 400
         assert third_party.calls == []

@@ -150,7 +150,7 @@ INVALID: dict[str, Callable[[], str | None]] = {
 
 @pytest.mark.parametrize("case", INVALID)
 @pytest.mark.parametrize("path", ["/movies/", "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", "/sessions/"])
-async def test_everything_but_a_valid_token_of_ours_is_401(api: Api, case: str, path: str) -> None:
+async def test_invalid_tokens_are_401(api: Api, case: str, path: str) -> None:
     """RFC 8725 sections 3.1 to 3.12, RFC 6750 section 3.1, ASVS 5.0 9.1.1 to 9.2.2."""
     header = INVALID[case]()
     assert_unauthenticated(await api.get(path, headers={} if header is None else {"Authorization": header}))
@@ -161,7 +161,7 @@ async def test_the_scheme_may_be_in_any_letter_case(api: Api) -> None:
     assert (await api.get("/collection/", headers={"Authorization": f"bearer {forged()}"})).status == 200
 
 
-async def test_no_character_of_a_token_can_be_another(api: Api) -> None:
+async def test_a_token_with_any_changed_character_is_401(api: Api) -> None:
     """RFC 8725 section 3.3, ASVS 5.0 9.1.1: each of the six bits of each character is signed, or has one value."""
     token = (await api.post("/register/", registration())).json["access_token"]
     flipped = [
@@ -214,7 +214,7 @@ async def test_a_token_that_was_verified_before_expires(api: Api) -> None:
     assert_unauthenticated(await signed_in.get("/collection/"))
 
 
-def test_few_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_tokens_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MAX_VERIFIED", 3)
     reading = tokens.Tokens([SECRET], LIFETIME, LIFETIME)
     for _ in range(20):
@@ -265,7 +265,7 @@ class TestWithShortLifetimes:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url, access_token_minutes=0.5)
 
-    async def test_lifetimes_are_kept(self, api: Api) -> None:
+    async def test_tokens_have_their_lifetimes(self, api: Api) -> None:
         """ASVS 5.0 9.2.1; a token that expires later than a new one would is refused: RFC 8725 section 3.8."""
         tokens = (await api.post("/register/", registration())).json
         assert tokens["expires_in"] == 30

@@ -1,4 +1,4 @@
-"""Every limit that a client can exceed. The error of a request that exceeds one names it."""
+"""Every limit that a client can exceed."""
 from __future__ import annotations
 
 import json

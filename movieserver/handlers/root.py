@@ -1,4 +1,4 @@
-"""The address without a path: where to go from here."""
+"""GET /: the addresses of the description and of the docs."""
 from __future__ import annotations
 
 from movieserver.handlers.base import OpenHandler, Route
@@ -15,7 +15,7 @@ class RootHandler(OpenHandler):
 
     @Operation(
         "getRoot", "Find the description and the docs", responses.Root, redirects=True,
-        description="A browser (`Accept: text/html`) is redirected to the page for people.")
+        description="A browser (`Accept: text/html`) is redirected to the docs.")
     def get(self) -> None:
         self.add_header("Vary", "Accept")
         if prefers_html(self.request.headers.get("Accept", "")):

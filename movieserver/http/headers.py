@@ -58,7 +58,7 @@ def _weight(member: str) -> tuple[str, float]:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header names HTML, as that of a browser does, and JSON with a smaller weight or not at all."""
+    """Whether an Accept header prefers HTML to JSON, as a browser's does."""
     accepted = weights(accept)
     html = max(accepted.get("text/html", 0.0), accepted.get("application/xhtml+xml", 0.0))
     return html > accepted.get("application/json", 0.0)

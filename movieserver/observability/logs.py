@@ -26,9 +26,9 @@ log = structlog.stdlib.get_logger("movieserver")
 
 
 class Request(NamedTuple):
-    """An answered request: `ms` from its headers to its response, `size` in bytes, `client` as an IP address.
+    """A request that got a response: `ms` from its headers to its response, `size` in bytes, `client` an IP address.
 
-    Names are null where the message was not HTTP. No name but the client's needs escaping in JSON.
+    Values are None if the message was not HTTP. Only `client` needs escaping in JSON.
     """
 
     request_id: str
@@ -66,7 +66,7 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
 
 
 def request(answered: Request) -> None:
-    """Log an answered request, if the level is INFO or lower."""
+    """Log a request, if the level is INFO or lower."""
     _write_request(answered)
 
 
@@ -78,7 +78,7 @@ _write_request: Callable[[Request], None] = _discard
 
 
 def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
-    """Tracebacks come without the local variables: passwords are among them."""
+    """Tracebacks are without local variables: these may hold passwords."""
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return (
         [structlog.processors.TimeStamper(fmt="iso", utc=True), _mark_process],
@@ -93,13 +93,13 @@ def _console(to: TextIO) -> tuple[list[Processor], list[Processor]]:
 
 
 def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
-    """The event with its process; the time comes first."""
+    """The event with its process id; the time comes first."""
     marked = {**event, "pid": os.getpid()}
     return {name: marked[name] for name in FIRST} | marked
 
 
 def _write_json(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
-    """The line that structlog would write, without the detour: there is one for each request."""
+    """The line that structlog would write, faster: there is one for each request."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
     request_id, method, route, status, ms, user_id, size, client = answered
     write(
@@ -134,7 +134,7 @@ def _quoted(token: str | None) -> str:
 
 
 class Outage:
-    """Logs once when something begins to fail, and once when nothing has failed for QUIET_SECONDS."""
+    """Logs when something begins to fail, and when nothing has failed for QUIET_SECONDS."""
 
     def __init__(self, what: str) -> None:
         self._what = what

@@ -14,7 +14,7 @@ HUGE_DIGITS = 18
 
 @dataclass(frozen=True)
 class QueryParameter(Generic[T]):
-    """A query parameter, which may be sent at most once; a subclass says what its value is."""
+    """A query parameter, which may be sent at most once; subclasses define its type."""
 
     name: str
     description: str
@@ -25,13 +25,13 @@ class QueryParameter(Generic[T]):
         raise NotImplementedError
 
     def parse(self, values: list[str]) -> T:
-        """The value that a request sends, or the default without one; BadRequest."""
+        """The value in a request, or the default; BadRequest."""
         if len(values) > 1:
             raise BadRequest(f"The query parameter {self.name} is sent {len(values)} times. Send it once.")
         return self.read(values[0] if values else None)
 
     def read(self, text: str | None) -> T:
-        """The value of a text, the default for None; BadRequest."""
+        """The parsed value, or the default for None; BadRequest."""
         raise NotImplementedError
 
 

@@ -18,7 +18,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
 FOLDER = Path(__file__).parents[2] / "migrations"
-ADVISORY_LOCK = 7_300_466_391_507  # any number that no other program takes
+ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60
 DROPPED_TABLES = re.compile(r"^DROP TABLE (?:IF EXISTS )?([^;]+?)(?: CASCADE)?;", re.MULTILINE)

@@ -56,7 +56,7 @@ class ServerFacts(NamedTuple):
 
 
 async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
-    """The facts of the server; raises one of AWAY if it does not reply."""
+    """The facts about the server; raises one of AWAY if it does not reply."""
     info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(
@@ -84,17 +84,17 @@ async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:
 
 
 class Calls:
-    """Commands that are not essential: none is sent for PAUSE_SECONDS after one that failed."""
+    """Non-essential commands: after a failure, none is sent for PAUSE_SECONDS."""
 
     def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._slots = asyncio.Semaphore(CONNECTIONS)  # the client has at most 100 connections, and nobody waits for one
+        self._slots = asyncio.Semaphore(CONNECTIONS)  # fewer than the client's 100 connections
         self._away_until = 0.0
         self._outage = Outage(f"Redis ({purpose})")
 
     @property
     def away(self) -> bool:
-        """Whether a command failed less than PAUSE_SECONDS ago."""
+        """Whether a command has failed in the last PAUSE_SECONDS."""
         return time.monotonic() < self._away_until
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
@@ -128,7 +128,7 @@ class Script:
 
 
 def _clients(url: str, seconds: float) -> list[Client]:
-    """The client, and those of the Sentinels that it asks for the master."""
+    """The client, and the clients of its Sentinels."""
     check_address(url)
     options: dict[str, Any] = {**_limits(seconds), "decode_responses": True}
     scheme = urlsplit(url).scheme

@@ -1,4 +1,4 @@
-"""The movies of a collection: checked once, and made into what is stored."""
+"""The movies of a collection: validation, and conversion to what is stored."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
 from movieserver.schemas.texts import RawUuid, text
 
 MAX_MOVIES = 10_000
-MAX_GENRES = 200_000  # different ones in one body: what PostgreSQL counts within its time limit
+MAX_GENRES = 200_000  # different ones in one body; PostgreSQL can count these within its time limit
 GenresText = Annotated[str, text(maximum=GENRES_CHARACTERS)]
 DescriptionText = Annotated[str, text(maximum=DESCRIPTION_CHARACTERS)]
 GenreName = Annotated[str, Field(pattern=r"^[^\u0000,]*$")]

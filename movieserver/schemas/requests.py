@@ -1,4 +1,4 @@
-"""Request bodies: each is parsed once, into one of these models."""
+"""Request bodies: the models that they are parsed into."""
 from __future__ import annotations
 
 import codecs
@@ -26,7 +26,7 @@ NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 MAX_NESTING = 200  # pydantic's parser reads no further
 MIN_PASSWORD_CHARACTERS = 8
-# in the description alone: most of what `username_fault` refuses
+# for the description only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 USERNAME_SCHEMA: dict[str, JsonValue] = {
     "minLength": 1, "maxLength": usernames.MAX_CHARACTERS,
@@ -106,7 +106,7 @@ class NewCollection(Body):
 class CollectionChanges(Body):
     """Changes to a collection; absent keys keep their current value."""
 
-    model_config = ConfigDict(extra="allow")  # so that a body that changes nothing can be told which keys are unknown
+    model_config = ConfigDict(extra="allow")  # the error for a body that changes nothing lists them
 
     title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in the description
     description: Text | None = Field(default_factory=str)
@@ -183,7 +183,7 @@ class Order(UuidList):
 
 
 def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
-    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody with every field at fault."""
+    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
     text = text.removeprefix(codecs.BOM_UTF8)
     if b"NaN" in text or b"Infinity" in text:
         _refuse_non_finite(text)

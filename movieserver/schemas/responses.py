@@ -22,7 +22,7 @@ class Response(BaseModel):
 
 
 class Message(Response):
-    """What was done."""
+    """What happened."""
 
     message: str
 
@@ -81,7 +81,7 @@ class CreatedCollection(Response):
 
 
 class UpdatedCollection(Message):
-    """What was done, and to which collection."""
+    """What happened, and to which collection."""
 
     collection_uuid: Uuid
 
@@ -106,7 +106,7 @@ class Collection(_Collection):
 
 
 class ListedCollection(_Collection):
-    """A collection in a list; `movies` is absent if the request says movies=false."""
+    """A collection in a list; `movies` is absent with movies=false."""
 
     movie_count: Count
     movies: list[CollectionMovie] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The syntax of HTTP/1.1 requests (RFC 9112). What two readers could understand differently is refused: BadRequest."""
+"""The syntax of HTTP/1.1 requests (RFC 9112). Ambiguous ones are refused: BadRequest."""
 from __future__ import annotations
 
 import re
@@ -32,7 +32,7 @@ def parse_head(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
 
 
 def check_trailer(line: str) -> None:
-    """BadRequest for what is no trailer field."""
+    """BadRequest unless the line is a trailer field."""
     if CONTROL.search(line) or "\n" in line:
         raise BadRequest("A trailer contains a control character. Lines end with CR LF.")
     _fields(f"{line}\n")

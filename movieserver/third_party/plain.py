@@ -33,7 +33,7 @@ class Plain:
         check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
-        """The third party's own page."""
+        """A page of the third party's list, with its numbering."""
         url = SEARCH.sub("", self.url) if query is None else self.url.replace(WORDS, quote_plus(query))
         try:
             body = await get(Call(url_concat(url, {"page": str(number)}), {}, self._credentials))
@@ -44,7 +44,7 @@ class Plain:
         return _read_page(body)
 
     async def close(self) -> None:
-        """Nothing is under way but what a page waits for."""
+        """Nothing to stop: there are no background calls."""
 
 
 def _read_page(body: bytes) -> MoviePage:

@@ -1,4 +1,4 @@
-"""What every provider gives: a page of movies, made of entries of which some may be odd.
+"""What the providers share: making a page of movies from entries of which some may be invalid.
 
 Whatever is shown can be stored in a collection as it is, so texts are cut to the bounds of formats.py.
 """
@@ -17,7 +17,7 @@ from movieserver.formats import (
 )
 from movieserver.third_party.client import Call, invalid_response
 
-MAX_NUMBER = 2 ** 53 - 1  # what every JSON reader reads exactly (RFC 8259 section 6)
+MAX_NUMBER = 2 ** 53 - 1  # the largest number that every JSON parser reads exactly (RFC 8259 section 6)
 NUMBER_CHARACTERS = 20
 NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 UUID_DIGITS = re.compile("[0-9a-f]{32}")
@@ -75,7 +75,7 @@ class Provider(Protocol):
         """Page `number` (from 1) of the list, or of what `query` finds; NotFound past the end."""
 
     async def close(self) -> None:
-        """Stop what is under way."""
+        """Stop the background calls."""
 
 
 class OddEntry(Exception):
@@ -133,14 +133,14 @@ def make_movie(identity: str | None, titles: list[object], description: object, 
 
 
 def text(value: object, max_characters: int) -> str:
-    """What can be stored of a text, at most `max_characters` of it; a whole number is its digits, all else is blank."""
+    """What can be stored of a text, cut to `max_characters`; a whole number becomes its digits, other types ""."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return NOT_STORABLE.sub("", value)[:max_characters] if isinstance(value, str) else ""
 
 
 def genre_text(value: object) -> str:
-    """Comma-separated text, made of such a text, of an object with a name, or of a list of these."""
+    """Comma-separated text, from such a text, an object with a name, or a list of these."""
     joined = ""
     for name in _genre_names(value)[:MOVIE_GENRES]:
         longer = f"{joined},{name}" if joined else name
@@ -157,7 +157,7 @@ def _genre_names(value: object) -> list[str]:
 
 
 def whole_number(value: object) -> int | None:
-    """A number from 0, cut to MAX_NUMBER, also one written as "7" or 7.0; None for anything else."""
+    """A whole number from 0, cut to MAX_NUMBER, also if sent as "7" or 7.0; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:NUMBER_CHARACTERS])
     if isinstance(value, float) and value.is_integer():
@@ -168,7 +168,7 @@ def whole_number(value: object) -> int | None:
 
 
 def canonical_uuid(value: object) -> str | None:
-    """The canonical spelling of a uuid, also of one in capitals, in braces, without dashes or as a urn; or None."""
+    """A uuid in canonical form, also if sent in capitals, in braces, without dashes or as a urn; or None."""
     if not isinstance(value, str):
         return None
     spelling = value.strip().lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}")

@@ -42,7 +42,7 @@ class Tmdb:
         if number > MAX_PAGES:
             raise NotFound
         path, parameters = ("/discover/movie", {}) if query is None else ("/search/movie", {"query": query})
-        names, body = await asyncio.gather(  # both to their end: nothing is left under way
+        names, body = await asyncio.gather(  # wait for both, so that no call goes on in the background
             self._genre_names(get), self._get(get, path, parameters | {"page": str(number)}), return_exceptions=True)
         if isinstance(names, BaseException):
             raise names
