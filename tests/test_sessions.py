@@ -104,7 +104,7 @@ async def test_reuse_of_a_spent_token_ends_the_whole_login(api: Api, query: Quer
 
 
 async def test_each_token_spent_in_the_last_30_seconds_gets_its_own_successor_again(api: Api, query: Query) -> None:
-    """A client whose requests overtake each other may send an older one; its login goes on."""
+    """RFC 9700 section 4.14.2: requests of one client may overtake each other; its login goes on."""
     tokens = [await register(api)]
     for _ in range(4):
         tokens.append((await refresh(api, tokens[-1])).json["refresh_token"])
