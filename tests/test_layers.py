@@ -20,7 +20,8 @@ from movieserver.postgres.statements import load_statements
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 LAYERS = [
-    {"movieserver", "errors", "formats", "settings"},
+    {"movieserver", "errors", "formats", "env_file"},
+    {"settings"},
     {"observability"},
     {"http", "postgres", "redis"},
     {"accounts", "third_party"},
@@ -37,7 +38,7 @@ LAYERS = [
 LIBRARIES = {
     "aiopg": {"postgres/connection.py"},
     "psycopg2": {"postgres/connection.py", "postgres/migrations.py", "settings.py"},
-    "dotenv": {"settings.py"},
+    "dotenv": {"env_file.py"},
     "yoyo": {"postgres/migrations.py"},
     "redis": {"redis/client.py"},
     "jwt": {"accounts/tokens.py"},
