@@ -78,6 +78,11 @@ EXCESSES: dict[str, Excess] = {
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
+    "movie year_at_most": posted("/collection/", lambda n: movie(year=n)),
+    "movie poster_characters": posted("/collection/", lambda n: movie(poster="https://x/".ljust(n, "p"))),
+    "movie ids": posted("/collection/", lambda n: movie(ids={f"id{number}": "x" for number in range(n)})),
+    "movie id_characters": posted("/collection/", lambda n: movie(ids={"x" * n: "x", "imdb": "x" * n})),
+    "movie note_characters": posted("/collection/", lambda n: movie(note="n" * n)),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
@@ -91,7 +96,7 @@ OTHERS = {  # each is tested by itself
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
-    "idempotency_key kept_seconds", "tokens access_seconds", "tokens refresh_seconds",
+    "idempotency_key kept_seconds", "movie year_at_least", "tokens access_seconds", "tokens refresh_seconds",
 }
 
 

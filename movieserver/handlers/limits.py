@@ -34,6 +34,9 @@ LIMITS = {
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
         "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,
+        "year_at_least": formats.MIN_YEAR, "year_at_most": formats.MAX_YEAR,
+        "poster_characters": formats.POSTER_CHARACTERS, "ids": formats.MOVIE_IDS,
+        "id_characters": formats.ID_CHARACTERS, "note_characters": formats.NOTE_CHARACTERS,
     },
     "pages": {
         "bytes": PAGE_BYTES,

@@ -1,15 +1,20 @@
 """The movies of a collection: checked once, and made into what is stored."""
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, PlainValidator, TypeAdapter
-from pydantic_core import to_json
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter
+from pydantic_core import PydanticCustomError, to_json
 
 from movieserver.errors import Fault, InvalidBody
-from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS
+from movieserver.formats import (
+    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, ID_CHARACTERS, ID_PATTERN, MAX_YEAR, MIN_YEAR, MOVIE_GENRES, MOVIE_IDS,
+    MOVIE_TITLE_CHARACTERS, NOTE_CHARACTERS, POSTER_CHARACTERS, POSTER_PATTERN, movie_uuid
+)
 from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
 from movieserver.schemas.texts import Body, RawUuid, text
 
@@ -22,15 +27,58 @@ GenresValue = Annotated[
     Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[GenreName] | None),
     Field(
         description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
+OPTIONAL = ("year", "poster", "ids", "note")  # in the order in which they are stored
+
+
+def _matching(pattern: str, detail: Any) -> Callable[[str], str]:
+    """A check that a text has a form."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise PydanticCustomError("form", detail)
+        return value
+
+    return check
+
+
+_id_name = _matching(ID_PATTERN, f"A name of ids must be 1 to {ID_CHARACTERS} characters of a-z, 0-9 and _")
+
+
+def _id_names(ids: dict[str, str]) -> dict[str, str]:
+    for name in ids:
+        _id_name(name if len(name) <= ID_CHARACTERS else "")
+    return ids
+
+
+Poster = Annotated[
+    str, Field(max_length=POSTER_CHARACTERS, json_schema_extra={"pattern": POSTER_PATTERN}),
+    AfterValidator(_matching(POSTER_PATTERN, "A poster must be an address that begins with https://"))]
+Ids = Annotated[
+    dict[str, Annotated[str, text(1, ID_CHARACTERS)]], AfterValidator(_id_names), Field(
+        max_length=MOVIE_IDS, description='What other services call it, such as {"imdb": "tt0133093"}',
+        json_schema_extra={"propertyNames": {"pattern": ID_PATTERN, "maxLength": ID_CHARACTERS}})]
 
 
 class Movie(Body):
-    """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty."""
+    """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty.
 
-    uuid: RawUuid
+    Without `uuid` it has the one that follows from its `ids`, or from its title and year; one of these is required.
+    """
+
+    uuid: RawUuid | None = None
     title: Annotated[str, text(1, MOVIE_TITLE_CHARACTERS)]
     description: DescriptionText | None = ""
     genres: GenresValue = NO_GENRES
+    year: Annotated[int, Field(strict=True, ge=MIN_YEAR, le=MAX_YEAR)] | None = None
+    poster: Poster | None = None
+    ids: Ids | None = None
+    note: Annotated[str, text(maximum=NOTE_CHARACTERS)] | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """Its uuid in the canonical form, also where it follows from other keys; None if nothing identifies it."""
+        return movie_uuid(self.ids, self.title, self.year) if self.uuid is None else self.uuid.lower()
 
 
 Movies = Annotated[list[Movie], Field(max_length=MAX_MOVIES)]
@@ -46,15 +94,26 @@ class StoredMovies(NamedTuple):
 
 
 def stored(movies: list[Movie]) -> StoredMovies:
-    """Movies as they are stored: canonical uuids, missing texts blank, genres as text; InvalidBody."""
+    """Movies as they are stored: canonical uuids, missing texts blank, genres as text; InvalidBody.
+
+    Each must have an identity.
+    """
     _check_genres(movies)
-    uuids = [movie.uuid.lower() for movie in movies]
+    uuids = identities(movies)
     entries: list[dict[str, Any]] = [
         {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
         for uuid, movie in zip(uuids, movies)
     ]
+    for entry, movie in zip(entries, movies):
+        if not movie.model_fields_set.isdisjoint(OPTIONAL):
+            entry |= {name: value for name in OPTIONAL if (value := getattr(movie, name)) is not None}
     genres = ",".join([movie.genres.json for movie in movies])
     return StoredMovies(to_json(entries).decode(), "{" + ",".join(uuids) + "}", f"[{genres}]")
+
+
+def identities(movies: list[Movie]) -> list[str]:
+    """The uuid of each movie in its canonical form; blank where nothing identifies it."""
+    return [movie.uuid.lower() if movie.uuid else movie.identity or "" for movie in movies]
 
 
 def _check_genres(movies: list[Movie]) -> None:

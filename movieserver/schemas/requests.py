@@ -4,7 +4,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
@@ -17,13 +17,14 @@ from movieserver.accounts import usernames
 from movieserver.accounts.common_passwords import is_common
 from movieserver.accounts.passwords import normalized
 from movieserver.errors import BadRequest, Fault, InvalidBody
-from movieserver.formats import parse_uuid
-from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movies_adapter
+from movieserver.formats import movie_uuid, parse_uuid
+from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, identities, movies_adapter
 from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
 NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
+NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
 MIN_PASSWORD_CHARACTERS = 8
 # in the description alone: most of what `username_fault` refuses
@@ -191,12 +192,13 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         lines = error.errors(include_url=False, include_input=False)
         if lines[0]["type"] == "json_invalid":
             raise _not_json(lines[0]["ctx"]["error"]) from None
-        bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
+        bounded = "movies" in kind.model_fields and not any(
+            line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
         raise InvalidBody(
-            [_fault(line) for line in lines] + (_repeated(text) if bounded else []) + faults) from None
-    uuids = [(movie if isinstance(movie, str) else movie.uuid).lower() for movie in getattr(body, "movies", [])]
-    if len(set(uuids)) < len(uuids):
-        faults += _repeated(text)
+            [_fault(line) for line in lines] + [*(_wrong_movies(kind, text) if bounded else [])] + faults) from None
+    uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
+    if len(set(uuids)) < len(uuids) or "" in uuids:
+        faults += _wrong_movies(kind, text)
     if faults:
         raise InvalidBody(faults)
     return body
@@ -234,17 +236,34 @@ def _step(step: object) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
 
 
-def _repeated(text: bytes) -> list[Fault]:
-    """Each movie whose uuid an earlier one of its list has."""
+def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
+    """The movies of a body, or their uuids, by their pointers."""
     body = from_json(text)
+    if kind is AddedMovies and isinstance(body, dict) and "movies" not in body:
+        return {"": body}
     pointer, movies = ("/movies", body.get("movies")) if isinstance(body, dict) else ("", body)
+    return {f"{pointer}/{index}": movie for index, movie in enumerate(movies if isinstance(movies, list) else [])}
+
+
+def _wrong_movies(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie that nothing identifies, or whose uuid an earlier one of its list has."""
     seen: set[str] = set()
-    faults = []
-    for index, movie in enumerate(movies if isinstance(movies, list) else []):
-        tail, value = ("/uuid", movie.get("uuid")) if isinstance(movie, dict) else ("", movie)
-        uuid = parse_uuid(value) if isinstance(value, str) else None
+    for own, movie in _sent_movies(kind, text).items():
+        keys = movie if isinstance(movie, dict) else {"uuid": movie}
+        uuid = _sent_identity(keys)
         if uuid in seen:
-            faults.append(Fault(f"{pointer}/{index}{tail}", f"The movie {uuid} is in this list already"))
+            yield Fault(f"{own}/uuid" if keys is movie else own, f"The movie {uuid} is in this list already")
         elif uuid:
             seen.add(uuid)
-    return faults
+        elif keys.get("uuid") is None and keys.get("year") is None and not keys.get("ids"):
+            yield Fault(f"{own}/uuid", NO_IDENTITY)
+
+
+def _sent_identity(movie: dict[str, Any]) -> str | None:
+    """The uuid of a movie as it was sent, which may have other faults."""
+    uuid, ids, title, year = (movie.get(key) for key in ("uuid", "ids", "title", "year"))
+    if uuid is not None:
+        return parse_uuid(uuid) if isinstance(uuid, str) else None
+    named = isinstance(ids, dict) and all(isinstance(value, str) for value in ids.values())
+    return movie_uuid(
+        ids if named else None, title if isinstance(title, str) else "", year if isinstance(year, int) else None)
