@@ -194,11 +194,12 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
             raise _not_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and not any(
             line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
-        raise InvalidBody(
-            [_fault(line) for line in lines] + [*(_wrong_movies(kind, text) if bounded else [])] + faults) from None
+        unidentified = _unidentified(kind, text) if bounded and kind is not Order else ()
+        repeated = _repeated(kind, text) if bounded else ()
+        raise InvalidBody([*unidentified, *map(_fault, lines), *repeated, *faults]) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
     if len(set(uuids)) < len(uuids) or "" in uuids:
-        faults += _wrong_movies(kind, text)
+        faults += [*_unidentified(kind, text), *_repeated(kind, text)]
     if faults:
         raise InvalidBody(faults)
     return body
@@ -245,18 +246,23 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     return {f"{pointer}/{index}": movie for index, movie in enumerate(movies if isinstance(movies, list) else [])}
 
 
-def _wrong_movies(kind: type[Body], text: bytes) -> Iterator[Fault]:
-    """Each movie that nothing identifies, or whose uuid an earlier one of its list has."""
+def _unidentified(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie that has nothing to identify it."""
+    for pointer, movie in _sent_movies(kind, text).items():
+        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None:
+            yield Fault(f"{pointer}/uuid", NO_IDENTITY)
+
+
+def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie whose uuid an earlier one of its list has."""
     seen: set[str] = set()
-    for own, movie in _sent_movies(kind, text).items():
-        keys = movie if isinstance(movie, dict) else {"uuid": movie}
-        uuid = _sent_identity(keys)
+    for pointer, movie in _sent_movies(kind, text).items():
+        uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
         if uuid in seen:
-            yield Fault(f"{own}/uuid" if keys is movie else own, f"The movie {uuid} is in this list already")
+            tail = "/uuid" if isinstance(movie, dict) else ""
+            yield Fault(pointer + tail, f"The movie {uuid} is in this list already")
         elif uuid:
             seen.add(uuid)
-        elif keys.get("uuid") is None and keys.get("year") is None and not keys.get("ids"):
-            yield Fault(f"{own}/uuid", NO_IDENTITY)
 
 
 def _sent_identity(movie: dict[str, Any]) -> str | None:
