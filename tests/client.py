@@ -56,7 +56,8 @@ class Api:
         record.said(body, authorization=response.request.headers.get("Authorization", ""))
         answer = Answer(
             response.code, response.headers, response.body,
-            json.loads(response.body) if "json" in response.headers.get("Content-Type", "") and response.body else None,
+            json.loads(response.body)
+            if re.search(r"[/+]json\b", response.headers.get("Content-Type", "")) and response.body else None,
         )
         record.said(answer.json)
         assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])

@@ -12,8 +12,8 @@ import pytest
 
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions
+    accounts, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi, operations,
+    request_count, root, sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.postgres.statements import load_statements
@@ -44,10 +44,12 @@ LIBRARIES = {
     "jwt": {"accounts/tokens.py"},
     "bcrypt": {"accounts/passwords.py"},
     "pydantic": {
-        "schemas/movies.py", "schemas/requests.py", "schemas/responses.py", "schemas/texts.py", "openapi/operation.py",
+        "schemas/import_file.py", "schemas/movies.py", "schemas/requests.py", "schemas/responses.py",
+        "schemas/texts.py", "openapi/operation.py",
         "openapi/document.py", "embedded/__init__.py", "settings.py",
     },
-    "pydantic_core": {"schemas/genres.py", "schemas/movies.py", "schemas/requests.py", "schemas/texts.py"},
+    "pydantic_core": {
+        "schemas/genres.py", "schemas/import_file.py", "schemas/movies.py", "schemas/requests.py", "schemas/texts.py"},
     "pydantic_settings": {"settings.py"},
     "pycurl": {"third_party/client.py"},
     "certifi": {"third_party/client.py"},
@@ -59,7 +61,7 @@ LIBRARIES = {
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imports(file: Path) -> Iterator[str]:
+def imported(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -85,7 +87,7 @@ def part_of(file: Path) -> str:
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_imports_point_down(file: Path) -> None:
     own = part_of(file)
-    for name in imports(file):
+    for name in imported(file):
         if name.startswith("movieserver."):
             other = name.split(".")[1]
             assert other == own or floor(other) < floor(own), f"{name_of(file)} imports {name}"
@@ -94,7 +96,7 @@ def test_imports_point_down(file: Path) -> None:
 def test_each_library_has_its_place() -> None:
     found: dict[str, set[str]] = {}
     for file in FILES:
-        for name in imports(file):
+        for name in imported(file):
             found.setdefault(name.partition(".")[0], set()).add(name_of(file))
     outside = {
         name: files for name, files in found.items()
@@ -136,7 +138,7 @@ def test_statements_of_users_name_their_owner() -> None:
 
 
 def test_a_resource_has_one_name_on_every_floor() -> None:
-    for name in ("collections", "collection_movies", "genres"):
+    for name in ("collections", "collection_movies", "exports", "genres", "imports"):
         for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
                       TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
             assert place.exists()
@@ -162,8 +164,8 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 def test_the_route_table_is_whole() -> None:
     modules = (
-        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
-        openapi, docs, root)
+        accounts, sessions, movies, collections, collection_movies, genres, exports, imports, limits, request_count,
+        operations, openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

@@ -158,6 +158,32 @@ class Additions(Response):
     items: list[Addition]
 
 
+class ImportedInto(Response):
+    """A collection, new or not, how many movies were added to it, and how many it had."""
+
+    uuid: Uuid
+    added: Count
+    existing: Count
+
+
+class LineFault(Response):
+    """A line of a file (from 1), and why it, or a movie in it, was not imported."""
+
+    line: Annotated[int, Field(ge=1)]
+    detail: str
+
+
+class Imported(Response):
+    """What became of the movies of a file; `skipped` are those that were not imported."""
+
+    added: Count
+    existing: Annotated[int, Field(ge=0, description="In the collection before, or repeated in the file")]
+    skipped: Count
+    collections: list[ImportedInto]
+    error_count: Count
+    errors: Annotated[list[LineFault], Field(description="The first 100 errors")]
+
+
 class Genre(Response):
     """A genre, in its most frequent spelling, and how often it occurs."""
 
