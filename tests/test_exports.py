@@ -49,11 +49,12 @@ def cells(answer: Answer) -> list[dict[str, str]]:
 
 
 async def test_json_is_what_reading_gives(alice: Api) -> None:
-    path = f"/collection/{await created(alice, title='Ä list: \"1/2\"', movies=[stored(**FULL)])}/"
+    uuid = await created(alice, title='Ä list: "1/2"', movies=[stored(**FULL)])
+    path = f"/collection/{uuid}/"
     answer, read = await alice.get(f"{path}export/"), await alice.get(path)
     assert (answer.body, answer.version) == (read.body, read.version)
     assert answer.headers["Content-Disposition"] == (
-        "attachment; filename=\"collection.json\"; filename*=UTF-8''%C3%84%20list%20%201%202.json")
+        "attachment; filename=\"collection.json\"; filename*=UTF-8''%C3%84%20list%201%202.json")
     assert (await alice.get(f"{path}export/?format=json")).body == read.body
     headers = {"If-None-Match": answer.headers["ETag"]}
     assert (await alice.get(f"{path}export", headers=headers)).status == 304
@@ -140,7 +141,7 @@ async def test_a_large_collection_is_on_several_pages(alice: Api) -> None:
     """Its description in the first line alone, and each movie once."""
     small = await created(alice)
     given = big(1_600)
-    uuid = await created(alice, description="ü\x01" * 800_000, movies=given[:100])
+    uuid = await created(alice, description="ü\x01" * 300_000, movies=given[:100])
     for start in range(100, 1_600, 700):
         assert (await alice.post(f"/collection/{uuid}/movies/", given[start:start + 700])).status == 200
     newest = await created(alice)
@@ -148,7 +149,7 @@ async def test_a_large_collection_is_on_several_pages(alice: Api) -> None:
     assert len(lines) == 5
     assert [[line["uuid"] for line in page] for page in lines] == [[newest], [uuid], [uuid], [uuid], [small]]
     parts = [line for page in lines for line in page if line["uuid"] == uuid]
-    assert [part.get("description") for part in parts] == ["ü\x01" * 800_000, None, None]
+    assert [part.get("description") for part in parts] == ["ü\x01" * 300_000, None, None]
     assert [movie for part in parts for movie in part["movies"]] == given
 
 

@@ -82,7 +82,7 @@ def title_of(collection: bytes) -> str:
     start = collection.index(b'"title":') + len(b'"title":')
     title: str
     title, _ = json.JSONDecoder().raw_decode(collection[start:start + TITLE_BYTES].decode("utf-8", "ignore"))
-    return NOT_IN_NAMES.sub(" ", title).strip(" .")[:NAME_CHARACTERS] or "collection"
+    return " ".join(NOT_IN_NAMES.sub(" ", title).split()).strip(".")[:NAME_CHARACTERS] or "collection"
 
 
 routes = [

@@ -138,7 +138,10 @@ def _head(lines: Iterator[tuple[int, list[str] | BadLine]]) -> tuple[str, str, l
         found = _next_cells(lines)
     if not found or not found[0].lower().startswith(LETTERBOXD_LIST):
         return "", "", _names(found)
-    about = dict(zip(_names(_next_cells(lines)), _next_cells(lines)))
+    names, values = _names(_next_cells(lines)), _next_cells(lines)
+    if "position" in _names(values):  # a line of blanks is none
+        return "", "", _names(values)
+    about = dict(zip(names, values))
     return about.get("name", ""), about.get("description", ""), _names(_next_cells(lines))
 
 
