@@ -57,6 +57,15 @@ async def padded(api: Api, bound: int) -> Answer:
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
 
 
+def imported(kind: str, head: str, line: Callable[[int], str]) -> Excess:
+    """An import of so many lines."""
+    async def excess(api: Api, bound: int) -> Answer:
+        text = head + "".join(map(line, range(bound)))
+        return await api.post("/import/", raw=text.encode(), headers={"Content-Type": kind})
+
+    return excess
+
+
 async def nested(api: Api, bound: int) -> Answer:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
@@ -87,6 +96,8 @@ EXCESSES: dict[str, Excess] = {
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
+    "import lines": imported("text/csv", "Title,Year\n", lambda number: f"M{number % 9},1931\n"),
+    "import collections": imported("application/x-ndjson", "", lambda number: f'{{"title":"t{number}"}}\n'),
     "idempotency_key characters": keyed,
 }
 OTHERS = {  # each is tested by itself
@@ -96,7 +107,8 @@ OTHERS = {  # each is tested by itself
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
-    "idempotency_key kept_seconds", "movie year_at_least", "tokens access_seconds", "tokens refresh_seconds",
+    "idempotency_key kept_seconds", "movie year_at_least", "export bytes", "export collections",
+    "import errors", "tokens access_seconds", "tokens refresh_seconds",
 }
 
 

@@ -19,8 +19,10 @@ from tests.test_imports import CSV, JSON, NDJSON, imported
 from tests.test_stored_movies import TEXTS
 
 PIECES = [
-    *TEXTS, "=", "+", "-", "@", "'", '"', ";", ",", "\t", "\r", "\n", "\r\n", "\ufeff", "sep=;", "Letterboxd list export",
-    *string.ascii_letters]
+    *TEXTS, "=", "+", "-", "@", "'", '"', ";", ",", "\t", "\r", "\n", "\r\n", "\ufeff", "sep=;",
+    "Letterboxd list export", *string.ascii_letters]
+NAMES = ["tmdb", "imdb", "a", "z9_"]
+GENRES = ["", "Drama", "=a,-b", " Drama , ,War", "'"]
 
 
 class Maker:
@@ -36,12 +38,12 @@ class Maker:
     def movie(self) -> dict[str, Any]:
         optional = {
             "year": self.random.randint(1870, 2100), "poster": f"https://x/{self.random.random()}'=;",
-            "ids": {name: self.text(1, 100) for name in self.random.sample(["tmdb", "imdb", "a", "z9_"], k=self.random.randint(0, 4))},
+            "ids": {name: self.text(1, 100) for name in self.random.sample(NAMES, k=self.random.randint(0, 4))},
             "note": self.text(0, 2_000),
         }
         return {
             "uuid": str(uuid.UUID(int=self.random.getrandbits(128))), "title": self.text(1, 500),
-            "description": self.text(0, 10_000), "genres": self.random.choice(["", "Drama", "=a,-b", " Drama , ,War", "'"]),
+            "description": self.text(0, 10_000), "genres": self.random.choice(GENRES),
         } | {key: value for key, value in optional.items() if self.random.random() < 0.5}
 
     def collection(self) -> dict[str, Any]:
