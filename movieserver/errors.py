@@ -14,7 +14,7 @@ ApiError
 ├── RequestTimeout 408        the request arrives too slowly
 ├── PreconditionFailed 412    If-Match or If-None-Match does not hold
 ├── BodyTooLarge 413
-├── UnsupportedMediaType 415  the declared type of the body is not JSON
+├── UnsupportedMediaType 415  the body is declared as of a type that is not accepted
 ├── KeyReused 422             another request used this Idempotency-Key
 ├── TooManyAttempts 429       with Retry-After
 ├── HeadersTooLarge 431
@@ -32,6 +32,7 @@ handlers/base.py writes them as problem details (RFC 9457).
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -194,11 +195,15 @@ class BodyTooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """415: the declared type of the body is not JSON."""
+    """415: the declared type of the body is not JSON, nor one of `texts`."""
 
     status = 415
     code = "unsupported_media_type"
     detail = "The body must be JSON: send Content-Type: application/json and no Content-Encoding."
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        kinds = " or ".join((", ".join(["application/json", *texts[:-1]]), *texts[-1:]))
+        super().__init__(f"Send a file with Content-Type: {kinds}, and no Content-Encoding." if texts else None)
 
 
 class KeyReused(ApiError):

@@ -54,9 +54,10 @@ class Api:
             follow_redirects=False, allow_nonstandard_methods=True, request_timeout=30,
         )
         record.said(body, authorization=fetched.request.headers.get("Authorization", ""))
+        is_json = re.search(r"[/+]json\b", fetched.headers.get("Content-Type", ""))
         response = Response(
             fetched.code, fetched.headers, fetched.body,
-            json.loads(fetched.body) if "json" in fetched.headers.get("Content-Type", "") and fetched.body else None,
+            json.loads(fetched.body) if is_json and fetched.body else None,
         )
         record.said(response.json)
         assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])

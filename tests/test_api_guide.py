@@ -81,7 +81,7 @@ def test_the_python_examples(empty: Path) -> None:
     assert walk["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
     assert walk["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
-        "/movies/0/uuid Field required"]
+        "/movies/0/uuid Field required: a movie without ids and year needs a uuid"]
     assert walk["Stay, and leave"] == ["200 200", "Logged out successfully", "401"]
 
 

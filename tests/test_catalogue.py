@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -46,10 +47,12 @@ def test_films_are_valid_movies() -> None:
     casablanca = next(film for film in films if film["title"] == "Casablanca")
     assert casablanca["uuid"] == "96423732-cda8-59bd-84e6-71128c54391f"
     for film in films:
-        assert set(film) == {"title", "description", "genres", "uuid"}
+        assert set(film) == {"title", "description", "genres", "uuid", "year", "ids"}
         assert uuid.UUID(film["uuid"]).version == 5
         assert all(genre == genre.strip() and genre for genre in film["genres"].split(","))
-        assert 1900 < int(film["description"][:4]) < 2030 and film["description"][4:6] == ". "
+        assert 1900 < film["year"] < 2030 and film["description"].startswith(f"{film['year']}. ")
+        assert re.fullmatch(r"tt\d{7}", film["ids"]["imdb"])
+    assert len({film["ids"]["imdb"] for film in films}) == len(films)
     assert casablanca["description"].startswith("1942. ")
 
 

@@ -57,6 +57,15 @@ async def padded(api: Api, bound: int) -> Response:
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
 
 
+def imported(kind: str, head: str, line: Callable[[int], str]) -> Excess:
+    """An import of so many lines."""
+    async def excess(api: Api, bound: int) -> Response:
+        text = head + "".join(map(line, range(bound)))
+        return await api.post("/import/", raw=text.encode(), headers={"Content-Type": kind})
+
+    return excess
+
+
 async def nested(api: Api, bound: int) -> Response:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
@@ -78,10 +87,17 @@ EXCESSES: dict[str, Excess] = {
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
+    "movie year_at_most": posted("/collection/", lambda n: movie(year=n)),
+    "movie poster_characters": posted("/collection/", lambda n: movie(poster="https://x/".ljust(n, "p"))),
+    "movie ids": posted("/collection/", lambda n: movie(ids={f"id{number}": "x" for number in range(n)})),
+    "movie id_characters": posted("/collection/", lambda n: movie(ids={"x" * n: "x", "imdb": "x" * n})),
+    "movie note_characters": posted("/collection/", lambda n: movie(note="n" * n)),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
+    "import lines": imported("text/csv", "Title,Year\n", lambda number: f"M{number % 9},1931\n"),
+    "import collections": imported("application/x-ndjson", "", lambda number: f'{{"title":"t{number}"}}\n'),
     "idempotency_key characters": keyed,
 }
 OTHERS = {  # each is tested by itself
@@ -91,7 +107,8 @@ OTHERS = {  # each is tested by itself
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
-    "idempotency_key kept_seconds", "tokens access_seconds", "tokens refresh_seconds",
+    "idempotency_key kept_seconds", "movie year_at_least", "export bytes", "export collections",
+    "import errors", "tokens access_seconds", "tokens refresh_seconds",
 }
 
 

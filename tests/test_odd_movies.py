@@ -10,10 +10,10 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.formats import movie_uuid
 from movieserver.settings import Settings
 from movieserver.third_party import tmdb
 from movieserver.third_party.provider import MAX_NUMBER
-from movieserver.third_party.tmdb import tmdb_uuid
 from tests.client import Api
 from tests.conftest import make_settings
 from tests.test_metrics import measured
@@ -244,7 +244,8 @@ class TestTmdb:
     async def test_odd_genre_ids(self, alice: Api, third_party: ThirdParty, genre_ids: object, genres: str) -> None:
         odd = {"id": 2, "title": "Ariel"} | ({} if genre_ids is ABSENT else {"genre_ids": genre_ids})
         assert await self.shown(alice, third_party, odd) == [
-            {"title": "Ariel", "description": "", "genres": genres, "uuid": tmdb_uuid(2)}]
+            {"title": "Ariel", "description": "", "genres": genres, "uuid": movie_uuid({"tmdb": "2"}, "", None),
+             "ids": {"tmdb": "2"}}]
 
     @pytest.mark.parametrize("titles, expected", [
         ({"title": None, "original_title": "Солярис"}, "Солярис"), ({"name": "A Series"}, "A Series"),

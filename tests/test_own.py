@@ -56,7 +56,7 @@ async def a_session(owner: Api) -> list[str]:
 
 MAKERS: dict[str, Callable[[Api], Awaitable[list[str]]]] = {
     **{f"/{name}/{{collection_uuid}}/{tail}": maker for name in ("collection", "collections") for tail, maker in (
-        ("", a_collection), ("movies/", a_collection), ("order/", a_collection),
+        ("", a_collection), ("movies/", a_collection), ("order/", a_collection), ("export/", a_collection),
         ("movies/{movie_uuid}/", a_movie_in_a_collection))},
     "/sessions/{session_uuid}/": a_session,
     "/movies/{movie_uuid}/collections/": a_movie,

@@ -21,8 +21,8 @@ MOVIES = [
     {
         "adult": False, "backdrop_path": "/x.jpg", "genre_ids": [18, 878, 4711], "id": 593, "original_language": "ru",
         "original_title": "Солярис", "overview": "A psychologist is sent to a station.", "popularity": 20.1,
-        "poster_path": None, "release_date": "1972-03-20", "title": "Solaris", "video": False, "vote_average": 7.8,
-        "vote_count": 1500,
+        "poster_path": "/solaris.jpg", "release_date": "1972-03-20", "title": "Solaris", "video": False,
+        "vote_average": 7.8, "vote_count": 1500,
     },
     {"genre_ids": [], "id": 2, "overview": None, "title": "Ariel"},
 ]
@@ -67,9 +67,10 @@ async def test_a_page(alice: Api, seen: list[str]) -> None:
         "data": [
             {"title": "Solaris", "description": "A psychologist is sent to a station.",
              "genres": "Drama,Science Fiction", "uuid": str(uuid.uuid5(
-                 uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/593"))},
+                 uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/593")), "year": 1972,
+             "poster": "https://image.tmdb.org/t/p/w342/solaris.jpg", "ids": {"tmdb": "593"}},
             {"title": "Ariel", "description": "", "genres": "", "uuid": str(uuid.uuid5(
-                uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/2"))},
+                uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/2")), "ids": {"tmdb": "2"}},
         ],
     }
     assert sorted(uri.rpartition("/list")[2] for uri in seen) == ["", "/discover/movie?page=2"]
@@ -79,6 +80,27 @@ async def test_listed_movies_can_be_collected(alice: Api, seen: list[str]) -> No
     movies = (await alice.get("/movies/")).json["data"]
     response = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
     assert (await alice.get(response.headers["Location"])).json["movies"] == movies
+
+
+async def test_what_is_listed_is_what_a_body_without_uuid_names(alice: Api, seen: list[str]) -> None:
+    """One rule gives both the uuid, so what was imported is what is listed."""
+    solaris = (await alice.get("/movies/")).json["data"][0]
+    bare = {"title": "Solaris", "ids": {"imdb": "tt0069293", "tmdb": "593"}}
+    answer = await alice.post("/collection/", {"title": "t", "movies": [bare]})
+    [stored] = (await alice.get(answer.headers["Location"])).json["movies"]
+    assert stored["uuid"] == solaris["uuid"]
+
+
+@pytest.mark.parametrize("odd", [
+    {"release_date": None, "poster_path": None}, {"release_date": "", "poster_path": ""},
+    {"release_date": "soon", "poster_path": "x.jpg"}, {"release_date": "0001-01-01", "poster_path": "/a b.jpg"},
+    {"release_date": 1.5, "poster_path": 7}, {"release_date": "2101-01-01", "poster_path": "/" + "x" * 2000},
+])
+async def test_an_odd_date_or_poster_is_left_out(alice: Api, third_party: ThirdParty, odd: dict[str, Any]) -> None:
+    third_party.behaviour = tmdb({"results": [MOVIES[0] | odd]}, [])
+    [movie] = (await alice.get("/movies/")).json["data"]
+    assert set(movie) == {"title", "description", "genres", "uuid", "ids"}
+    assert (await alice.post("/collection/", {"title": "t", "movies": [movie]})).status == 201
 
 
 async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None:

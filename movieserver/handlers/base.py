@@ -15,7 +15,7 @@ from movieserver.errors import (
     SchemaMissing, UnsupportedMediaType
 )
 from movieserver.http import cors
-from movieserver.http.headers import JSON, bearer_token, is_json
+from movieserver.http.headers import JSON, bearer_token, is_accepted, media_type
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import NO_PRECONDITION, Precondition, entity_tag
 from movieserver.http.representations import represent
@@ -25,6 +25,7 @@ from movieserver.openapi.parameters import QueryParameter
 from movieserver.redis.request_counter import Number
 from movieserver.resources import Resources
 from movieserver.schemas.requests import AnyBody, parse
+from movieserver.schemas.texts import Body
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.serving.request import Request
 
@@ -130,12 +131,18 @@ class Handler(RequestHandler):
 
     def body(self, kind: type[AnyBody]) -> AnyBody:
         """The request body, parsed as the model that the verb's @Operation names; BadRequest."""
+        self.body_type(kind)
+        return parse(kind, self.request.body)
+
+    def body_type(self, kind: type[Body]) -> str:
+        """The media type of a body that is a text, or application/json; UnsupportedMediaType for others."""
         operation = operation_of(self, self.request.method or "")
         if operation is None or operation.body is not kind:
             raise TypeError(f"the @Operation of {self.request.method} {self.route} does not name {kind.__name__}")
-        if not is_json(self.request.content_type, self.request.headers.get("Content-Encoding")):
-            raise UnsupportedMediaType
-        return parse(kind, self.request.body)
+        sent, encoding = self.request.content_type, self.request.headers.get("Content-Encoding")
+        if not is_accepted(sent, encoding, operation.body_texts):
+            raise UnsupportedMediaType(operation.body_texts)
+        return name if (name := media_type(sent)) in operation.body_texts else JSON
 
     def query(self, parameter: QueryParameter[T]) -> T:
         """The value of a query parameter; BadRequest."""

@@ -5,7 +5,7 @@ from collections.abc import Set
 
 ANY_ORIGIN = "*"
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
-EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
+EXPOSED = "Age, Content-Disposition, ETag, Link, Location, Retry-After, X-Request-ID"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 PREFLIGHT_SECONDS = 7200
 

@@ -81,7 +81,7 @@ class _Verb(NamedTuple):
         if self.route.protected:
             errors.append(Unauthenticated())
         if operation.body:
-            errors += [INVALID, RequestTimeout(), UnsupportedMediaType()]
+            errors += [INVALID, RequestTimeout(), UnsupportedMediaType(operation.body_texts)]
         if operation.etag or operation.preconditions:
             errors.append(PreconditionFailed())
         return sorted(errors, key=lambda error: error.status)
@@ -154,7 +154,7 @@ class _Description:
             described["requestBody"] = {"required": operation.body_required, "content": {JSON: {
                 "schema": self.models[operation.body, "validation"],
                 "example": EXAMPLES["bodies"][operation.body.__name__],
-            }}}
+            }} | {kind: {"schema": TEXT, "example": EXAMPLES["bodies"][kind]} for kind in operation.body_texts}}
         return described
 
     def _responses(self, verb: _Verb) -> Json:
@@ -180,8 +180,9 @@ class _Description:
             name: {"$ref": f"#/components/links/{name}"}
             for name, link in self.links.items() if set(link["parameters"]) & set(model.model_fields)
         }
-        return {"content": {JSON: {"schema": self.models[model, "serialization"], **example}}} | (
-            {"links": links} if links else {})
+        texts = {kind: {"schema": TEXT, "example": EXAMPLES["responses"][kind]} for kind in operation.response_texts}
+        content = {JSON: {"schema": self.models[model, "serialization"], **example}} | texts
+        return {"content": content} | ({"links": links} if links else {})
 
 
 def without_titles_and_defaults(schema: Any, names: bool = False) -> Any:

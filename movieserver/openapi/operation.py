@@ -28,6 +28,8 @@ class Operation:
     description: str = ""
     body: type[BaseModel] | None = None
     body_required: bool = True
+    body_texts: tuple[str, ...] = ()  # media types of bodies that the method takes as they are, beside JSON
+    response_texts: tuple[str, ...] = ()  # and of responses that it sends instead
     query: tuple[QueryParameter[Any], ...] = ()
     errors: tuple[ApiError, ...] = ()
     headers: tuple[str, ...] = ()  # of the response

@@ -68,6 +68,22 @@ class BooleanParameter(QueryParameter[bool]):
 
 
 @dataclass(frozen=True)
+class ChoiceParameter(QueryParameter[str]):
+    """One of `choices`, the first of which is the default."""
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.choices), "default": self.choices[0]}
+
+    def read(self, text: str | None) -> str:
+        if text is not None and text not in self.choices:
+            raise BadRequest(f"The query parameter {self.name} must be {' or '.join(self.choices)}.")
+        return text or self.choices[0]
+
+
+@dataclass(frozen=True)
 class IntegerParameter(QueryParameter[int]):
     """A whole number from 1 to `max`; without one, any number over 10**18 counts as 10**18."""
 

@@ -57,6 +57,7 @@ RESPONSE_HEADERS = {
     "ETag": ({"type": "string", "pattern": '^"[^"]+"$'}, "The version, for If-Match and If-None-Match."),
     "Location": (TEXT, "The address of the new resource, or the one to go to."),
     "Link": (TEXT, "The next and the previous page (RFC 8288), if there are any."),
+    "Content-Disposition": (TEXT, "The name of the file (RFC 6266)."),
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),

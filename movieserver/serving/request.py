@@ -13,7 +13,7 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
-from movieserver.http.headers import bearer_token, is_json, request_id
+from movieserver.http.headers import bearer_token, is_accepted, request_id
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import operation_of
 from movieserver.resources import Resources
@@ -168,9 +168,9 @@ class IncomingRequest(HTTPMessageDelegate):
         operation = operation_of(route.handler_class, request.method or "")
         if not operation and request.method not in ("HEAD", "OPTIONS"):
             return NotFound()  # or MethodNotAllowed, which the handler finds first
-        if operation and operation.body and not is_json(
-                request.content_type, request.headers.get("Content-Encoding")):
-            return UnsupportedMediaType()
+        if operation and operation.body and not is_accepted(
+                request.content_type, request.headers.get("Content-Encoding"), operation.body_texts):
+            return UnsupportedMediaType(operation.body_texts)
         return None
 
     @property

@@ -10,7 +10,8 @@ from tornado.httputil import url_concat
 from movieserver.errors import BadRequest, NotFound
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
-    Get, Movie, MoviePage, canonical_uuid, check_words, make_movie, read_count, read_movies, read_object
+    Get, Movie, MoviePage, canonical_uuid, check_words, ids_of, make_movie, poster_of, read_count, read_movies,
+    read_object, year_of
 )
 
 WORDS = "{query}"
@@ -56,5 +57,7 @@ def _read_page(body: bytes) -> MoviePage:
 
 
 def _read_movie(entry: dict[str, Any]) -> Movie:
-    return make_movie(
+    movie = make_movie(
         canonical_uuid(entry.get("uuid")), [entry.get("title")], entry.get("description"), entry.get("genres"))
+    return movie._replace(
+        year=year_of(entry.get("year")), poster=poster_of(entry.get("poster")), ids=ids_of(entry.get("ids")))

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from movieserver.errors import BadRequest
 from movieserver.formats import (
-    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS, parse_uuid
+    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, ID_CHARACTERS, ID_PATTERN, MAX_YEAR, MIN_YEAR, MOVIE_GENRES, MOVIE_IDS,
+    MOVIE_TITLE_CHARACTERS, POSTER_CHARACTERS, POSTER_PATTERN, parse_uuid
 )
 from movieserver.third_party.client import Call, invalid_response
 
@@ -21,17 +22,26 @@ MAX_NUMBER = 2 ** 53 - 1  # the largest number that every JSON parser reads exac
 NUMBER_CHARACTERS = 20
 NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 UUID_DIGITS = re.compile("[0-9a-f]{32}")
+ID_NAME = re.compile(ID_PATTERN)
+POSTER = re.compile(POSTER_PATTERN)
 
 Get = Callable[[Call], Awaitable[bytes]]
 
 
 class Movie(NamedTuple):
-    """A movie as it is shown; genres are comma-separated text."""
+    """A movie as it is shown; genres are comma-separated text, and what is None is not shown."""
 
     title: str
     description: str
     genres: str
     uuid: str
+    year: int | None = None
+    poster: str | None = None
+    ids: dict[str, str] | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """The movie as JSON has it."""
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tup
             skipped.append(f"entry {index} {reason}")
     if entries and not movies:
         raise invalid_response(f"the page cannot be read: {'; '.join(skipped[:3])}")
-    return json.dumps([movie._asdict() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
+    return json.dumps([movie.shown() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
 
 
 def read_count(value: object, entries: list[Any] | None) -> int:
@@ -138,6 +148,28 @@ def make_movie(identity: str | None, titles: list[object], description: object, 
     if identity is None:
         raise OddEntry("has no uuid")
     return Movie(title, text(description, DESCRIPTION_CHARACTERS), genre_text(genres), identity)
+
+
+def year_of(value: object) -> int | None:
+    """A year, also the one that a text such as 1972-03-20 begins with; None if it is out of bounds."""
+    year = whole_number(value[:4] if isinstance(value, str) and re.match(r"[0-9]{4}(-|$)", value) else value)
+    return year if year is not None and MIN_YEAR <= year <= MAX_YEAR else None
+
+
+def poster_of(value: object) -> str | None:
+    """An https address that can be stored, or None."""
+    poster = text(value, POSTER_CHARACTERS + 1)
+    return poster if len(poster) <= POSTER_CHARACTERS and POSTER.fullmatch(poster) else None
+
+
+def ids_of(value: object) -> dict[str, str] | None:
+    """The first ids that can be stored, whole numbers as texts; None if there is none."""
+    found = value if isinstance(value, dict) else {}
+    ids = {
+        name: written for name, each in found.items()
+        if ID_NAME.fullmatch(name) and len(name) <= ID_CHARACTERS
+        if 0 < len(written := text(each, ID_CHARACTERS + 1)) <= ID_CHARACTERS}
+    return dict([*ids.items()][:MOVIE_IDS]) or None
 
 
 def text(value: object, max_characters: int) -> str:
