@@ -1,4 +1,4 @@
-"""docs/api.md: runs every snippet against a server that run.py has started."""
+"""docs/api.md: runs every snippet against a server that run.py started."""
 from __future__ import annotations
 
 import json
@@ -86,7 +86,7 @@ def test_the_python_examples(empty: Path) -> None:
 
 
 class Busy(BaseHTTPRequestHandler):
-    """Away twice, then there."""
+    """A server that sends the `statuses` in turn."""
 
     statuses: ClassVar[list[int]] = []
 

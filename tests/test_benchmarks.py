@@ -1,4 +1,4 @@
-"""The benchmarks: what they send, read and write, and one short load on each service. No test asserts a time."""
+"""The benchmarks: requests, responses, results, and a short load on each service. No test asserts a time."""
 from __future__ import annotations
 
 import json
@@ -87,7 +87,7 @@ def test_every_response_of_a_load_is_counted_by_the_server(server: Service, wrk:
         window = measure(calls.mixed(crowd), server.port, 2, SECONDS, wrk=wrk)
         after = requests_so_far(server)
     assert window.rate > 0
-    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 unread
+    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 responses unread
 
 
 @clients

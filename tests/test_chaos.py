@@ -1,4 +1,4 @@
-"""The crash test in its short form, and the proof that its checker sees what it is there for."""
+"""A short crash test, and a check that its checker detects faults."""
 from __future__ import annotations
 
 import random
@@ -12,7 +12,7 @@ ONE = "WHERE collection_uuid = %(one)s"
 MOVIES = (
     "(SELECT json_agg(movie) FROM ("
     "SELECT movie FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index) {}) AS taken)")
-# Each makes one thing wrong that the checker has to see, with a collection of which everything is certain.
+# Each of these damages a collection of certain state; the checker must detect it.
 SABOTAGE = {
     "an acknowledged write is missing": "DELETE FROM collections WHERE collection_uuid = %(one)s",
     "a movie of a list is missing": f"UPDATE collections SET movies = {MOVIES.format('WHERE index > 1')} {ONE}",
@@ -52,7 +52,7 @@ def known_collections(writers: list[Writer]) -> list[str]:
 
 
 def assert_all_is_seen(checker: Checker, writers: list[Writer]) -> None:
-    """Each sabotage adds to what the checker finds. A slow machine may first have to write enough to damage."""
+    """The checker finds each sabotage. A slow machine may first need time to write enough."""
     for _ in range(1000):
         if len(certain := known_collections(writers)) >= len(SABOTAGE):
             break

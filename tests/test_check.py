@@ -1,4 +1,4 @@
-"""`run.py check`: what is wrong, where, and what to do about it; all of it at once, and never a password."""
+"""`run.py check` reports every problem, where it is, and what to do about it, but never a password."""
 from __future__ import annotations
 
 import os
@@ -27,7 +27,7 @@ host all ada,bob,manual 127.0.0.1/32 scram-sha-256
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    """A database over TCP that lets in a user with a password, migrated."""
+    """A migrated database over TCP with password authentication."""
     with temporary_folder() as folder:
         (folder / "pg_hba.conf").write_text(ACCESS, encoding="ascii")
         port = free_port()
@@ -41,7 +41,7 @@ def database_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def redis_port() -> Iterator[int]:
-    """A Redis over TCP that wants a password."""
+    """A Redis over TCP that requires a password."""
     port = free_port()
     with temporary_folder() as folder, server(folder / "redis", port, "--appendonly", "yes"):
         ask(port, "CONFIG", "SET", "requirepass", WORD)
@@ -50,7 +50,7 @@ def redis_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def movie_api_url() -> Iterator[str]:
-    """A list of movies that wants a user name and a password."""
+    """A movie list that requires a user name and a password."""
     with subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "0"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def movie_api_url() -> Iterator[str]:
 
 @pytest.fixture
 def good(database_url: str, redis_port: int, movie_api_url: str) -> dict[str, str]:
-    """Settings with which all is well."""
+    """Valid settings."""
     return {
         "DATABASE_URL": database_url, "REDIS_URL": f"redis://:{WORD}@127.0.0.1:{redis_port}", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": movie_api_url, "MOVIE_API_USERNAME": "bob", "MOVIE_API_PASSWORD": WORD,
@@ -80,7 +80,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def check(settings: dict[str, str]) -> tuple[int, str, dict[str, str]]:
-    """The exit status, all that was said, and what was said of each service."""
+    """The exit status, the output, and the sections of the services."""
     done = command("check", cwd=Path("/"), **settings)
     said = done.stdout + done.stderr
     assert WORD not in said and "Traceback" not in said
@@ -284,7 +284,7 @@ def database(good: dict[str, str]) -> Iterator[Callable[..., str]]:
 
 
 def advised(said: str) -> str:
-    """The SQL statement that is advised."""
+    """The SQL statement in the advice."""
     statement: str
     [statement] = set(re.findall(r"run `([A-Z]{4,} [^`]+;)`", said))
     return statement

@@ -1,4 +1,4 @@
-"""Single movies: added, taken out, reordered, found again."""
+"""Single movies: added, removed, reordered, found."""
 from __future__ import annotations
 
 import asyncio
@@ -269,7 +269,7 @@ async def test_invalid_movie_uuids(alice: Api) -> None:
 
 
 async def test_finding_a_movie_reads_only_rows_of_the_user(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
-    """By the index that user_id leads; no row of another user is read."""
+    """Through the index that begins with user_id; no row of another user is read."""
     for owner in (alice, await sign_up(), await sign_up()):
         for _ in range(3):
             await created(owner, movies=many(200))

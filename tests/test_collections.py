@@ -1,4 +1,4 @@
-"""Collections: each its owner's, movies in their order, walked by cursor."""
+"""Collections: ownership, the order of movies, paging with a cursor."""
 from __future__ import annotations
 
 import asyncio
@@ -417,7 +417,7 @@ async def test_a_cursor_of_another_user_shows_only_own_collections(alice: Api, s
 
 
 def trimmed(name: str) -> str:
-    """Without white space and format characters (Unicode category Cf) at its ends."""
+    """A name without white space and format characters (Unicode category Cf) at its ends."""
     while (bare := name.strip().strip("".join(filter(is_format, {*name})))) != name:
         name = bare
     return name
@@ -428,7 +428,7 @@ def is_format(character: str) -> bool:
 
 
 def genre_counts(genre_texts: list[str]) -> list[dict[str, Any]]:
-    """The genres with their counts by the words of the contract."""
+    """The genres with their counts, as the contract defines them."""
     spellings: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for text in genre_texts:
         for name in filter(None, map(trimmed, text.split(","))):

@@ -22,7 +22,7 @@ def cors(headers: dict[str, str]) -> set[str]:
 
 
 class TestNamedOrigins:
-    """The setting names two origins."""
+    """CORS_ORIGINS has two origins."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -72,7 +72,7 @@ class TestNamedOrigins:
 
 
 class TestAllOrigins:
-    """The setting is *."""
+    """CORS_ORIGINS is *."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:

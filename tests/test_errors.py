@@ -1,4 +1,4 @@
-"""Errors: one shape, whatever caused them and wherever; methods, slashes, bodies."""
+"""Errors: one form for all of them; methods, slashes, bodies."""
 from __future__ import annotations
 
 import asyncio

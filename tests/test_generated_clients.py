@@ -1,4 +1,4 @@
-"""Clients that are generated from /openapi.json: they are complete, and they work."""
+"""Clients that are generated from /openapi.json are complete and work."""
 from __future__ import annotations
 
 import importlib

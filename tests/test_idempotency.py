@@ -35,7 +35,7 @@ def keyed(key: str | None = None) -> dict[str, str]:
 
 
 def stated(response: Response) -> tuple[Any, ...]:
-    """All that a response says of what was done."""
+    """What a response says about the result."""
     return response.status, response.body, *(response.headers.get(name) for name in SAME)
 
 
@@ -46,7 +46,7 @@ async def count(api: Api) -> int:
 
 @contextmanager
 def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
-    """A transaction that holds rows as long as the block lasts."""
+    """A transaction that holds row locks during the block."""
     connection = psycopg2.connect(postgres.url)
     try:
         with connection.cursor() as cursor:
@@ -58,7 +58,7 @@ def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
 
 
 async def waiting(postgres: Postgres, number: int = 1) -> None:
-    """Until so many statements wait for a lock."""
+    """Wait until `number` statements wait for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     while run(postgres.url, query) != (number,):
         await asyncio.sleep(0.01)
@@ -143,7 +143,7 @@ async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callab
     {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "year": 1.25}]},
 ])
 async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
-    """Also if the two would store the same."""
+    """Even if both would store the same."""
     headers = keyed()
     assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
     response = await alice.post("/collection/", BODY | change, headers=headers)
@@ -152,7 +152,7 @@ async def test_another_json_value_is_another_request(alice: Api, change: dict[st
 
 
 async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
-    """In a key that is ignored: they are read like every JSON value."""
+    """In an ignored key, which is part of the JSON value."""
     for number in (b"1e999", b"-0.0", b"9" * 4000, b"1" + b"0" * 400 + b".5", b"1e-999"):
         headers, raw = keyed(), b'{"title": "t", "ignored": %s}' % number
         first = await alice.post("/collection/", raw=raw, headers=headers)

@@ -1,4 +1,4 @@
-"""The log: a line a request, an outage logged once, and no secret in all that this run of the suite has logged."""
+"""The log: a line per request, a begin and an end per outage, and no secrets in the log of the whole test run."""
 from __future__ import annotations
 
 import asyncio
@@ -42,7 +42,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines() -> Lines:
-    """What was logged since the test began."""
+    """The log lines since the test began."""
     begin = record.position()
     return lambda: [json.loads(line) for line in record.logged(begin).splitlines()]
 
@@ -52,14 +52,14 @@ def requests(lines: Lines) -> list[dict[str, Any]]:
 
 
 def outages(lines: Lines) -> list[tuple[str, str]]:
-    """What began and ended, in turn."""
+    """The outages that began and ended, in order."""
     said = [line["event"].partition(": outage ") for line in lines()]
     return [(what, how) for what, _, how in said if how]
 
 
 @contextmanager
 def locked(postgres: Postgres, table: str) -> Iterator[Any]:
-    """Meanwhile every statement on a table waits; gives a cursor."""
+    """Statements on a table wait during the block; yields a cursor."""
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield cursor
@@ -126,7 +126,7 @@ async def test_a_client_that_is_gone_gets_no_bytes(
         writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, token))
         await until(lambda: app.active)
         reset(writer)
-        await alice.get("/healthz")  # so the server has seen the end of the other connection
+        await alice.get("/healthz")  # so the server has noticed the end of the other connection
     await until(lambda: len(requests(lines)) == 2)
     assert requests(lines)[1]["bytes"] == 0
 
@@ -224,13 +224,13 @@ def drained(terminal: int) -> str:
         while part := os.read(terminal, 65536):
             said += part
     except OSError as error:
-        assert error.errno == errno.EIO  # nobody holds the other end any more
+        assert error.errno == errno.EIO  # the other end is closed
     os.close(terminal)
     return said.decode()
 
 
 class TestOutage:
-    """It is told once when it begins and once when it ends, with how long it lasted and how much failed."""
+    """It is logged when it begins and when it ends, with its duration and the number of failures."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> Settings:
@@ -354,7 +354,7 @@ class TestOutageOfTheCache:
 
 
 async def test_secrets_are_recorded_and_found(api: Api) -> None:
-    """What the fixture `_no_secret_is_logged` stands on."""
+    """Checks what the fixture `_no_secret_is_logged` relies on."""
     pair = registration()
     await api.post("/register/", pair)
     assert (await api.post("/login/", pair)).status == 200

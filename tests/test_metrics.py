@@ -1,4 +1,4 @@
-"""GET /metrics: what is measured, under the names that docs/metrics.md freezes; one sum over all processes."""
+"""GET /metrics: the metrics with the names in docs/metrics.md, summed over all processes."""
 from __future__ import annotations
 
 import asyncio
@@ -45,7 +45,7 @@ class Measures:
         self.samples = [sample for family in self.families for sample in family.samples]
 
     def of(self, name: str, **labels: str) -> float:
-        """The sum of the samples of that name that have these labels."""
+        """The sum of the samples with this name and these labels."""
         return sum(
             sample.value for sample in self.samples
             if sample.name == f"movieserver_{name}" and labels.items() <= sample.labels.items())
@@ -54,7 +54,7 @@ class Measures:
         return {(sample.name, str(sorted(sample.labels.items()))) for sample in self.samples}
 
     def described(self) -> Described:
-        """Each name as the docs give it, with its type and labels."""
+        """Each name in the docs, with its type and labels."""
         return {
             family.name + ("_total" if family.type == "counter" else ""): (
                 family.type, frozenset(label for sample in family.samples for label in sample.labels) - {"le"})
@@ -293,7 +293,7 @@ def scraped(server: Server) -> Measures:
 
 @pytest.fixture
 def several(own_redis: Redis, postgres: Postgres) -> Iterator[tuple[Server, Path]]:
-    """Three processes, and the folder in which they make theirs."""
+    """Three processes, and the folder of their metrics."""
     with temporary_folder() as folder:
         shared = folder / "shared"
         shared.mkdir()
@@ -356,7 +356,7 @@ def test_an_empty_file_of_a_starting_process(
 
 
 def samples_of(described: Described) -> set[str]:
-    """The names under which the metrics are asked for."""
+    """The names of the metrics in queries."""
     return {
         name + ending for name, (kind, _) in described.items()
         for ending in (("_bucket", "_count", "_sum") if kind == "histogram" else ("",))}

@@ -1,4 +1,4 @@
-"""The movie list: a page of the third party's, or an error that is ours."""
+"""The movie list: a page of the third party, or an error."""
 from __future__ import annotations
 
 import asyncio

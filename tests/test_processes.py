@@ -1,4 +1,4 @@
-"""Several processes under load: replaced one after the other, killed, stopped; no request is lost."""
+"""Several processes under load: rolling restarts, kill and stop lose no request."""
 from __future__ import annotations
 
 import os
@@ -24,7 +24,7 @@ CLIENTS = 8
 
 
 class Load:
-    """Clients that keep their connections, each asking again and again; every response that is no 200 is a loss."""
+    """Clients on keep-alive connections that send requests in a loop; `lost` has every response that is not 200."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._port = int(server.url.rpartition(":")[2])
@@ -53,7 +53,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While this lasts there is load, on kept connections and on fresh ones."""
+        """Load during the block, on keep-alive and on new connections."""
         with ThreadPoolExecutor(CLIENTS) as threads:
             asking = [threads.submit(self._ask, bool(number % 2)) for number in range(CLIENTS)]
             until(lambda: self.responses > 2 * CLIENTS)
@@ -141,7 +141,7 @@ def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
     with serving(folder) as server:
         port = server.url.rpartition(":")[2]
         kept = HTTPConnection("127.0.0.1", int(port), timeout=20)
-        kept.connect()  # the worker that is left gives it a last call
+        kept.connect()  # the remaining worker still responds on it while it drains
         server.process.kill()
         server.process.wait()
         with serving(folder, PORT=port) as second:
@@ -171,12 +171,12 @@ def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
     while b"Ctrl-C" not in said:
         said += os.read(master, 4096)
     os.close(master)
-    process.send_signal(signal.SIGHUP)  # what the kernel sends the leader of a session whose terminal it is
+    process.send_signal(signal.SIGHUP)  # the kernel sends this to the session leader when a terminal closes
     assert process.wait(20) == 0
 
 
 def ready(connection: HTTPConnection) -> tuple[int, str | None]:
-    """What /readyz says on a kept connection: its status, and whether the connection ends with it."""
+    """The status of /readyz on a keep-alive connection, and whether the connection then closes."""
     connection.request("GET", "/readyz")
     response = connection.getresponse()
     response.read()

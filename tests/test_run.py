@@ -1,4 +1,4 @@
-"""run.py as an operator meets it: started, stopped, killed, misconfigured; and the README's walk."""
+"""run.py: started, stopped, killed, misconfigured; and the README's examples."""
 from __future__ import annotations
 
 import json
@@ -37,7 +37,7 @@ LISTENS = re.compile(r"listens on http://\S+?:(\d+)[, ]")
 
 
 class Server:
-    """A running `run.py serve`; `call` gives a status and the JSON read."""
+    """A running `run.py serve`; `call` returns a status and parsed JSON."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
@@ -82,18 +82,18 @@ class Server:
         return requests
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal and give its exit status."""
+        """Stop it with a signal; returns its exit status."""
         self.process.send_signal(number)
         return self.process.wait(20)
 
     def children(self) -> list[int]:
-        """The processes that it started itself and that run."""
+        """Its running child processes."""
         pid = self.process.pid
         tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         return [child for child in map(int, tasks.split()) if not gone(child)]
 
     def family(self) -> list[int]:
-        """The process and all that it started."""
+        """The process and all its descendants."""
         found = [self.process.pid]
         for pid in found:
             try:
@@ -131,7 +131,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
 
 
 def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`run.py` to its end."""
+    """Run `run.py` to its end."""
     record.settings(settings)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
@@ -213,7 +213,7 @@ def succeeds(server: Server, path: str, token: str) -> bool:
 
 
 def connected(server: Server, request: bytes) -> socket.socket:
-    """A connection on which a request, or a part of one, was sent."""
+    """A connection on which a request, or part of one, was sent."""
     client = socket.socket()
     client.settimeout(20)
     try:
@@ -441,7 +441,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
 
 def test_no_folder_for_temporary_files(empty: Path) -> None:
     done = subprocess.run(
-        # where no file can be written to, Python finds no folder for temporary ones
+        # if no file can be written, Python finds no temporary folder
         ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, str(TOP / "run.py")],
         cwd=empty.parent, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ["PATH"], "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
@@ -546,7 +546,7 @@ def ask(redis: Redis, command: str) -> str:
 
 
 def unusable(server: Server) -> dict[str, dict[str, str]]:
-    """What was logged at the start of services that cannot be used."""
+    """The log lines at the start about services that cannot be used."""
     lines = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()]
     return {line["service"]: line for line in lines if line["event"] == "service cannot be used"}
 
@@ -579,7 +579,7 @@ def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Post
 
 
 def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:
-    """`run.py` at a terminal at which `typed` is typed: its exit status, and what it showed."""
+    """Run `run.py` at a terminal and type `typed`; its exit status and its output."""
     ours, its_own = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
@@ -588,7 +588,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
         os.close(its_own)
         os.write(ours, typed.encode())
         shown = b""
-        with suppress(OSError):  # the end: nobody holds the other side
+        with suppress(OSError):  # the other side is closed
             while part := os.read(ours, 4096):
                 shown += part
         os.close(ours)
