@@ -25,7 +25,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
-# What libpq says of an address that it cannot read, quoting parts of it, and what is said here instead.
+# Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
 LIBPQ_FAULTS = {
     "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
     "query parameter": "has a parameter after the ? that PostgreSQL does not know",
@@ -90,9 +90,9 @@ def _check_database_url(url: str) -> None:
     try:
         ports = parse_dsn(url).get("port", "")
     except ProgrammingError as error:
-        said = str(error)
+        message = str(error)
         raise _AddressFault(next(
-            (words for part, words in LIBPQ_FAULTS.items() if part in said),
+            (words for part, words in LIBPQ_FAULTS.items() if part in message),
             "is not of the form postgresql://user:password@host:port/database")) from None
     if ports and not ports.replace(",", "0").isdecimal():
         raise _AddressFault("has a port that is not a number")

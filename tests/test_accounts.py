@@ -105,7 +105,7 @@ async def test_valid_user_names(api: Api, begin: str) -> None:
     ("a\u2028b", "A user name must not contain format characters: remove U+2028 LINE SEPARATOR at index 1"),
 ])
 async def test_invalid_user_names(api: Api, username: str, detail: str) -> None:
-    """RFC 8265 section 3: nobody can take a name that looks like another user's."""
+    """RFC 8265 section 3: no user can take a name that looks like another user's."""
     response = await api.post("/register/", registration(username=username))
     assert response.status == 400
     assert response.json["errors"] == [{"pointer": "/username", "detail": detail}]

@@ -72,9 +72,9 @@ def test_the_python_examples(empty: Path) -> None:
     with serving(empty) as server:
         tour = printed(server, sys.executable, "-c", script)
         assert server.stop() == 0
-    told = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
+    prints = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""
-    for section, comment in told:
+    for section, comment in prints:
         title = section or title
         assert section or comment in tour[title], title
     assert "Silent evenings" in tour["List them"][1]

@@ -20,7 +20,7 @@ SABOTAGE = {
     "a uuid is not that of its movie": (
         f"UPDATE collections SET movie_uuids = array_replace(movie_uuids, movie_uuids[1], gen_random_uuid()) {ONE}"),
     "an old title is back": "UPDATE collections SET title = 'old' WHERE collection_uuid = %(one)s",
-    "there is what nobody sent": (
+    "a collection that was not sent": (
         "INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)"
         f" SELECT user_id, 'none', '', '[]', '{{}}', '[]' FROM collections {ONE}"),
     "a number of movies is wrong": (

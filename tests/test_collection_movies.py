@@ -59,7 +59,7 @@ async def test_many_movies_are_added_in_order(alice: Api, wrapped: bool) -> None
 async def test_existing_movies_do_not_change(alice: Api) -> None:
     given, more = movies(3), movies(2)
     path = await path_of(alice, given)
-    again = {**given[1], "title": "told differently", "uuid": given[1]["uuid"].upper()}
+    again = {**given[1], "title": "another title", "uuid": given[1]["uuid"].upper()}
     response = await alice.post(f"{path}movies/", {"movies": [more[0], again, more[1]]})
     assert (response.json["added"], response.json["existing"]) == (2, 1)
     assert response.json["items"] == [

@@ -187,8 +187,8 @@ async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
 async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:
     given = movies(1, uuid="FFFFFFFF-0000-0000-0000-00000000000A")
     uuid_ = await created(alice, movies=given)
-    kept = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
-    assert uuid.UUID(kept) == uuid.UUID(given[0]["uuid"])
+    stored = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
+    assert uuid.UUID(stored) == uuid.UUID(given[0]["uuid"])
 
 
 async def test_movies_keep_their_order(alice: Api) -> None:

@@ -59,7 +59,7 @@ async def shown(page: Browser, call: str) -> tuple[str, Any]:
 
 async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
     """Fill in the form at the top and click one of its buttons."""
-    record.said(pair)
+    record.exchanged(pair)
     for name, text in pair.items():
         await page.type(f"#sign-in [name={name}]", text)
     await page.click(f"#sign-in [value='{way}']")

@@ -124,8 +124,8 @@ async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> Non
             assert (await alice.put(path, {"movies": drawn()})).status == 200
         elif action == 2:
             assert (await alice.post(f"{path}movies/", drawn())).status == 200
-        elif action == 3 and (kept := (await alice.get(path)).json["movies"]):
-            assert (await alice.delete(f"{path}movies/{chance.choice(kept)['uuid']}/")).status == 200
+        elif action == 3 and (stored := (await alice.get(path)).json["movies"]):
+            assert (await alice.delete(f"{path}movies/{chance.choice(stored)['uuid']}/")).status == 200
         elif action == 4:
             assert (await alice.delete(path)).status == 200
             paths.remove(path)

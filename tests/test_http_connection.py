@@ -145,8 +145,8 @@ async def test_a_response_to_head_has_no_body(alice: Api) -> None:
 
 async def test_http_1_0_responses(api: Api) -> None:
     """RFC 9112 section 9.3 and appendix C.2.2"""
-    kept = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    found = await exchange(api, kept * 2 + LAST)
+    keep_alive = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    found = await exchange(api, keep_alive * 2 + LAST)
     assert [response.headers.get("Connection") for response in found] == ["keep-alive", "keep-alive", "close"]
 
 
@@ -196,8 +196,8 @@ async def test_a_client_that_leaves_between_requests_is_no_error(api: Api, http_
 async def test_a_malformed_request_is_a_counted_problem(api: Api) -> None:
     """Nothing after it is parsed as a request (RFC 9112 section 11.2)."""
     before = await count(api)
-    kept, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
-    assert kept.status == 200
+    accepted, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
+    assert accepted.status == 200
     assert "request line" in str(problem(refused)["detail"])
     assert (refused.status, refused.headers["Connection"]) == (400, "close")
     assert {"Date", "Cache-Control"} <= set(refused.headers)
@@ -332,10 +332,10 @@ async def test_expect_continue_gets_100(alice: Api) -> None:
 
 async def test_expect_continue_gets_the_refusal_before_the_body(alice: Api, app: MovieServer) -> None:
     """RFC 9110 section 10.1.1: at once, with the same response as after a body, and counted once."""
-    stranger = alice.signed("no.token.of.ours")
+    unknown = alice.signed("no.token.of.ours")
     waiting: dict[str, object] = {"Expect": "100-continue", "Content_Length": 10}
     for client, method, path, fields, status in (
-        (stranger, "POST", "/collection/", waiting, 401), (stranger, "PUT", "/collection/x/", waiting, 401),
+        (unknown, "POST", "/collection/", waiting, 401), (unknown, "PUT", "/collection/x/", waiting, 401),
         (alice, "POST", "/collection/", waiting | {"Content_Length": MAX_BYTES + 1}, 413),
         (alice, "POST", "/login/", waiting | {"Content_Length": 10**19}, 413),
         (alice, "POST", "/collection/", waiting | {"Content_Type": "text/plain"}, 415),

@@ -163,20 +163,20 @@ async def test_clients_without_a_token_have_a_limit_of_their_own(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 1_000_000)
-    stranger = alice.signed("no.such.token")
-    half = [head(stranger, "/login/", "POST", Content_Length=900_000), b"x" * 800_000]
-    async with crowd(stranger, 20, *half):
+    unknown = alice.signed("no.such.token")
+    half = [head(unknown, "/login/", "POST", Content_Length=900_000), b"x" * 800_000]
+    async with crowd(unknown, 20, *half):
         await until(lambda: app.memory.total >= 900_000)
         body = json.dumps(collection(movies=movies(100, description="d" * 5000))).encode()
-        assert (await stranger.post("/login/", raw=body)).status == 503
+        assert (await unknown.post("/login/", raw=body)).status == 503
         assert (await alice.post("/collection/", raw=body)).status == 201
     await until(lambda: not app.memory.total)
 
 
 async def test_a_large_body_without_a_required_token_is_not_stored(alice: Api, app: MovieServer) -> None:
-    stranger = alice.signed("no.such.token")
-    half = [head(stranger, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
-    async with crowd(stranger, 5, *half):
+    unknown = alice.signed("no.such.token")
+    half = [head(unknown, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
+    async with crowd(unknown, 5, *half):
         await until(lambda: sum(bool(request.refusal) for request in app.active) == 5)
         assert app.memory.total == 0
 

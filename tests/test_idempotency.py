@@ -179,7 +179,7 @@ async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) ->
 async def test_keys_are_per_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     body, headers = collection(), keyed()
-    mine, his = [await caller.post("/collection/", body, headers=headers) for caller in (alice, bob)]
+    mine, his = [await client.post("/collection/", body, headers=headers) for client in (alice, bob)]
     assert (mine.status, his.status) == (201, 201)
     assert mine.json != his.json
     assert (await bob.get(mine.headers["Location"])).status == 404
@@ -276,7 +276,7 @@ async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resourc
         run(postgres.url, f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours' "
                           f"WHERE user_id = '{user_id}'")
 
-    def kept() -> object:
+    def stored() -> object:
         return run(postgres.url, f"SELECT count(*) FROM idempotency_keys WHERE user_id = '{user_id}'")
 
     firsts = [await alice.post("/collection/", body, headers=key) for key in keys]
@@ -285,20 +285,20 @@ async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resourc
         assert stated(await alice.post("/collection/", body, headers=key)) == stated(first)
     age(0.2)
     assert (await alice.post(path, given)).status == 200
-    assert kept() == (3,)
+    assert stored() == (3,)
     again = await alice.post("/collection/", body, headers=keys[0])
     assert again.json != firsts[0].json
-    assert kept() == (1,)
+    assert stored() == (1,)
     assert stated(await alice.post("/collection/", body, headers=keys[0])) == stated(again)
     age(24.1)
     assert (await alice.post("/collection/", collection(), headers=keys[0])).status == 201
     age(24.1)
     assert (await alice.post(path, given, headers=keys[0])).json["existing"] == 1
     await alice.post(path, given, headers=keys[1])
-    assert kept() == (2,)
+    assert stored() == (2,)
     age(24.1)
     await alice.post(path, given, headers=keyed())
-    assert kept() == (1,)
+    assert stored() == (1,)
 
 
 async def test_concurrent_requests_with_the_same_key(alice: Api) -> None:
@@ -346,7 +346,7 @@ def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) ->
         "JWT_SECRET": SECRET,
     }
     keys: dict[str, dict[str, Any]] = {str(uuid.uuid4()): collection() for _ in range(60)}
-    answered: dict[str, str] = {}
+    created_by_key: dict[str, str] = {}
     with temporary_folder() as folder:
         token = None
         for _ in range(4):
@@ -356,18 +356,18 @@ def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) ->
                 killer.start()
                 try:
                     for key, body in keys.items():
-                        status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                        status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                         assert status == 201
-                        assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                        assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
                 except (OSError, HTTPException):
                     pass
                 killer.join()
                 server.process.wait()
         with serving(folder / "data", **settings) as server:
             for key, body in keys.items():
-                status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                 while status == 409:
                     time.sleep(0.05)
-                    status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
-                assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                    status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
             assert server.call("GET", "/collection/?movies=false", token=token)[1]["count"] == len(keys)

@@ -114,8 +114,8 @@ async def test_errors_name_the_exceeded_limit(alice: Api, name: str) -> None:
     assert within.status in (200, 201), within.json
     beyond = await excess(alice, bound + 1)
     assert beyond.status in (400, 413)
-    said = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
-    assert any(str(bound) in detail.replace(" after validation", "") for detail in said)
+    details = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
+    assert any(str(bound) in detail.replace(" after validation", "") for detail in details)
 
 
 async def test_a_full_collection_names_its_limit(alice: Api) -> None:

@@ -1,4 +1,4 @@
-"""Failed login attempts are limited per account and per address, and nobody is locked out for long."""
+"""Failed login attempts are limited per account and per address, and no user is locked out for long."""
 from __future__ import annotations
 
 import asyncio

@@ -279,10 +279,10 @@ class TestTmdb:
         assert (await self.shown(alice, third_party, movie, genres=page({}, 500)))[0]["genres"] == ""
 
     async def test_pages_share_one_call_for_genre_names(self, alice: Api, third_party: ThirdParty) -> None:
-        released, asked = asyncio.Event(), []
+        released, requested = asyncio.Event(), []
 
         async def genres(handler: ThirdPartyHandler) -> None:
-            asked.append(handler.request.uri)
+            requested.append(handler.request.uri)
             await released.wait()
             await GENRES(handler)
 
@@ -297,7 +297,7 @@ class TestTmdb:
             await asyncio.sleep(0.01)
         released.set()
         assert {response.json["data"][0]["genres"] for response in await waiting} == {"Drama"}
-        assert len(asked) == 1
+        assert len(requested) == 1
 
 
 async def test_genre_names_appear_after_recovery(alice: Api, third_party: ThirdParty) -> None:

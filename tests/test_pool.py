@@ -245,14 +245,14 @@ async def test_a_process_that_is_killed_leaves_nothing_running(
         _, pair = await asyncio.to_thread(
             server.call, "POST", "/register/", {"username": NAME, "password": "long enough"})
         operator.hold()
-        asked = asyncio.create_task(asyncio.to_thread(
+        request = asyncio.create_task(asyncio.to_thread(
             server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
         await operator.until_waiting(1)
         over_time = postgres.log.read_text(encoding="utf-8").count(OVER_TIME)
         for pid in server.family():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(OSError):
-            await asked
+            await request
         await operator.until_waiting(0)
         assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before
         operator.let_go()
@@ -296,14 +296,14 @@ class TestWithADatabaseOfItsOwn:
     ) -> None:
         path = (await alice.post("/collection/", collection())).headers["Location"]
         responses: list[Response] = []
-        asked: list[int] = []  # for each response: how many there were when it was requested
+        begun_after: list[int] = []  # for each response: how many there were when it was requested
         over = False
 
         async def load(number: int) -> None:
             while not over:
                 before = len(responses)
                 responses.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
-                asked.append(before)
+                begun_after.append(before)
 
         async def until(status: int, times: int) -> None:
             already = len(responses)
@@ -320,7 +320,7 @@ class TestWithADatabaseOfItsOwn:
         await until(200, 200)
         over = True
         await asyncio.gather(*tasks)
-        assert {response.status for before, response in zip(asked, responses) if before >= restored} == {200}
+        assert {response.status for before, response in zip(begun_after, responses) if before >= restored} == {200}
         for response in responses:
             if response.status != 200:
                 assert_unavailable(response)

@@ -163,12 +163,12 @@ async def test_timestamps_have_six_digits_and_are_utc(
 
 async def test_all_timestamps_have_the_same_form(api: Api) -> None:
     tokens = (await api.post("/register/", registration())).json
-    caller = api.signed(tokens["access_token"])
+    client = api.signed(tokens["access_token"])
     await api.post("/refresh/", {"refresh_token": tokens["refresh_token"]})
     for number in range(10):
-        path = await post(caller, "/collection/", {"title": f"{number}"})
-        await caller.put(path, {"title": "other"})
+        path = await post(client, "/collection/", {"title": f"{number}"})
+        await client.put(path, {"title": "other"})
     for address, count in ((path, 2), ("/collection/", 20), ("/collection/?movies=false", 20), ("/sessions/", 3)):
-        found = moments((await caller.get(address)).json)
+        found = moments((await client.get(address)).json)
         assert len(found) == count
         assert all(map(MOMENT.match, found)), found

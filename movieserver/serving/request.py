@@ -77,7 +77,7 @@ class MovieServer(Application):
         request = handler.request
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
-        metrics.answered(handler.route, method, status, seconds)
+        metrics.count_request(handler.route, method, status, seconds)
         logs.request(logs.Request(
             request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
             request.connection.body_bytes, handler.exact_address))
