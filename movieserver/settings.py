@@ -104,7 +104,7 @@ def _hosts(text: str) -> list[str]:
 
 def _check_hosts(text: str) -> str:
     if not _hosts(text):
-        raise ValueError("has no address: localhost, or * for every address of this machine")
+        raise ValueError("has no address; use localhost, or * for every address of this machine")
     return text
 
 
@@ -112,7 +112,7 @@ def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:
-        raise ValueError("begins with the home directory (~) of a user who has none") from None
+        raise ValueError("begins with ~, but this user has no home directory") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:
@@ -137,7 +137,7 @@ def _check_origin(origin: str) -> str:
     if origin != "*" and not ORIGIN.fullmatch(origin):
         raise ValueError(f"{origin!r} is not an origin: https://app.example, in lower case, without a path")
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
-        raise ValueError(f"{origin!r} names the port that browsers leave out")
+        raise ValueError(f"{origin!r} must not have the default port, because browsers omit it")
     return origin
 
 
@@ -209,12 +209,12 @@ class Settings(BaseSettings):
         if secret is None and all(info.data.get(name, "bad itself") for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
             )
         if secret is not None and any(len(key.encode()) < SECRET_BYTES for key in _keys(secret)):
             raise ValueError(
                 f"is too short: at least {SECRET_BYTES} bytes; a comma separates the key from an older one "
-                "that is still accepted, of as many bytes"
+                "that is still accepted and needs as many bytes"
             )
         return secret
 

@@ -175,7 +175,7 @@ async def test_an_incomplete_request_is_400(alice: Api) -> None:
     before = await count(alice)
     sent = head(alice, "/collection/", "POST", Content_Length=100) + b'{"title": '
     (refused,) = await exchange(alice, sent, half_close=True)
-    assert problem(refused)["detail"] == "The request ended before it was complete."
+    assert problem(refused)["detail"] == "The request ended before it was complete. Send it again."
     assert await count(alice) == before + 2
     assert (await alice.get("/collection/")).json["count"] == 0
 
