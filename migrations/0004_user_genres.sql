@@ -40,22 +40,24 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     GROUP BY genre
 $$;
 
--- The spellings of a row of `user_genres` after a change by `genre_changes`; null also if none is left.
+-- Spellings as they occur in two rows of `user_genres` together; null if none does.
+CREATE FUNCTION sum_spellings(one user_genres, other user_genres) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT jsonb_object_agg(key, times) FILTER (WHERE times <> 0)
+    FROM (
+        SELECT key, sum(value::integer) AS times
+        FROM (VALUES (one), (other)) AS side (row),
+            jsonb_each_text(coalesce((row).spellings, jsonb_build_object((row).spelling, (row).times)))
+        GROUP BY key
+    ) AS summed
+$$;
+
+-- The spellings of a row of `user_genres` after a change by `genre_changes`; null also if none is left. PostgreSQL
+-- inlines this one, so that the usual case calls no function.
 CREATE FUNCTION add_spellings(old user_genres, change user_genres) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-BEGIN
-    IF old.spellings IS NULL AND change.spellings IS NULL AND old.spelling = change.spelling THEN
-        RETURN NULL;
-    END IF;
-    RETURN (
-        SELECT jsonb_object_agg(key, times) FILTER (WHERE times <> 0)
-        FROM (
-            SELECT key, sum(value::integer) AS times
-            FROM (VALUES (old), (change)) AS side (row),
-                jsonb_each_text(coalesce((row).spellings, jsonb_build_object((row).spelling, (row).times)))
-            GROUP BY key
-        ) AS summed);
-END
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN old.spellings IS NOT NULL OR change.spellings IS NOT NULL OR old.spelling <> change.spelling
+        THEN sum_spellings(old, change) END
 $$;
 
 CREATE VIEW miscounted_users AS

@@ -57,6 +57,8 @@ REDIS_REASONS = (
     ("NOREPLICAS|good replicas", "it has too few replicas: it refuses writes",
      "start its replicas, or lower its min-replicas-to-write"),
     ("MISCONF|persist on disk", "it cannot save to its disk: it refuses writes", "look at its log and its disk"),
+    ("No master found .not every", "no sentinel that can be reached knows its master",
+     "start the sentinels, or correct their hosts, their password or the master's name in REDIS_URL"),
     ("No master found", "the sentinels know no such master", "start it, or correct its name in REDIS_URL"),
     ("Name or service|nodename|address associated|name resolution", "there is no host of that name",
      "correct it in REDIS_URL"),

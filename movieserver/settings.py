@@ -4,21 +4,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-ENV_FILE = ".env"
-ENV_ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark
-RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
+from movieserver import env_file
+from movieserver.env_file import ENV_FILE
+
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -145,7 +143,7 @@ class Settings(BaseSettings):
     """The settings, frozen. A field's name in capitals is the variable's name; .env.example explains each."""
 
     model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_file_encoding=ENV_ENCODING, env_ignore_empty=True, extra="ignore", frozen=True,
+        env_file=ENV_FILE, env_file_encoding=env_file.ENCODING, env_ignore_empty=True, extra="ignore", frozen=True,
         hide_input_in_errors=True,
     )
 
@@ -240,7 +238,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
     `check_redis_url` raises ValueError for an address that the Redis client cannot use.
     """
     try:
-        misspelt = _misspelt()
+        mistakes = env_file.mistakes(_known(), [name.upper() for name in sources()])
         settings, faults = _read()
     except (OSError, UnicodeError):
         raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
@@ -250,7 +248,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
             check_redis_url(settings.redis_url.get_secret_value())
         except ValueError as error:
             faults["redis_url"] = f"{error}; {PERCENT_ENCODING}"
-    faults |= misspelt
+    faults |= mistakes
     if faults:
         raise SettingsError(faults, _rest(faults))
     return settings
@@ -259,7 +257,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
 def sources() -> dict[str, str]:
     """Where each setting that is set comes from, by its field name: `the environment` or `.env`."""
     places: dict[str, Mapping[str, str | None]] = {
-        ENV_FILE: dotenv_values(ENV_FILE, encoding=ENV_ENCODING), "the environment": os.environ}
+        ENV_FILE: env_file.env_values(), "the environment": os.environ}
     return {
         name.lower(): place for place, values in places.items() for name, value in values.items()
         if value and name.lower() in Settings.model_fields
@@ -268,14 +266,11 @@ def sources() -> dict[str, str]:
 
 def unknown_names() -> list[str]:
     """The names in .env that are not settings."""
-    names = dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
-    return [name for name in names if name.lower() not in Settings.model_fields]
+    return env_file.unknown_names(_known())
 
 
-def _misspelt() -> dict[str, str]:
-    known = [name.upper() for name in Settings.model_fields]
-    matches = {name: get_close_matches(name.upper(), known, 1, RESEMBLANCE) for name in unknown_names()}
-    return {name: f"is not a setting; {match[0]} is probably meant" for name, match in matches.items() if match}
+def _known() -> list[str]:
+    return [name.upper() for name in Settings.model_fields]
 
 
 def _read() -> tuple[Settings, dict[str, str]]:

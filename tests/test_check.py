@@ -151,6 +151,28 @@ def test_one_problem(
     assert all(section.startswith("ok\n") for section in sections.values()), output
 
 
+@pytest.mark.parametrize("url, words", [
+    ("redis+sentinel://:{}@127.0.0.1:1/name?sentinel_password={}", "no sentinel that can be reached knows its master"),
+    ("redis+sentinel://u:{}@127.0.0.1:1,127.0.0.1:2/password/0", "no sentinel that can be reached knows its master"),
+])
+def test_sentinels_that_cannot_be_reached(good: dict[str, str], url: str, words: str) -> None:
+    """redis-py's message has its whole configuration in it."""
+    status, said, sections = check({**good, "REDIS_URL": url.replace("{}", WORD)})
+    assert status == 1 and words in sections["Redis"]
+    assert "<" not in sections["Redis"] and WORD not in said
+
+
+@pytest.mark.parametrize("parameters", [
+    "sslmode=S3CRET", "target_session_attrs=S3CRET", "channel_binding=S3CRET", "gssencmode=S3CRET",
+    "keepalives_idle=S3CRET", "service=S3CRET", "require_auth=S3CRET", "hostaddr=S3CRET", "connect_timeout=S3CRET"])
+def test_no_value_of_a_parameter_is_quoted(good: dict[str, str], parameters: str) -> None:
+    """libpq quotes those that it does not know."""
+    good["DATABASE_URL"] += f"?{parameters}"
+    assert "S3CRET" not in check(good)[1]
+    done = command("migrate", cwd=Path("/"), **good)
+    assert "S3CRET" not in done.stdout + done.stderr
+
+
 def test_all_problems_at_once(good: dict[str, str]) -> None:
     away = {"DATABASE_URL": f"postgresql://u:{WORD}@127.0.0.1:1/d", "REDIS_URL": f"redis://:{WORD}@127.0.0.1:1",
             "MOVIE_API_URL": f"http://u:{WORD}@127.0.0.1:1/list/?key={WORD}"}

@@ -20,7 +20,8 @@ from movieserver.postgres.statements import load_statements
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 LAYERS = [
-    {"movieserver", "errors", "formats", "settings"},
+    {"movieserver", "errors", "formats", "env_file"},
+    {"settings"},
     {"observability"},
     {"http", "postgres", "redis"},
     {"accounts", "third_party"},
@@ -37,7 +38,7 @@ LAYERS = [
 LIBRARIES = {
     "aiopg": {"postgres/connection.py"},
     "psycopg2": {"postgres/connection.py", "postgres/migrations.py", "settings.py"},
-    "dotenv": {"settings.py"},
+    "dotenv": {"env_file.py"},
     "yoyo": {"postgres/migrations.py"},
     "redis": {"redis/client.py"},
     "jwt": {"accounts/tokens.py"},
@@ -47,6 +48,7 @@ LIBRARIES = {
         "openapi/document.py", "embedded/__init__.py", "settings.py",
     },
     "pydantic_core": {"schemas/genres.py", "schemas/movies.py", "schemas/requests.py", "schemas/texts.py"},
+    "typing_extensions": {"schemas/movies.py"},
     "pydantic_settings": {"settings.py"},
     "pycurl": {"third_party/client.py"},
     "certifi": {"third_party/client.py"},

@@ -281,7 +281,8 @@ class TestPasswords:
 
     async def test_waiting_clients_and_passwords(self, api: Api) -> None:
         requests = asyncio.gather(*[api.post("/register/", registration()) for _ in range(6)])
-        await seen(api, 6, "passwords_waiting")
+        while (await measured(api)).of("passwords_waiting") < 2:  # on a busy machine some end before the last begins
+            await asyncio.sleep(0.01)
         assert {response.status for response in await requests} == {201}
         assert (await measured(api)).of("passwords_waiting") == 0
 

@@ -143,9 +143,18 @@ async def test_a_count_is_bounded(alice: Api, third_party: ThirdParty, count: ob
 
 @pytest.mark.parametrize(
     "count", [-1, -10 ** 30, 1.5, float("nan"), float("inf"), "", "-1", "1e3", "１", True, None, []])
-async def test_a_count_that_is_no_number_is_502(alice: Api, third_party: ThirdParty, count: object) -> None:
+async def test_a_count_that_is_no_number_spoils_no_page(alice: Api, third_party: ThirdParty, count: object) -> None:
+    """It becomes the size of the page; only a page of which nothing is readable is 502."""
     third_party.behaviour = page(listing(count=count))
-    assert (await alice.get("/movies/")).status == 502
+    answer = await alice.get("/movies/")
+    assert (answer.status, answer.json["count"], answer.json["data"]) == (200, 1, [MOVIE])
+    third_party.behaviour = page(listing(count=count, results=[]))
+    assert (await alice.get("/movies/?page=2")).status == 502
+
+
+async def test_results_that_are_no_list_give_way_to_data(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing(data=listing()["results"], results=None))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
 @pytest.mark.parametrize("link, there", [

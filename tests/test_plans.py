@@ -16,13 +16,15 @@ from movieserver.postgres.connection import hosts_of
 from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 
-TABLES = ("users", "sessions", "collections", "user_genres", "idempotency_keys")
+TABLES = ("users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys")
 USERS, EACH = 400, 10
 FILL = f"""
 INSERT INTO users (user_id, username, username_key, password_hash)
 SELECT md5(number::text)::uuid, number::text, number::text::bytea, '' FROM generate_series(1, {USERS}) AS number;
 INSERT INTO sessions (user_id, session_uuid, refresh_digest, expires_at)
 SELECT user_id, gen_random_uuid(), '', 'infinity' FROM users, generate_series(1, {EACH});
+INSERT INTO spent_refresh_tokens (user_id, session_uuid, refresh_digest, successor_digest)
+SELECT user_id, session_uuid, number::text::bytea, '' FROM sessions, generate_series(1, {EACH}) AS number;
 INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)
 SELECT user_id, '', '', '[{{}}]', ARRAY[gen_random_uuid()], '[[]]' FROM users, generate_series(1, {EACH});
 INSERT INTO user_genres (user_id, genre, times, spelling)

@@ -62,7 +62,7 @@ def test_an_unreadable_env_file_is_named_and_not_quoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name, meant", [
     ("DATABSE_URL", "DATABASE_URL"), ("DATABASE_URI", "DATABASE_URL"), ("databse_url", "DATABASE_URL"),
     ("REDISURL", "REDIS_URL"), ("MOVIES_API_URL", "MOVIE_API_URL"), ("PROCESS", "PROCESSES"), ("PORTS", "PORT"),
-    ("JWT_SECRETS", "JWT_SECRET"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+    ("JWT_SECRETS", "JWT_SECRET"), ("PROT", "PORT"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
 ])
 def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, meant: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=hidden-word\nPORT=x\n", encoding="utf-8")
@@ -70,6 +70,31 @@ def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, 
         load()
     assert f"  {name.upper()}: is not a setting; {meant} is probably meant" in str(caught.value)
     assert "  PORT: " in str(caught.value) and "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("PORT=8100\nDATABASE_URL: postgresql://u:HIDDEN@h/d\n", ".env: line 2 cannot be read"),
+    ("DATABASE_URL postgresql://u:HIDDEN@h/d\n", ".env: line 1 cannot be read"),
+    ('\nREDIS_URL="redis://:HIDDEN@h\n', ".env: line 2 cannot be read"),
+    ("PORT=8100\nJWT_SECRET\n", "JWT_SECRET: has no = and no value in .env"),
+    ("DB_URL=postgresql://u:HIDDEN@h/d\n", "DB_URL: is not a setting, but has the form of DATABASE_URL"),
+    ("PGURL='postgres://u:HIDDEN@h/d'\n", "PGURL: is not a setting, but has the form of DATABASE_URL"),
+    ("ALCHEMY=postgresql+asyncpg://u:HIDDEN@h/d\n", "ALCHEMY: is not a setting, but has the form of DATABASE_URL"),
+    ("CACHE=rediss://:HIDDEN@h\n", "CACHE: is not a setting, but has the form of REDIS_URL"),
+])
+def test_an_address_that_nothing_would_read_stops_the_start(tmp_path: Path, text: str, words: str) -> None:
+    """Or production data would go into an embedded database."""
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert f"  {words}" in str(caught.value) and "hidden" not in str(caught.value).lower()
+
+
+def test_an_address_of_another_program_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=embedded\nREDIS_URL=embedded\nOTHER=postgresql://h/d\nBROKER=redis://h\n", encoding="utf-8")
+    load()
+    assert unknown_names() == ["OTHER", "BROKER"]
 
 
 @pytest.mark.parametrize("name", [

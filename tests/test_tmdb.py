@@ -127,11 +127,21 @@ async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:
 
 
 @pytest.mark.parametrize("found", [
-    {"results": None}, {"results": [{"id": "x"}]}, {"total_pages": "many"}, {"page": 7}, {"total_results": True},
+    {"results": None}, {"results": [{"id": "x"}]}, {"page": 7}, {"results": [], "total_results": True},
 ])
 async def test_invalid_responses(alice: Api, third_party: ThirdParty, found: dict[str, Any]) -> None:
     third_party.behaviour = tmdb(found, [])
     assert (await alice.get("/movies/")).status == 502
+
+
+@pytest.mark.parametrize("odd", ["many", None, True, -1, 1.5, [], {}])
+async def test_totals_that_cannot_be_read_spoil_no_page(alice: Api, third_party: ThirdParty, odd: object) -> None:
+    third_party.behaviour = tmdb({"total_pages": odd, "total_results": odd}, [])
+    answer = await alice.get("/movies/?page=2")
+    assert (answer.status, answer.json["count"], len(answer.json["data"])) == (200, len(MOVIES), len(MOVIES))
+    assert answer.json["next"].endswith("?page=3")
+    third_party.behaviour = tmdb({"total_pages": odd, "total_results": 40, "results": []}, [])
+    assert (await alice.get("/movies/?page=3")).json["next"] is None
 
 
 async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> None:

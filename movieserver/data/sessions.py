@@ -25,8 +25,8 @@ async def rotate(
 ) -> RefreshToken | None:
     """Spend `token` and return its successor: the first of `successors`, or the one that another process stored.
 
-    The last spent token gets the same successor for GRACE_SECONDS. None if `token` is not in force: it has
-    expired, its login has ended, it was never ours, or it is an older one, which ends its login.
+    A spent token gets the same successor for GRACE_SECONDS. None if `token` is not in force: it has expired, its login
+    has ended, it was never ours, or it was spent earlier, which ends its login.
     """
     row = await db.write(
         "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid, refresh_digest=token.digest,

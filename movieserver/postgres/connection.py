@@ -35,6 +35,10 @@ Row = tuple[Any, ...]
 Address = dict[str, str]  # libpq parameters
 
 
+# parameters whose values libpq may quote: where the server is, and the files for TLS
+QUOTABLE = ("host", "port", "dbname", "user", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
+
+
 class ConnectFailed(Exception):
     """The connection failed; the message is from libpq or the operating system."""
 
@@ -196,7 +200,7 @@ async def resolve(host: Address, seconds: float) -> list[Address]:
         async with asyncio.timeout(seconds):
             found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ConnectFailed(_message(error)) from error
+        raise ConnectFailed(message_of(error, host)) from error
     return [host | {"hostaddr": str(information[4][0])} for information in found]
 
 
@@ -208,7 +212,7 @@ async def connect(address: Address, seconds: float) -> Connection:
         connection = Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
         await connection
     except (psycopg2.Error, OSError, UnicodeError) as error:
-        raise ConnectFailed(_message(error)) from error
+        raise ConnectFailed(message_of(error, address)) from error
     connection.address = address
     return connection
 
@@ -229,8 +233,13 @@ def reason_of(error: BaseException | None) -> str | None:
     return error.diag.message_primary if isinstance(error, psycopg2.Error) else None
 
 
-def _message(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
+def message_of(error: Exception, address: Address) -> str:
+    """What the driver says, without the values that it quotes of an address."""
+    message = str(error).strip() or type(error).__name__
+    for name, value in address.items():
+        if name not in QUOTABLE:
+            message = message.replace(f'"{value}"', '"…"')
+    return message
 
 
 def _fail(waiter: asyncio.Future[None]) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
@@ -139,8 +140,19 @@ def _clients(url: str, seconds: float) -> list[Client]:
         return [RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], **user, **options)]
     name, _, db = path.partition("/")
     password = parse_qs(urlsplit(url).query).get("sentinel_password", [None])[0]
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs={**_limits(SECONDS), "password": password})
+    sentinel: Any = _Sentinels(nodes, sentinel_kwargs={**_limits(SECONDS), "password": password})
     return [sentinel.master_for(name, db=int(db or 0), **user, **options), *sentinel.sentinels]
+
+
+class _Sentinels(Sentinel):
+    """redis-py's, with a message for people: its own has the representation of every client in it."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        try:
+            return await super().discover_master(service_name)
+        except MasterNotFoundError as error:
+            heard = "not every sentinel responds" if " : " in str(error) else "all sentinels respond"
+            raise MasterNotFoundError(f"No master found ({heard})") from None
 
 
 def _limits(seconds: float) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import chain
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import Field, PlainValidator, TypeAdapter
+from pydantic import Field, PlainValidator, StringConstraints, TypeAdapter
 from pydantic_core import to_json
+from typing_extensions import NotRequired, TypedDict
 
 from movieserver.errors import Fault, InvalidBody
 from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS
 from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
-from movieserver.schemas.texts import Body, RawUuid, text
+from movieserver.schemas.texts import RawUuid, text
 
 MAX_MOVIES = 10_000
 MAX_GENRES = 200_000  # different ones in one body; PostgreSQL can count these within its time limit
@@ -24,13 +24,13 @@ GenresValue = Annotated[
         description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
 
 
-class Movie(Body):
+class Movie(TypedDict):
     """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty."""
 
-    uuid: RawUuid
+    uuid: Annotated[RawUuid, StringConstraints(to_lower=True)]
     title: Annotated[str, text(1, MOVIE_TITLE_CHARACTERS)]
-    description: DescriptionText | None = ""
-    genres: GenresValue = NO_GENRES
+    description: NotRequired[DescriptionText | None]
+    genres: NotRequired[GenresValue]
 
 
 Movies = Annotated[list[Movie], Field(max_length=MAX_MOVIES)]
@@ -46,21 +46,21 @@ class StoredMovies(NamedTuple):
 
 
 def stored(movies: list[Movie]) -> StoredMovies:
-    """Movies as they are stored: canonical uuids, missing texts blank, genres as text; InvalidBody."""
-    _check_genres(movies)
-    uuids = [movie.uuid.lower() for movie in movies]
-    entries: list[dict[str, Any]] = [
-        {"uuid": uuid, "title": movie.title, "description": movie.description or "", "genres": movie.genres.text}
-        for uuid, movie in zip(uuids, movies)
+    """Movies as they are stored: missing texts blank, genres as text; InvalidBody."""
+    genres = genres_of(movies)
+    _check_count({each.text: each.names for each in genres})
+    entries = [
+        {**movie, "description": movie.get("description") or "", "genres": each.text}
+        for movie, each in zip(movies, genres)
     ]
-    genres = ",".join([movie.genres.json for movie in movies])
-    return StoredMovies(to_json(entries).decode(), "{" + ",".join(uuids) + "}", f"[{genres}]")
+    return StoredMovies(
+        to_json(entries).decode(), "{" + ",".join([movie["uuid"] for movie in movies]) + "}",
+        "[" + ",".join([each.json for each in genres]) + "]")
 
 
-def _check_genres(movies: list[Movie]) -> None:
-    if sum(len(movie.genres.names) for movie in movies) > MAX_GENRES:
-        if len({genre for movie in movies for genre, _ in movie.genres.names}) > MAX_GENRES:
-            raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])
+def genres_of(movies: list[Movie]) -> list[Genres]:
+    """The genres of each movie."""
+    return [movie.get("genres", NO_GENRES) for movie in movies]
 
 
 def genre_changes(movies: list[Movie]) -> str:
@@ -68,9 +68,13 @@ def genre_changes(movies: list[Movie]) -> str:
 
     The rows are sorted, which makes their index entries cheap.
     """
+    parsed = genres_of(movies)
+    names = {each.text: each.names for each in parsed}
     genres: dict[str, dict[str, int]] = defaultdict(dict)
-    for (genre, spelling), times in Counter(chain.from_iterable(movie.genres.names for movie in movies)).items():
-        genres[genre][spelling] = times
+    for text_, times in Counter([each.text for each in parsed]).items():
+        for genre, spelling in names[text_]:
+            spellings = genres[genre]
+            spellings[spelling] = spellings.get(spelling, 0) + times
     return to_json([
         {
             "genre": genre, "times": sum(spellings.values()), "spelling": min(spellings),
@@ -78,3 +82,9 @@ def genre_changes(movies: list[Movie]) -> str:
         }
         for genre, spellings in sorted(genres.items())
     ]).decode()
+
+
+def _check_count(names: dict[str, list[tuple[str, str]]]) -> None:
+    if sum(map(len, names.values())) > MAX_GENRES:
+        if len({genre for pairs in names.values() for genre, _ in pairs}) > MAX_GENRES:
+            raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])

@@ -118,6 +118,9 @@ class CollectionChanges(Body):
         return self.model_fields_set & type(self).model_fields.keys()
 
 
+_movie = TypeAdapter(Movie)
+
+
 class MovieList(Body):
     """Movies to add."""
 
@@ -133,7 +136,7 @@ class AddedMovies(MovieList):
         if isinstance(body, list):
             return cls.model_construct(movies=movies_adapter.validate_python(body))
         if isinstance(body, dict) and "movies" not in body:
-            return cls.model_construct(movies=[Movie.model_validate(body)])
+            return cls.model_construct(movies=[_movie.validate_python(body)])
         return validate(body)
 
     @classmethod
@@ -194,7 +197,7 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
         raise InvalidBody(
             [_fault(line) for line in lines] + (_repeated(text) if bounded else []) + faults) from None
-    uuids = [(movie if isinstance(movie, str) else movie.uuid).lower() for movie in getattr(body, "movies", [])]
+    uuids = [movie.lower() if isinstance(movie, str) else movie["uuid"] for movie in getattr(body, "movies", [])]
     if len(set(uuids)) < len(uuids):
         faults += _repeated(text)
     if faults:

@@ -104,12 +104,12 @@ class MovieApi:
             while True:
                 self.upstream.check(end)
                 async with self.cache.lock(key) as alone:
+                    cached = await self._cached(key)  # whoever held the lock before may have stored it
+                    if cached and cached.fresh:
+                        return cached.page
                     if alone or self.cache.away:
                         return await self._fetch_alone(key, number, query, end)
                 await asyncio.sleep(POLL_SECONDS)
-                cached = await self._cached(key)
-                if cached and cached.fresh:
-                    return cached.page
 
     async def _fetch_alone(self, key: str, number: int, query: str | None, end: float) -> MoviePage:
         try:

@@ -10,7 +10,7 @@ from tornado.httputil import url_concat
 from movieserver.errors import BadRequest, NotFound
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
-    Get, Movie, MoviePage, canonical_uuid, check_words, make_movie, read_movies, read_object, whole_number
+    Get, Movie, MoviePage, canonical_uuid, check_words, make_movie, read_count, read_movies, read_object
 )
 
 WORDS = "{query}"
@@ -49,10 +49,9 @@ class Plain:
 
 def _read_page(body: bytes) -> MoviePage:
     page = read_object(body)
-    count = whole_number(page.get("count"))
-    if count is None:
-        raise invalid_response("the page cannot be read: its count is not a whole number")
-    movies, skipped = read_movies(page.get("results", page.get("data")), _read_movie)
+    entries = next((page[key] for key in ("results", "data") if isinstance(page.get(key), list)), None)
+    movies, skipped = read_movies(entries, _read_movie)
+    count = read_count(page.get("count"), entries)
     return MoviePage(count, bool(page.get("next")), bool(page.get("previous")), movies, skipped=skipped)
 
 

@@ -122,6 +122,14 @@ def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tup
     return json.dumps([movie._asdict() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
 
 
+def read_count(value: object, entries: list[Any] | None) -> int:
+    """The size of the list; of this page alone if that cannot be read, and UpstreamFault if the page is empty too."""
+    count = whole_number(value)
+    if count is None and not entries:
+        raise invalid_response("the page cannot be read: it has no movies, and its count is not a whole number")
+    return len(entries or ()) if count is None else count
+
+
 def make_movie(identity: str | None, titles: list[object], description: object, genres: object) -> Movie:
     """A movie with the first title that is not blank; OddEntry if it has no title, or no uuid."""
     title = next(filter(str.strip, (text(title, MOVIE_TITLE_CHARACTERS) for title in titles)), None)

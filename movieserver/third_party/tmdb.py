@@ -12,7 +12,7 @@ from movieserver.errors import ApiError, NotFound
 from movieserver.observability.logs import Outage
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
-    MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, read_movies, read_object, text, whole_number
+    MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, read_count, read_movies, read_object, text, whole_number
 )
 
 MAX_PAGES = 500  # TMDB serves no page beyond
@@ -98,13 +98,14 @@ def _read_page(body: bytes, number: int, names: dict[int, str]) -> MoviePage:
     page = read_object(body)
     if whole_number(page.get("page")) not in (None, number):
         raise invalid_response(f"the page is not page {number}")
-    count, pages = whole_number(page.get("total_results")), whole_number(page.get("total_pages"))
-    if count is None or pages is None:
-        raise invalid_response("the page cannot be read: total_results or total_pages is not a whole number")
+    entries, pages = page.get("results"), whole_number(page.get("total_pages"))
+    if pages is None:  # then there is a next page as long as this one has movies
+        pages = number + bool(entries)
     last = min(pages, MAX_PAGES)
     if number > max(last, 1):
         raise NotFound
-    movies, skipped = read_movies(page.get("results"), lambda entry: _read_movie(entry, names))
+    movies, skipped = read_movies(entries, lambda entry: _read_movie(entry, names))
+    count = read_count(page.get("total_results"), entries)
     return MoviePage(count, number < last, number > 1, movies, complete=bool(names), skipped=skipped)
 
 
