@@ -41,10 +41,10 @@ POSTGRES_REASONS = (
      "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
     ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
-    ("read-only|standby", "it is a standby, and no primary answers",
+    ("read-only|standby", "it is a standby, and no primary responds",
      "promote one, or name the primary too in DATABASE_URL"),
     ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
-    ("refused|no answer|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
+    ("refused|no response|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
      "start it, or correct host and port in DATABASE_URL"),
 )
 REDIS_REASONS = (
@@ -64,13 +64,13 @@ REDIS_REASONS = (
      "correct it in REDIS_URL"),
     ("[Cc]luster", "it is not a cluster that can be used",
      "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
-    ("connecting|[Tt]imeout|no answer|refused|No such file|closed", "it cannot be reached",
+    ("connecting|[Tt]imeout|no reply|refused|No such file|closed", "it cannot be reached",
      "start it, or correct host and port in REDIS_URL"),
 )
 MOVIE_API_REASONS = (
     ("^it refuses", "", "correct them"),
     ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
-    ("connect|status 5|did not answer|timed out", "it cannot be reached",
+    ("connect|status 5|did not respond|timed out", "it cannot be reached",
      "wait until it is back, or correct MOVIE_API_URL"),
 )
 
@@ -101,7 +101,7 @@ async def _in_time(look: Awaitable[Finding], seconds: float | None) -> Finding:
         async with asyncio.timeout(seconds):
             return await look
     except TimeoutError:
-        return Finding("", f"it did not answer in {seconds:.0f} s", "run `python run.py check`, which waits longer")
+        return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -205,11 +205,11 @@ def _explained(
     where: str, error: BaseException, reasons: Sequence[tuple[str, str, str]], otherwise: str,
     warnings: Sequence[str] = (),
 ) -> Finding:
-    said = " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split()) or type(error).__name__
     for pattern, words, advice in reasons:
-        if re.search(pattern, said):
-            return Finding(where, f"{words}: {said}" if words else said, advice, warnings)
-    return Finding(where, said, otherwise, warnings)
+        if re.search(pattern, message):
+            return Finding(where, f"{words}: {message}" if words else message, advice, warnings)
+    return Finding(where, message, otherwise, warnings)
 
 
 def _bare(url: str) -> str:

@@ -23,7 +23,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
-# What libpq says of an address that it cannot read, quoting parts of it, and what is said here instead.
+# Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
 LIBPQ_FAULTS = {
     "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
     "query parameter": "has a parameter after the ? that PostgreSQL does not know",
@@ -88,9 +88,9 @@ def _check_database_url(url: str) -> None:
     try:
         ports = parse_dsn(url).get("port", "")
     except ProgrammingError as error:
-        said = str(error)
+        message = str(error)
         raise _AddressFault(next(
-            (words for part, words in LIBPQ_FAULTS.items() if part in said),
+            (words for part, words in LIBPQ_FAULTS.items() if part in message),
             "is not of the form postgresql://user:password@host:port/database")) from None
     if ports and not ports.replace(",", "0").isdecimal():
         raise _AddressFault("has a port that is not a number")
@@ -102,7 +102,7 @@ def _hosts(text: str) -> list[str]:
 
 def _check_hosts(text: str) -> str:
     if not _hosts(text):
-        raise ValueError("has no address: localhost, or * for every address of this machine")
+        raise ValueError("has no address; use localhost, or * for every address of this machine")
     return text
 
 
@@ -110,7 +110,7 @@ def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:
-        raise ValueError("begins with the home directory (~) of a user who has none") from None
+        raise ValueError("begins with ~, but this user has no home directory") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:
@@ -135,7 +135,7 @@ def _check_origin(origin: str) -> str:
     if origin != "*" and not ORIGIN.fullmatch(origin):
         raise ValueError(f"{origin!r} is not an origin: https://app.example, in lower case, without a path")
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
-        raise ValueError(f"{origin!r} names the port that browsers leave out")
+        raise ValueError(f"{origin!r} must not have the default port, because browsers omit it")
     return origin
 
 
@@ -207,12 +207,12 @@ class Settings(BaseSettings):
         if secret is None and all(info.data.get(name, "bad itself") for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
             )
         if secret is not None and any(len(key.encode()) < SECRET_BYTES for key in _keys(secret)):
             raise ValueError(
                 f"is too short: at least {SECRET_BYTES} bytes; a comma separates the key from an older one "
-                "that is still accepted, of as many bytes"
+                "that is still accepted and needs as many bytes"
             )
         return secret
 

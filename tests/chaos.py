@@ -363,8 +363,8 @@ class Checker:
             f"{key} is {stored.get(key, GONE)}, and may be {states}"
             for key, states in known.items() if stored.get(key, GONE) not in states]
         unacknowledged = Counter(state for writer in writers for state in writer.journal.unacknowledged)
-        strangers = Counter(state for key, state in stored.items() if key not in known)
-        found += [f"nobody sent {state}, or not so often" for state in strangers - unacknowledged]
+        unknown = Counter(state for key, state in stored.items() if key not in known)
+        found += [f"{state} was not sent, or less often" for state in unknown - unacknowledged]
         for writer in writers:
             found += self._api_faults(writer, stored)
         return found

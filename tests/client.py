@@ -53,13 +53,13 @@ class Api:
             url, method=method, body=sent, headers={**given, **sign, **(headers or {})}, raise_error=False,
             follow_redirects=False, allow_nonstandard_methods=True, request_timeout=30,
         )
-        record.said(body, authorization=fetched.request.headers.get("Authorization", ""))
+        record.exchanged(body, authorization=fetched.request.headers.get("Authorization", ""))
         is_json = re.search(r"[/+]json\b", fetched.headers.get("Content-Type", ""))
         response = Response(
             fetched.code, fetched.headers, fetched.body,
             json.loads(fetched.body) if is_json and fetched.body else None,
         )
-        record.said(response.json)
+        record.exchanged(response.json)
         assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         if response.status >= 400:

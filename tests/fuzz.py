@@ -1,5 +1,5 @@
-"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none is
-answered with 5xx, and every response is as described.
+"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none
+gets a 5xx, and every response is as described.
 
     python -m tests.fuzz --cases 20000 --minutes 30 --seed 7
 """

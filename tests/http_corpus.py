@@ -229,7 +229,7 @@ def connections() -> Iterator[Case]:
         "RFC 9112 §9.3: HTTP/1.1 persists", OK, get("Connection: keep-alive"), get("Connection: closed"),
         get("Connection:"), get("Connection: x, y"), get("Keep-Alive: timeout=5"), get("Close: true"))
     old = "GET /healthz HTTP/1.0"
-    yield from cases("RFC 9112 §9.3: HTTP/1.0 persists if asked", OK, get("Connection: keep-alive", line=old))
+    yield from cases("RFC 9112 §9.3: HTTP/1.0 persists on request", OK, get("Connection: keep-alive", line=old))
     yield from cases(
         "RFC 9112 §9.3: and else closes", (200,), get(line=old), get("Connection: x", line=old),
         get("Connection: close", line=old), get("Connection: keep-alive, close", line=old))

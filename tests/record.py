@@ -80,7 +80,7 @@ def secret(*values: object) -> None:
         if isinstance(value, str) and len(value.strip()) >= SHORTEST and not common_passwords.is_common(value))
 
 
-def said(*bodies: object, authorization: str = "") -> None:
+def exchanged(*bodies: object, authorization: str = "") -> None:
     """Remember the secrets of a request or its response."""
     secret(authorization.partition(" ")[2])
     for body in bodies:

@@ -105,7 +105,7 @@ async def test_valid_user_names(api: Api, begin: str) -> None:
     ("a\u2028b", "A user name must not contain format characters: remove U+2028 LINE SEPARATOR at index 1"),
 ])
 async def test_invalid_user_names(api: Api, username: str, detail: str) -> None:
-    """RFC 8265 section 3: nobody can take a name that looks like another user's."""
+    """RFC 8265 section 3: no user can take a name that looks like another user's."""
     response = await api.post("/register/", registration(username=username))
     assert response.status == 400
     assert response.json["errors"] == [{"pointer": "/username", "detail": detail}]
@@ -130,7 +130,7 @@ def test_every_control_and_format_character_is_refused() -> None:
 
 
 def test_all_unicode_forms_of_a_name_are_the_same_name() -> None:
-    """NFKC and case folding, in all of Unicode; U+0131 alone has another upper case (dotless i, as in Turkish)."""
+    """NFKC and case folding, in all of Unicode, except for U+0131 (dotless i)."""
     for character in CHARACTERS:
         spellings = {unicodedata.normalize(form, character) for form in ("NFC", "NFD", "NFKC", "NFKD")}
         spellings |= {character.lower(), character.casefold()}
@@ -185,7 +185,7 @@ async def test_names_are_unique_ignoring_case_and_unicode_form(api: Api, first: 
 
 
 async def test_one_of_two_concurrent_registrations_gets_the_name(api: Api) -> None:
-    """ASVS 5.0 15.4.2: checking and taking are one step, also between two spellings."""
+    """ASVS 5.0 15.4.2: checking and taking a name is one step, also with two spellings."""
     for count in (2, 8):
         pair = registration()
         names = (pair["username"], pair["username"].upper())
@@ -248,7 +248,7 @@ class TestAFloodOfRegistrations:
         assert sorted(response.status for response in responses) == [201] * 10 + [429] * 20
 
     async def test_the_window_ends_after_retry_after(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        """RFC 9110 section 10.2.3: whatever is sent meanwhile."""
+        """RFC 9110 section 10.2.3: regardless of requests in the meantime."""
         monkeypatch.setattr(registration_limit, "WINDOW_SECONDS", 2.0)
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 1)
         while (response := await self.register(api)).status == 201:
@@ -295,7 +295,7 @@ class TestAFloodOfRegistrations:
 
 
 async def test_processes_share_the_count_of_registrations(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 2.4.1: the limit is one of all processes."""
+    """ASVS 5.0 2.4.1: all processes share the limit."""
     monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 2)
     async with open_registration_limit(redis.url, b"key") as one, open_registration_limit(redis.url, b"key") as other:
         await one.count(HOME)
@@ -314,7 +314,7 @@ class TestWithoutRedis:
     async def test_registrations_are_not_limited(
         self, api: Api, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """ASVS 5.0 16.5.2: an outage of Redis keeps nobody from registering, as it keeps nobody from logging in."""
+        """ASVS 5.0 16.5.2: users can register and log in while Redis is away."""
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 1)
         assert (await api.post("/register/", registration())).status == 201
         assert (await api.post("/register/", registration())).status == 429

@@ -1,4 +1,4 @@
-"""Reads that arrive together share a statement, and only a faster response shows it."""
+"""Batched reads: concurrent reads share a statement, which clients do not notice."""
 from __future__ import annotations
 
 import asyncio
@@ -39,7 +39,7 @@ async def opened(postgres: Postgres) -> AsyncIterator[Database]:
 
 
 async def results(database: Database, name: str, *values: int) -> list[Any]:
-    """What each read of a value returns, or its error."""
+    """The row of each read, or its error."""
     return await asyncio.gather(
         *[database.read_batched(name, value=value) for value in values], return_exceptions=True)
 
@@ -54,7 +54,7 @@ async def test_concurrent_reads_share_a_statement(postgres: Postgres) -> None:
         later = await results(database, "values", 1, 1, 1, 2)
         assert [row[0] for row in later] == [1, 1, 1, 2]
         assert {row[2] for row in later} == {4}  # equal reads are not merged
-        assert {row[1] for row in later}.isdisjoint(row[1] for row in rows)  # and no row is kept for the next
+        assert {row[1] for row in later}.isdisjoint(row[1] for row in rows)  # and no row is cached
 
 
 async def test_reads_are_batched_while_others_run(postgres: Postgres) -> None:
@@ -62,7 +62,7 @@ async def test_reads_are_batched_while_others_run(postgres: Postgres) -> None:
         statements, reads = noted(database), list[asyncio.Task[Any]]()
         for value in range(10):
             reads.append(asyncio.create_task(database.read_batched("slow", value=value)))
-            for _ in range(3):  # turns of the event loop: each read arrives alone, while the first has 0.2 s of work
+            for _ in range(3):  # iterations of the event loop: each read arrives alone, while the first one takes 0.2 s
                 await asyncio.sleep(0)
         assert await asyncio.gather(*reads) == [(value,) for value in range(10)]
         assert [statement.parameters["value"] for statement in statements] == [
@@ -128,7 +128,7 @@ async def test_a_lost_connection_is_reported_to_all(postgres: Postgres) -> None:
 
 
 async def test_each_user_sees_their_own(sign_up: SignUp) -> None:
-    """Also in one statement: the token decides, for the list and for a collection of another user."""
+    """Also in a shared statement, for lists and for single collections."""
     people = [await sign_up() for _ in range(10)]
     own = [await created(api, title=f"of {number}", movies=movies(number % 3)) for number, api in enumerate(people)]
     pages = await asyncio.gather(*[api.get("/collection/") for api in people for _ in range(3)])

@@ -1,4 +1,4 @@
-"""The benchmarks: what they send, read and write, and one short load on each service. No test asserts a time."""
+"""The benchmarks: requests, responses, results, and a short load on each service. No test asserts a time."""
 from __future__ import annotations
 
 import json
@@ -15,7 +15,7 @@ from benchmarks.client import BenchmarkError, ask
 from benchmarks.load import measure, read_window, wrk_is_installed
 from benchmarks.messages import UNIQUE, Request
 from benchmarks.people import Person
-from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Place, Results, Spread
+from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Series, Results, Spread
 from benchmarks.services import Ground, Service, cpu_used
 from benchmarks.targets import BY_BARE, targets
 from tests.conftest import SECRET
@@ -53,15 +53,15 @@ def measured(*rates: tuple[str, int, str, list[float]]) -> Results:
     results = Results()
     for call, connections, contender, values in rates:
         for value in values:
-            results.note(Place(call, connections, contender), rate=value)
+            results.note(Series(call, connections, contender), rate=value)
     return results
 
 
-@pytest.mark.parametrize(("fault", "worthless"), [(0, False), (1, True)])
-def test_a_wrong_response_invalidates_a_window(fault: int, worthless: bool) -> None:
+@pytest.mark.parametrize(("fault", "invalid"), [(0, False), (1, True)])
+def test_a_wrong_response_invalidates_a_window(fault: int, invalid: bool) -> None:
     output = "Requests/sec: 5\n" + json.dumps(
         {"responses": 10, "seconds": 2.0, "p50": 3.1, "p99": 9.5, "faults": {"status": 0, "length": fault}})
-    if worthless:
+    if invalid:
         with pytest.raises(BenchmarkError, match="length"):
             read_window("GET /", output)
     else:
@@ -87,7 +87,7 @@ def test_every_response_of_a_load_is_counted_by_the_server(server: Service, wrk:
         window = measure(calls.mixed(crowd), server.port, 2, SECONDS, wrk=wrk)
         after = requests_so_far(server)
     assert window.rate > 0
-    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 unread
+    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 responses unread
 
 
 @clients
@@ -152,7 +152,7 @@ def reads_of_two_users(service: Service) -> list[object]:
 
 def test_ratios_are_taken_within_a_round() -> None:
     results = measured(("list", 16, OURS, [10, 30, 40]), ("list", 16, BARE, [100, 60, 50]))
-    ours, bare, rows = (Place("list", 16, name) for name in (OURS, BARE, ROWS))
+    ours, bare, rows = (Series("list", 16, name) for name in (OURS, BARE, ROWS))
     assert results.ratio(RATE, ours, bare) == Spread(0.5, 0.1, 0.8)
     assert results.ratio(RATE, ours, rows) is None
 
@@ -174,7 +174,7 @@ def test_the_slowest_call_at_one_connection_counts() -> None:
 def test_the_report_and_its_chart(tmp_path: Path) -> None:
     results = measured(*((call.name, connections, name, [rate, rate]) for call in CALLS for connections in (1, 16, 64)
                          for name, rate in ((OURS, 60.0), (BARE, 100.0), (ROWS, 50.0), (WHOLE, 40.0))))
-    results.note(Place(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
+    results.note(Series(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
     results.numbers["memory"] += [80.0, 85.0, 88.5]
     results.numbers["requests"] += [200_000]
     report.write(tmp_path, report.written(results, {"Date": "2026-01-01"}), results)

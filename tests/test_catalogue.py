@@ -25,7 +25,7 @@ from tests.conftest import make_settings
 
 @pytest.fixture
 def url(io_loop: AsyncIOLoop) -> Iterator[str]:
-    """A catalogue that knows the user demo with the password word."""
+    """A catalogue with the user `demo` and the password `word`."""
     listening, address = listen()
     assert address.endswith("/movies/?query={query}")
     server = HTTPServer(make_catalogue("demo", "word"))

@@ -1,4 +1,4 @@
-"""Single movies: added, taken out, reordered, found again."""
+"""Single movies: added, removed, reordered, found."""
 from __future__ import annotations
 
 import asyncio
@@ -59,7 +59,7 @@ async def test_many_movies_are_added_in_order(alice: Api, wrapped: bool) -> None
 async def test_existing_movies_do_not_change(alice: Api) -> None:
     given, more = movies(3), movies(2)
     path = await path_of(alice, given)
-    again = {**given[1], "title": "told differently", "uuid": given[1]["uuid"].upper()}
+    again = {**given[1], "title": "another title", "uuid": given[1]["uuid"].upper()}
     response = await alice.post(f"{path}movies/", {"movies": [more[0], again, more[1]]})
     assert (response.json["added"], response.json["existing"]) == (2, 1)
     assert response.json["items"] == [
@@ -269,7 +269,7 @@ async def test_invalid_movie_uuids(alice: Api) -> None:
 
 
 async def test_finding_a_movie_reads_only_rows_of_the_user(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
-    """By the index that user_id leads; no row of another user is read."""
+    """Through the index that begins with user_id; no row of another user is read."""
     for owner in (alice, await sign_up(), await sign_up()):
         for _ in range(3):
             await created(owner, movies=many(200))

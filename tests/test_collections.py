@@ -1,4 +1,4 @@
-"""Collections: each its owner's, movies in their order, walked by cursor."""
+"""Collections: ownership, the order of movies, paging with a cursor."""
 from __future__ import annotations
 
 import asyncio
@@ -187,8 +187,8 @@ async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
 async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:
     given = movies(1, uuid="FFFFFFFF-0000-0000-0000-00000000000A")
     uuid_ = await created(alice, movies=given)
-    kept = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
-    assert uuid.UUID(kept) == uuid.UUID(given[0]["uuid"])
+    stored = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
+    assert uuid.UUID(stored) == uuid.UUID(given[0]["uuid"])
 
 
 async def test_movies_keep_their_order(alice: Api) -> None:
@@ -417,7 +417,7 @@ async def test_a_cursor_of_another_user_shows_only_own_collections(alice: Api, s
 
 
 def trimmed(name: str) -> str:
-    """Without white space and format characters (Unicode category Cf) at its ends."""
+    """A name without white space and format characters (Unicode category Cf) at its ends."""
     while (bare := name.strip().strip("".join(filter(is_format, {*name})))) != name:
         name = bare
     return name
@@ -428,7 +428,7 @@ def is_format(character: str) -> bool:
 
 
 def genre_counts(genre_texts: list[str]) -> list[dict[str, Any]]:
-    """The genres with their counts by the words of the contract."""
+    """The genres with their counts, as the contract defines them."""
     spellings: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for text in genre_texts:
         for name in filter(None, map(trimmed, text.split(","))):

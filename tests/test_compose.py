@@ -1,4 +1,4 @@
-"""compose.yaml: production passes every setting through, the demo needs none. Docker itself is not needed."""
+"""compose.yaml: production passes every setting on, the demo needs none. The tests do not need Docker."""
 from __future__ import annotations
 
 import os
@@ -66,12 +66,12 @@ def test_services_refer_to_services_of_their_profile() -> None:
 
 
 def test_every_setting_is_passed_through() -> None:
-    """A setting that is not listed would not reach the server from .env."""
+    """An unlisted setting in .env would not reach the server."""
     assert set(ENVIRONMENT) == {name.upper() for name in Settings.model_fields}
 
 
 def filled(**values: str) -> dict[str, str]:
-    """The server's environment where `values` are set, as Compose makes it."""
+    """The server's environment with `values` set, as Compose makes it."""
     def replaced(match: re.Match[str]) -> str:
         return values.get(match[1]) or match[2]
 

@@ -46,7 +46,7 @@ async def test_a_small_body_is_not_compressed(alice: Api) -> None:
     assert headers["Vary"] == "Accept-Encoding"
 
 
-@pytest.mark.parametrize("asked, welcome", [
+@pytest.mark.parametrize("accept_encoding, welcome", [
     ("gzip", True), ("GZIP", True), ("x-gzip", True), ("*", True), ("br, gzip", True), ("gzip;q=0.1", True),
     ("deflate, gzip;q=1.0, *;q=0.5", True), ("br;q=1.0, gzip; q=0.8, *;q=0.1", True), ("gzip, identity", True),
     ("gzip;q=0.5, identity;q=0.4", True), ("identity;q=0, gzip", True),
@@ -54,8 +54,8 @@ async def test_a_small_body_is_not_compressed(alice: Api) -> None:
     ("gzip;q=0.4, identity;q=0.5", False), ("gzip;q=x", False), ("gzip;q=", False), ("gzippy", False), (";,;", False),
     ("gzip;q=nan", False),
 ])
-async def test_which_clients_accept_gzip(asked: str, welcome: bool) -> None:
-    assert accepts_gzip(asked) is welcome
+async def test_which_clients_accept_gzip(accept_encoding: str, welcome: bool) -> None:
+    assert accepts_gzip(accept_encoding) is welcome
 
 
 async def test_each_coding_has_its_own_tag_of_the_same_version(alice: Api) -> None:

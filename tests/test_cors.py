@@ -22,7 +22,7 @@ def cors(headers: dict[str, str]) -> set[str]:
 
 
 class TestNamedOrigins:
-    """The setting names two origins."""
+    """CORS_ORIGINS has two origins."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -31,9 +31,9 @@ class TestNamedOrigins:
 
     async def test_allowed_origins_may_read_every_response(self, alice: Api, api: Api) -> None:
         for path in PATHS:
-            for caller in (alice, api):
+            for client in (alice, api):
                 for method in ("GET", "POST", "HEAD"):
-                    headers = (await caller.call(method, path, headers={"Origin": NAMED})).headers
+                    headers = (await client.call(method, path, headers={"Origin": NAMED})).headers
                     assert headers["Access-Control-Allow-Origin"] == NAMED
                     assert "Access-Control-Allow-Credentials" not in headers
                     assert "Origin" in headers["Vary"].split(",")
@@ -52,15 +52,15 @@ class TestNamedOrigins:
 
     async def test_a_preflight(self, api: Api) -> None:
         for path in ("/collection/", "/collection/x/", "/login/", "/movies/"):
-            asked = {"Origin": NAMED, "Access-Control-Request-Method": "POST"}
-            response = await api.call("OPTIONS", path, headers=asked)
+            preflight = {"Origin": NAMED, "Access-Control-Request-Method": "POST"}
+            response = await api.call("OPTIONS", path, headers=preflight)
             assert (response.status, response.body) == (204, b"")
             assert response.headers["Access-Control-Allow-Origin"] == NAMED
             assert response.headers["Access-Control-Allow-Methods"] == response.headers["Allow"]
             allowed = response.headers["Access-Control-Allow-Headers"].split(", ")
             assert set(allowed) >= {"Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"}
             assert int(response.headers["Access-Control-Max-Age"]) > 0
-            refused = await api.call("OPTIONS", path, headers={**asked, "Origin": "https://other.example"})
+            refused = await api.call("OPTIONS", path, headers={**preflight, "Origin": "https://other.example"})
             assert refused.status == 204
             assert not cors(dict(refused.headers))
 
@@ -72,7 +72,7 @@ class TestNamedOrigins:
 
 
 class TestAllOrigins:
-    """The setting is *."""
+    """CORS_ORIGINS is *."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -88,7 +88,7 @@ class TestAllOrigins:
 
 async def test_without_the_setting_there_is_no_cors(alice: Api) -> None:
     for method in ("GET", "OPTIONS"):
-        asked = {"Origin": NAMED, "Access-Control-Request-Method": "GET"}
-        response = await alice.call(method, "/collection/", headers=asked)
+        preflight = {"Origin": NAMED, "Access-Control-Request-Method": "GET"}
+        response = await alice.call(method, "/collection/", headers=preflight)
         assert not cors(dict(response.headers))
         assert "Origin" not in response.headers.get("Vary", "")

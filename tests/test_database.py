@@ -1,4 +1,4 @@
-"""The pool and the statements: time limits, driver errors, connections that die, runs that were not applied."""
+"""The pool and the statements: time limits, driver errors, lost connections, retries."""
 from __future__ import annotations
 
 import asyncio
@@ -46,7 +46,7 @@ async def opened(postgres: Postgres, size: int = 1, limits: Limits | None = None
 
 
 async def nothing_sleeps(database: Database) -> None:
-    """Wait until the server runs none of the sleeps any more."""
+    """Wait until the server runs no more sleeps."""
     while await database.read("sleeping") != (0,):
         await asyncio.sleep(0.05)
 
@@ -165,7 +165,7 @@ async def test_errors_of_the_server(postgres: Postgres, state: str, error: type[
 
 
 class TestRunsThatWereNotApplied:
-    """A deadlock or serialization failure: a sequence counts the runs, since a transaction does not undo it."""
+    """A deadlock or serialization failure; a sequence counts the runs, because a rollback does not undo it."""
 
     @pytest.fixture
     def failing(self, postgres: Postgres) -> Iterator[str]:
@@ -214,7 +214,7 @@ class TestRunsThatWereNotApplied:
 
 
 async def test_deadlocked_writes_both_succeed(postgres: Postgres) -> None:
-    """A real one: each holds the row that the other waits for."""
+    """A real deadlock: each write holds the row that the other waits for."""
     run(postgres.url, "CREATE TABLE rows AS SELECT id, 0 AS times FROM generate_series(1, 2) AS id")
     update = "UPDATE rows SET times = times + 1 WHERE id = %%(%s)s;\n"
     text = update % "first" + "SELECT pg_sleep(0.2);\n" + update % "second" + "SELECT 1"
@@ -306,7 +306,7 @@ async def test_a_missing_table_is_reported_as_a_missing_migration(postgres: Post
 
 
 async def test_tables_may_change_under_prepared_statements(postgres: Postgres) -> None:
-    """A column more, while the server runs: a read is run again, and what comes next is right."""
+    """A column is added while the server runs: the read is retried, and later ones are right."""
     run(postgres.url, "CREATE TABLE growing AS SELECT 1 AS x")
     try:
         async with opened(postgres) as database:
@@ -340,7 +340,7 @@ def test_every_statement_has_a_name_and_a_contract() -> None:
 
 
 def test_every_statement_is_prepared() -> None:
-    """Each part of its own: a semicolon within a line would not end one."""
+    """A semicolon within a line would not end a statement."""
     for name, statement in load_statements().items():
         assert statement.parts, name
         assert all(";" not in re.sub("'[^']*'", "", part.prepare) for part in statement.parts), name

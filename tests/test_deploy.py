@@ -1,4 +1,4 @@
-"""The systemd unit, the nginx site in front of real servers, and the log events of the manual."""
+"""The systemd unit, the nginx site in front of real servers, and the log events in docs/operations.md."""
 from __future__ import annotations
 
 import http.client
@@ -71,7 +71,7 @@ def test_systemd_accepts_the_unit() -> None:
 
 
 def settings_of(postgres: Postgres, redis: Redis) -> dict[str, str]:
-    """Settings of a server that starts nothing embedded."""
+    """Settings of a server without embedded services."""
     return {
         "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
         "JWT_SECRET": SECRET,
@@ -270,7 +270,7 @@ def test_a_server_that_stops_loses_no_request(postgres: Postgres, redis: Redis) 
 
 
 def statuses(front: Front, enough: Callable[[], bool]) -> set[int]:
-    """The statuses of at least fifty requests, and of more until `enough`."""
+    """The statuses of at least fifty requests, until `enough`."""
     found: set[int] = set()
     calls = 0
     while calls < 50 or not enough():

@@ -1,4 +1,4 @@
-"""The page /docs/: its files, and what a person sees who registers, creates a collection and deletes the account."""
+"""The page /docs/: its files, and registering, creating a collection and deleting the account on it."""
 from __future__ import annotations
 
 import json
@@ -51,7 +51,7 @@ async def test_other_files_are_404(api: Api, path: str) -> None:
 
 
 async def shown(page: Browser, call: str) -> tuple[str, Any]:
-    """Click "Try it"; the status and the body of the response that the page then shows."""
+    """Click "Try it"; the status and the body that the page then shows."""
     await page.click(f"{call} .try button")
     status = await page.until(f"document.querySelector('{call} .status strong')?.textContent")
     return status, json.loads(await page.evaluate(f"document.querySelector('{call} .result .body').textContent"))
@@ -59,14 +59,14 @@ async def shown(page: Browser, call: str) -> tuple[str, Any]:
 
 async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
     """Fill in the form at the top and click one of its buttons."""
-    record.said(pair)
+    record.exchanged(pair)
     for name, text in pair.items():
         await page.type(f"#sign-in [name={name}]", text)
     await page.click(f"#sign-in [value='{way}']")
 
 
 def own(api: Api, page: Browser) -> bool:
-    """Whether the page sent requests to this server only."""
+    """Whether the page sent requests only to this server."""
     return all(address.startswith((f"{api.base_url}/", "data:")) for address in page.requests)
 
 

@@ -1,4 +1,4 @@
-"""Errors: one shape, whatever caused them and wherever; methods, slashes, bodies."""
+"""Errors: one form for all of them; methods, slashes, bodies."""
 from __future__ import annotations
 
 import asyncio
@@ -104,8 +104,8 @@ async def test_a_well_formed_request_id_is_taken(api: Api) -> None:
 async def test_private_responses_are_not_cached(alice: Api, api: Api) -> None:
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for path in ("/collection/", f"/collection/{uuid}/", "/collection/x/", "/nowhere", "/request-count/", "/healthz"):
-        for caller in (alice, api):
-            assert (await caller.get(path)).headers["Cache-Control"] == "no-store"
+        for client in (alice, api):
+            assert (await client.get(path)).headers["Cache-Control"] == "no-store"
     for path in ("/register/", "/login/", "/collection/"):
         assert (await alice.post(path, {})).headers["Cache-Control"] == "no-store"
     assert (await alice.get("/movies/?page=0")).headers["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""A failover: the primary is killed under a writing load, the standby is promoted, and nothing acknowledged is lost."""
+"""A failover: the primary is killed under load, the standby is promoted, and no acknowledged write is lost."""
 from __future__ import annotations
 
 import random

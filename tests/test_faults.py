@@ -1,5 +1,5 @@
 """A proxy between the server and Redis, and between the server and the third party: the count stays exact, every call
-ends within its budget, and nothing but the truth is told."""
+ends within its time limit, and no response is wrong."""
 from __future__ import annotations
 
 import asyncio
@@ -79,7 +79,7 @@ class Load:
         self.client = AsyncHTTPClient(force_instance=True, max_clients=100)
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        """One request; every one of them must be answered."""
+        """One request; every one must get a response."""
         began = time.monotonic()
         response = await self.client.fetch(
             self.url + path, method=method, raise_error=False, request_timeout=20, allow_nonstandard_methods=True)
@@ -89,13 +89,13 @@ class Load:
         return response.code, response.body
 
     async def until(self, over: asyncio.Task[None]) -> None:
-        """Ask until a fault is over."""
+        """Repeat a request until the fault is over."""
         while not over.done():
             status, _ = await self.ask("/nowhere")
             assert status == 404
 
     async def count(self) -> int:
-        """The count, as soon as it is to be had."""
+        """The count, as soon as it can be read."""
         while True:
             status, body = await self.ask("/request-count/")
             if status == 200:
@@ -104,7 +104,7 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def settled(self) -> int:
-        """The count when every process has delivered what it kept."""
+        """The count after every process has delivered its pending requests."""
         before = -1
         while (now := await self.count()) != before + 1 or now != self.responses:
             before = now
@@ -116,7 +116,7 @@ class Load:
 
 @asynccontextmanager
 async def processes(postgres: Postgres, redis_port: int, folder: Path) -> AsyncIterator[Server]:
-    """Three processes over a Redis behind the proxy."""
+    """Three processes with a Redis behind the proxy."""
     outside = {
         "DATABASE_URL": postgres.url, "REDIS_URL": f"redis://127.0.0.1:{redis_port}", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": "http://127.0.0.1:1/", "PROCESSES": "3",
@@ -139,7 +139,7 @@ async def test_the_count_is_exact_through_every_fault(postgres: Postgres, own_re
 
 
 async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_redis: Redis) -> None:
-    """Nothing from before it is counted after it, and everything after it that had a number."""
+    """No request from before the reset is counted after it, and every numbered request after it is."""
     with temporary_folder() as folder:
         async with proxy(own_redis.url) as between, processes(postgres, between.port, folder / "data") as server:
             load = Load(server)
@@ -158,7 +158,7 @@ async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_r
 
 
 class TestBehindAProxy:
-    """The third party, as a bad line makes it look."""
+    """The third party behind a faulty network."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:

@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and that it finds a response that is not as described."""
+"""A short run of the fuzzer, which must detect an undescribed response."""
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,4 @@
-"""Clients that are generated from /openapi.json: they are complete, and they work."""
+"""Clients that are generated from /openapi.json are complete and work."""
 from __future__ import annotations
 
 import importlib
@@ -82,10 +82,10 @@ def calls(package: ModuleType, client: Any) -> Call:
 
 async def test_calls_with_the_python_client(api: Api, python_client: ModuleType) -> None:
     models, pair = part(python_client, "models"), registration()
-    record.said(pair)
+    record.exchanged(pair)
     async with python_client.Client(base_url=api.base_url) as client:
         tokens = await calls(python_client, client)("accounts.register", body=models.Registration(**pair))
-    record.said(tokens.to_dict())
+    record.exchanged(tokens.to_dict())
     async with python_client.AuthenticatedClient(base_url=api.base_url, token=tokens.access_token) as client:
         call = calls(python_client, client)
         page = await call("movies.list_movies", page=1)

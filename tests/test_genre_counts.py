@@ -1,4 +1,4 @@
-"""What is kept with the writes (counts and spellings of genres): always what counting from scratch gives."""
+"""The stored counts and spellings of genres always equal a count from scratch."""
 from __future__ import annotations
 
 import random
@@ -42,7 +42,7 @@ FILLED = ["comedy 2 Comedy", "drama 6 Drama", "western 2 Western"]
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    """A database of its own, migrated, with three users who have two collections each."""
+    """A migrated database with three users who have two collections each."""
     run(postgres.url, "CREATE DATABASE counts")
     own = postgres.url.replace(f"/{DATABASE}?", "/counts?")
     migrations.migrate(own)
@@ -69,7 +69,7 @@ async def everything(api: Api) -> list[dict[str, Any]]:
 
 
 async def assert_counted(api: Api) -> None:
-    """GET /genres/ is what counting the movies of GET /collection/ gives."""
+    """Check that GET /genres/ equals a count over the movies of GET /collection/."""
     texts = [movie["genres"] for one in await everything(api) for movie in one["movies"]]
     counted, link = list[dict[str, Any]](), "/genres/"
     while link:
@@ -106,7 +106,7 @@ async def test_every_change_is_counted(alice: Api, postgres: Postgres) -> None:
 
 @pytest.mark.gen_test(timeout=60)
 async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> None:
-    """Spellings come, meet, and go again, until no genre is left."""
+    """Spellings are added, merged and removed until no genre is left."""
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     names = ["Drama", "drama", "DRAMA", "Straße", "STRASSE", "é", "e\u0301", "War", "\ufeffwar ", ""]
@@ -124,8 +124,8 @@ async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> Non
             assert (await alice.put(path, {"movies": drawn()})).status == 200
         elif action == 2:
             assert (await alice.post(f"{path}movies/", drawn())).status == 200
-        elif action == 3 and (kept := (await alice.get(path)).json["movies"]):
-            assert (await alice.delete(f"{path}movies/{chance.choice(kept)['uuid']}/")).status == 200
+        elif action == 3 and (stored := (await alice.get(path)).json["movies"]):
+            assert (await alice.delete(f"{path}movies/{chance.choice(stored)['uuid']}/")).status == 200
         elif action == 4:
             assert (await alice.delete(path)).status == 200
             paths.remove(path)
@@ -193,7 +193,7 @@ async def test_an_account_is_deleted_during_writes(sign_up: SignUp, postgres: Po
 
 
 async def test_reads_use_the_stored_counts(alice: Api, resources: Resources, postgres: Postgres) -> None:
-    """It does not count."""
+    """The repeated request does not count."""
     await created(alice, movies=movies(2, genres="Drama"))
     user_id = resources.tokens.read(str(alice.token)).user_id
     change = f"UPDATE user_genres SET spelling = '%s', times = %d WHERE user_id = '{user_id}'"
@@ -221,7 +221,7 @@ async def test_reads_use_the_stored_counts(alice: Api, resources: Resources, pos
     "DELETE FROM collections WHERE title = '1'",
 ])
 def test_wrong_counts_are_detected(url: str, wrong: str) -> None:
-    """The view that every test asks: of one user, and of all."""
+    """The view that the tests use, for one user and for all."""
     assert_exact(url)
     run(url, f"{wrong} {'AND' if 'WHERE' in wrong else 'WHERE'} user_id = (SELECT user_id FROM users LIMIT 1)")
     assert run(url, "SELECT array_length(array_agg(user_id), 1) FROM miscounted_users") == (1,)
@@ -230,7 +230,7 @@ def test_wrong_counts_are_detected(url: str, wrong: str) -> None:
 
 
 def test_a_restored_backup_continues_counting(url: str, postgres: Postgres) -> None:
-    """As docs/operations.md has it."""
+    """As docs/operations.md describes it."""
     with temporary_folder() as folder:
         dump = folder / "movieserver.dump"
         call("pg_dump", "--format=custom", f"--file={dump}", url)

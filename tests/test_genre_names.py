@@ -1,4 +1,4 @@
-"""Which names are one genre, in every alphabet and whatever the database's locale, and how a movie names them."""
+"""Which names are the same genre, in every alphabet and with any locale of the database."""
 from __future__ import annotations
 
 import json
@@ -54,7 +54,7 @@ def database_url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator
 
 
 async def genres(api: Api, query: str = "") -> list[tuple[str, int]]:
-    """The user's genres as they are listed, with their counts."""
+    """The user's genres with their counts, as listed."""
     return [(entry["genre"], entry["count"]) for entry in (await api.get(f"/genres/{query}")).json["genres"]]
 
 
@@ -85,7 +85,7 @@ class TestInEveryLocale:
             path = f"/collection/{await created(alice, movies=movies(1, genres=spellings) + movies(9, genres=most))}/"
             assert await genres(alice) == [(most, 9 + len(spellings))]
             await alice.put(path, {"movies": movies(1, genres=spellings)})
-            assert await genres(alice) == [(spellings[0], len(spellings))]  # of those as frequent: the first by name
+            assert await genres(alice) == [(spellings[0], len(spellings))]  # the first by name
             await alice.delete(path)
             assert await genres(alice) == []
 
@@ -100,7 +100,7 @@ class TestInEveryLocale:
 
     async def test_long_names(self, alice: Api) -> None:
         """A name may be as long as the text: 10,000 characters."""
-        genre = {  # by its name as shown, how else it is written
+        genre = {  # by displayed name: another spelling
             "É" * 5_000: ["é" * 5_000, "e\u0301" * 5_000, "E\u0301" * 5_000], "G" * 10_000: ["g" * 10_000],
             "é" * 9_999 + "e": [], "x" * 201: [], "x" * 200: [], "S" * 4_000: ["ß" * 2_000], "a" + "\u0301" * 9_999: []}
         names = [name for shown, others in genre.items() for name in (shown, shown, *others)]
@@ -110,7 +110,7 @@ class TestInEveryLocale:
         assert (await alice.get("/genres/?limit=1")).json["count"] == len(genre)
 
     async def test_thousands_of_combining_marks_are_fast(self, alice: Api) -> None:
-        """To order them would take more than a minute: such a name is compared as it is."""
+        """Ordering them would take over a minute; such a name is compared unchanged."""
         given = movies(200, genres="a" + "\u0301\u0316" * 4_999, description="")
         raw = json.dumps({"title": "marks", "movies": given}, ensure_ascii=False).encode()
         assert (await alice.post("/collection/", raw=raw)).status == 201
@@ -180,14 +180,14 @@ async def test_all_errors_of_all_movies_are_listed(alice: Api) -> None:
 
 
 def thousands(count: int) -> list[dict[str, Any]]:
-    """Movies with a hundred genres each that no other has."""
+    """Movies with a hundred different genres each."""
     return [
         movie | {"description": "", "genres": ",".join(f"Genre {number}-{name}" for name in range(100))}
         for number, movie in enumerate(movies(count))]
 
 
 class Touched:
-    """How many rows of user_genres what follows inserts, changes and deletes."""
+    """Counts the rows of user_genres that are inserted, updated and deleted."""
 
     def __init__(self, url: str, user_id: str) -> None:
         self._url = url
@@ -210,7 +210,7 @@ class Touched:
 
 @pytest.mark.gen_test(timeout=60)
 async def test_a_hundred_thousand_genres(alice: Api, resources: Resources, postgres: Postgres) -> None:
-    """Every call is right, and a write touches the counts of its own genres alone."""
+    """Counts are right, and a write touches only the counts of its own genres."""
     given = thousands(1000)
     path = f"/collection/{await created(alice, movies=given)}/"
     touched = Touched(postgres.url, resources.tokens.read(str(alice.token))[0])
@@ -234,7 +234,7 @@ async def test_a_hundred_thousand_genres(alice: Api, resources: Resources, postg
     assert (await alice.delete(f"{path}movies/{given[0]['uuid']}/")).status == 200
     assert touched.rows() == 100
     assert (await alice.delete(second)).status == 200
-    assert touched.rows() == 2 + 99  # and what the removal left with no times is deleted
+    assert touched.rows() == 2 + 99  # and the genres that the removal left at 0 are deleted
     assert_exact(postgres.url)
 
 
@@ -242,7 +242,7 @@ async def test_a_hundred_thousand_genres(alice: Api, resources: Resources, postg
 async def test_a_small_write_after_large_ones_touches_few_rows(
     alice: Api, resources: Resources, postgres: Postgres
 ) -> None:
-    """Six creates full of different genres, then one with one movie."""
+    """Six creates with many different genres, then one with one movie."""
     for number in range(6):
         given = thousands(200)
         for movie in given:

@@ -1,4 +1,4 @@
-"""Genres: all of the caller's, counted over all movies of all their collections."""
+"""Genres of a user, counted over all movies of all their collections."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) on a connection: what ends a request, in which order responses come, what is refused and when."""
+"""HTTP/1.1 (RFC 9112) on a connection: where a request ends, the order of responses, refusals and time limits."""
 from __future__ import annotations
 
 import asyncio
@@ -37,7 +37,7 @@ async def count(api: Api) -> int:
 
 
 async def opened(api: Api, server: Server, *parts: bytes) -> tuple[Connection, Streams]:
-    """A new connection, seen from both sides."""
+    """Both ends of a new connection."""
     before = set(server.connections)
     streams = await connect(port_of(api), *parts)
     await until(lambda: bool(set(server.connections) - before))
@@ -46,7 +46,7 @@ async def opened(api: Api, server: Server, *parts: bytes) -> tuple[Connection, S
 
 
 def problem(response: Response) -> dict[str, object]:
-    """The problem of a refusal, which has the headers of every response."""
+    """The problem document of a refusal, which must have the usual headers."""
     found: dict[str, object] = json.loads(response.body)
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -54,7 +54,7 @@ def problem(response: Response) -> dict[str, object]:
     return found
 
 
-# requests one after the other
+# pipelining
 
 
 async def test_pipelined_requests_get_responses_in_order(alice: Api) -> None:
@@ -70,7 +70,7 @@ async def test_pipelined_requests_get_responses_in_order(alice: Api) -> None:
 async def test_a_request_waits_for_the_response_before_it(
     alice: Api, app: MovieServer, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And reading pauses while it does, so that a client that sends without end holds little memory."""
+    """Reading pauses meanwhile, so that a client that keeps sending takes little memory."""
     gate = Gate(monkeypatch, CollectionsHandler)
     new, (reader, writer) = await opened(alice, http_server, head(alice, "/collection/"))
     await until(lambda: bool(app.active))
@@ -85,7 +85,7 @@ async def test_a_request_waits_for_the_response_before_it(
     assert app.memory.total < 2**20
     assert len(app.active) == 1
     gate.open()
-    for _ in range(2000):  # so many that reading must have gone on
+    for _ in range(2000):  # so many that reading must have resumed
         assert (await reader.readline()).split()[1] == b"200"
         await reader.readuntil(b"}\n")
     flooding.cancel()
@@ -145,8 +145,8 @@ async def test_a_response_to_head_has_no_body(alice: Api) -> None:
 
 async def test_http_1_0_responses(api: Api) -> None:
     """RFC 9112 section 9.3 and appendix C.2.2"""
-    kept = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    found = await exchange(api, kept * 2 + LAST)
+    keep_alive = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    found = await exchange(api, keep_alive * 2 + LAST)
     assert [response.headers.get("Connection") for response in found] == ["keep-alive", "keep-alive", "close"]
 
 
@@ -156,7 +156,7 @@ async def test_http_1_0_responses(api: Api) -> None:
 async def test_a_client_that_half_closes_gets_its_response(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 9112 section 9.6: also if the response takes its time, and if it is large."""
+    """RFC 9112 section 9.6: also if the response is slow or large."""
     body = json.dumps(collection(movies=movies(1000, description="d" * 3000))).encode()
     post = head(alice, "/collection/", "POST", Content_Length=len(body)) + body
     gate = Gate(monkeypatch, CollectionsHandler)
@@ -175,7 +175,7 @@ async def test_an_incomplete_request_is_400(alice: Api) -> None:
     before = await count(alice)
     sent = head(alice, "/collection/", "POST", Content_Length=100) + b'{"title": '
     (refused,) = await exchange(alice, sent, half_close=True)
-    assert problem(refused)["detail"] == "The request ended before it was complete."
+    assert problem(refused)["detail"] == "The request ended before it was complete. Send it again."
     assert await count(alice) == before + 2
     assert (await alice.get("/collection/")).json["count"] == 0
 
@@ -194,10 +194,10 @@ async def test_a_client_that_leaves_between_requests_is_no_error(api: Api, http_
 
 
 async def test_a_malformed_request_is_a_counted_problem(api: Api) -> None:
-    """And nothing after it is taken for a request (RFC 9112 section 11.2)."""
+    """Nothing after it is parsed as a request (RFC 9112 section 11.2)."""
     before = await count(api)
-    kept, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
-    assert kept.status == 200
+    accepted, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
+    assert accepted.status == 200
     assert "request line" in str(problem(refused)["detail"])
     assert (refused.status, refused.headers["Connection"]) == (400, "close")
     assert {"Date", "Cache-Control"} <= set(refused.headers)
@@ -235,7 +235,7 @@ async def test_an_internal_error_while_reading_a_request_is_a_counted_problem(
 
 
 async def test_a_head_is_refused_as_soon_as_it_is_too_large(api: Api, http_server: Server) -> None:
-    """RFC 6585 section 5: without waiting for its end, and without keeping it."""
+    """RFC 6585 section 5: without waiting for its end, and without storing it."""
     start = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
     for rest in (b"a: b\r\n" * 101, b"a" * 65_536, b"a: b\n" * 101):
         (refused,) = await exchange(api, start + rest)
@@ -250,7 +250,7 @@ async def test_a_head_is_refused_as_soon_as_it_is_too_large(api: Api, http_serve
 async def test_the_memory_for_large_heads_is_limited(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
-    """Before a token is known: 503 for the connection that would exceed what all of them may hold."""
+    """Before a token is known: 503 for a connection that would exceed the limit of all of them."""
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 310_000)
     half = b"POST /login/ HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 60_000 + rest
     async with crowd(api, 5, half):
@@ -288,7 +288,7 @@ async def test_pipelined_requests_beyond_the_memory_limit_are_dropped(
 
 
 async def test_the_authority_of_an_absolute_target_is_the_host(alice: Api) -> None:
-    """RFC 9112 section 3.2.2: for links too."""
+    """RFC 9112 section 3.2.2; links use it too."""
     for _ in range(2):
         await alice.post("/collection/", collection())
     for target, address in (
@@ -331,11 +331,11 @@ async def test_expect_continue_gets_100(alice: Api) -> None:
 
 
 async def test_expect_continue_gets_the_refusal_before_the_body(alice: Api, app: MovieServer) -> None:
-    """RFC 9110 section 10.1.1: at once, by the same response as with a body, and counted once."""
-    stranger = alice.signed("no.token.of.ours")
+    """RFC 9110 section 10.1.1: at once, with the same response as after a body, and counted once."""
+    unknown = alice.signed("no.token.of.ours")
     waiting: dict[str, object] = {"Expect": "100-continue", "Content_Length": 10}
     for client, method, path, fields, status in (
-        (stranger, "POST", "/collection/", waiting, 401), (stranger, "PUT", "/collection/x/", waiting, 401),
+        (unknown, "POST", "/collection/", waiting, 401), (unknown, "PUT", "/collection/x/", waiting, 401),
         (alice, "POST", "/collection/", waiting | {"Content_Length": MAX_BYTES + 1}, 413),
         (alice, "POST", "/login/", waiting | {"Content_Length": 10**19}, 413),
         (alice, "POST", "/collection/", waiting | {"Content_Type": "text/plain"}, 415),
@@ -355,7 +355,7 @@ async def test_expect_continue_gets_the_refusal_before_the_body(alice: Api, app:
 
 
 async def test_details_of_refusals_before_the_body(alice: Api) -> None:
-    """The same as after it."""
+    """The same as those after the body."""
     body = json.dumps(collection()).encode()
     for fields in ({"Authorization": "Bearer x"}, {"Content_Type": "text/plain"}):
         early, late = [
@@ -368,7 +368,7 @@ async def test_details_of_refusals_before_the_body(alice: Api) -> None:
 
 
 async def test_no_100_without_expect_continue(alice: Api) -> None:
-    """RFC 9110 section 10.1.1: with HTTP/1.0, once the body has begun, or without the expectation."""
+    """RFC 9110 section 10.1.1: with HTTP/1.0, after the body has begun, or without Expect."""
     body = json.dumps(collection()).encode()
     waiting = head(alice, "/collection/", "POST", Expect="100-continue", Content_Length=len(body), Connection="close")
     assert await statuses(alice, waiting + body) == [201]
@@ -400,7 +400,7 @@ async def test_an_endless_refused_body_is_not_read_forever(alice: Api, monkeypat
 async def test_a_slow_body_needs_progress(
     alice: Api, http_server: Server, app: MovieServer
 ) -> None:
-    """However long it takes, as long as BODY_BYTES arrive in BODY_SECONDS; else 408 (RFC 9110 section 15.5.9)."""
+    """It may take long if BODY_BYTES arrive in BODY_SECONDS; otherwise 408 (RFC 9110 section 15.5.9)."""
     body = json.dumps(collection(description="d" * 5000, movies=movies(20, description="d" * 5000))).encode()
     sent = head(alice, "/collection/", "POST", Content_Length=len(body), Connection="close")
     new, (reader, writer) = await opened(alice, http_server, sent)
@@ -459,7 +459,7 @@ async def test_an_idle_connection_is_closed_without_a_response(api: Api, http_se
 async def test_a_response_of_the_wrong_length_aborts_the_connection(
     api: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """RFC 9112 sections 6.3 and 11.1: no line that a value brings in, no more and no less than was declared."""
+    """RFC 9112 sections 6.3 and 11.1: no injected header line, and exactly the declared length."""
     def get(handler: HealthHandler) -> None:
         headers, reason = HTTPHeaders({"Content-Length": "5"}), "OK"
         if fault == "CR LF in a value":
@@ -490,7 +490,7 @@ async def test_a_response_of_the_wrong_length_aborts_the_connection(
 
 
 async def test_a_client_that_keeps_sending_gets_its_refusal(api: Api) -> None:
-    """RFC 9112 section 9.6: what the client still sends is read, or a reset would take the response from it."""
+    """RFC 9112 section 9.6: the server keeps reading, because a reset could discard the response."""
     reader, writer = await connect(port_of(api), b"hello\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The corpus of requests against this server, and against stock Tornado where both should agree."""
+"""Sends the corpus of requests to this server, and to unmodified Tornado where both should agree."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class AnyHandler(RequestHandler):
 
 @pytest.fixture
 def stock(io_loop: AsyncIOLoop) -> Iterator[int]:
-    """The port of a server of Tornado's own."""
+    """The port of an unmodified Tornado server."""
     listening, port = bind_unused_port()
     server = HTTPServer(Application([(".*", AnyHandler)], log_function=lambda handler: None))
 

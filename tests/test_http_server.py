@@ -1,4 +1,4 @@
-"""Connections: slow, silent, greedy and countless clients take neither memory nor connections without bound."""
+"""Connections: slow, silent, greedy and many clients cannot take unlimited memory or connections."""
 from __future__ import annotations
 
 import asyncio
@@ -43,7 +43,7 @@ async def test_a_new_connection_replaces_an_idle_one(
             assert (await single_response(streams))[0] == 200
         assert len(http_server.connections) <= 5
         for reader, _ in connections[:20]:
-            assert await reader.read() == b""  # those that have waited longest
+            assert await reader.read() == b""  # the connections that have waited longest
 
 
 async def test_a_new_connection_does_not_replace_a_busy_one(
@@ -66,7 +66,7 @@ async def test_a_new_connection_does_not_replace_a_busy_one(
 
 @pytest.fixture
 def watched(io_loop: AsyncIOLoop, http_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The server enforces time limits, which are shorter than in production."""
+    """Time limits are enforced, and shorter than in production."""
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
     monkeypatch.setattr(response_module, "STALL_SECONDS", 0.2)
     watching = io_loop.asyncio_loop.create_task(http_server.watch())
@@ -113,7 +113,7 @@ async def test_the_memory_for_unread_responses_is_limited(
         problem = json.loads(body)
         assert (status, problem["code"]) == (503, "overloaded")
         assert "at most 20000000 bytes per user" in problem["detail"]
-        assert (await alice.get("/collection/")).status == 200  # gzipped it is small
+        assert (await alice.get("/collection/")).status == 200  # gzipped, it would be small
         assert (await whole_list(bob))[0] == 200
     while (await whole_list(alice))[0] != 200:
         await asyncio.sleep(0.01)
@@ -163,20 +163,20 @@ async def test_clients_without_a_token_have_a_limit_of_their_own(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 1_000_000)
-    stranger = alice.signed("no.such.token")
-    half = [head(stranger, "/login/", "POST", Content_Length=900_000), b"x" * 800_000]
-    async with crowd(stranger, 20, *half):
+    unknown = alice.signed("no.such.token")
+    half = [head(unknown, "/login/", "POST", Content_Length=900_000), b"x" * 800_000]
+    async with crowd(unknown, 20, *half):
         await until(lambda: app.memory.total >= 900_000)
         body = json.dumps(collection(movies=movies(100, description="d" * 5000))).encode()
-        assert (await stranger.post("/login/", raw=body)).status == 503
+        assert (await unknown.post("/login/", raw=body)).status == 503
         assert (await alice.post("/collection/", raw=body)).status == 201
     await until(lambda: not app.memory.total)
 
 
 async def test_a_large_body_without_a_required_token_is_not_stored(alice: Api, app: MovieServer) -> None:
-    stranger = alice.signed("no.such.token")
-    half = [head(stranger, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
-    async with crowd(stranger, 5, *half):
+    unknown = alice.signed("no.such.token")
+    half = [head(unknown, "/collection/", "POST", Content_Length=900_000), b"x" * 800_000]
+    async with crowd(unknown, 5, *half):
         await until(lambda: sum(bool(request.refusal) for request in app.active) == 5)
         assert app.memory.total == 0
 

@@ -35,7 +35,7 @@ def keyed(key: str | None = None) -> dict[str, str]:
 
 
 def stated(response: Response) -> tuple[Any, ...]:
-    """All that a response says of what was done."""
+    """What a response says about the result."""
     return response.status, response.body, *(response.headers.get(name) for name in SAME)
 
 
@@ -46,7 +46,7 @@ async def count(api: Api) -> int:
 
 @contextmanager
 def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
-    """A transaction that holds rows as long as the block lasts."""
+    """A transaction that holds row locks during the block."""
     connection = psycopg2.connect(postgres.url)
     try:
         with connection.cursor() as cursor:
@@ -58,7 +58,7 @@ def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
 
 
 async def waiting(postgres: Postgres, number: int = 1) -> None:
-    """Until so many statements wait for a lock."""
+    """Wait until `number` statements wait for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     while run(postgres.url, query) != (number,):
         await asyncio.sleep(0.01)
@@ -143,7 +143,7 @@ async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callab
     {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "rank": 1.25}]},
 ])
 async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
-    """Also if the two would store the same."""
+    """Even if both would store the same."""
     headers = keyed()
     assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
     response = await alice.post("/collection/", BODY | change, headers=headers)
@@ -152,7 +152,7 @@ async def test_another_json_value_is_another_request(alice: Api, change: dict[st
 
 
 async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
-    """In a key that is ignored: they are read like every JSON value."""
+    """In an ignored key, which is part of the JSON value."""
     for number in (b"1e999", b"-0.0", b"9" * 4000, b"1" + b"0" * 400 + b".5", b"1e-999"):
         headers, raw = keyed(), b'{"title": "t", "ignored": %s}' % number
         first = await alice.post("/collection/", raw=raw, headers=headers)
@@ -179,7 +179,7 @@ async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) ->
 async def test_keys_are_per_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     body, headers = collection(), keyed()
-    mine, his = [await caller.post("/collection/", body, headers=headers) for caller in (alice, bob)]
+    mine, his = [await client.post("/collection/", body, headers=headers) for client in (alice, bob)]
     assert (mine.status, his.status) == (201, 201)
     assert mine.json != his.json
     assert (await bob.get(mine.headers["Location"])).status == 404
@@ -276,7 +276,7 @@ async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resourc
         run(postgres.url, f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours' "
                           f"WHERE user_id = '{user_id}'")
 
-    def kept() -> object:
+    def stored() -> object:
         return run(postgres.url, f"SELECT count(*) FROM idempotency_keys WHERE user_id = '{user_id}'")
 
     firsts = [await alice.post("/collection/", body, headers=key) for key in keys]
@@ -285,20 +285,20 @@ async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resourc
         assert stated(await alice.post("/collection/", body, headers=key)) == stated(first)
     age(0.2)
     assert (await alice.post(path, given)).status == 200
-    assert kept() == (3,)
+    assert stored() == (3,)
     again = await alice.post("/collection/", body, headers=keys[0])
     assert again.json != firsts[0].json
-    assert kept() == (1,)
+    assert stored() == (1,)
     assert stated(await alice.post("/collection/", body, headers=keys[0])) == stated(again)
     age(24.1)
     assert (await alice.post("/collection/", collection(), headers=keys[0])).status == 201
     age(24.1)
     assert (await alice.post(path, given, headers=keys[0])).json["existing"] == 1
     await alice.post(path, given, headers=keys[1])
-    assert kept() == (2,)
+    assert stored() == (2,)
     age(24.1)
     await alice.post(path, given, headers=keyed())
-    assert kept() == (1,)
+    assert stored() == (1,)
 
 
 async def test_concurrent_requests_with_the_same_key(alice: Api) -> None:
@@ -346,7 +346,7 @@ def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) ->
         "JWT_SECRET": SECRET,
     }
     keys: dict[str, dict[str, Any]] = {str(uuid.uuid4()): collection() for _ in range(60)}
-    answered: dict[str, str] = {}
+    created_by_key: dict[str, str] = {}
     with temporary_folder() as folder:
         token = None
         for _ in range(4):
@@ -356,18 +356,18 @@ def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) ->
                 killer.start()
                 try:
                     for key, body in keys.items():
-                        status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                        status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                         assert status == 201
-                        assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                        assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
                 except (OSError, HTTPException):
                     pass
                 killer.join()
                 server.process.wait()
         with serving(folder / "data", **settings) as server:
             for key, body in keys.items():
-                status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                 while status == 409:
                     time.sleep(0.05)
-                    status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
-                assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                    status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
             assert server.call("GET", "/collection/?movies=false", token=token)[1]["count"] == len(keys)

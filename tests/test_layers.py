@@ -34,7 +34,7 @@ LAYERS = [
     {"server", "check"},
     {"__main__"},
 ]
-# one file a library; the embedded servers are a program of their own
+# the files that import each library; the embedded servers are a separate program
 LIBRARIES = {
     "aiopg": {"postgres/connection.py"},
     "psycopg2": {"postgres/connection.py", "postgres/migrations.py", "settings.py"},
@@ -167,7 +167,7 @@ def test_the_route_table_is_complete() -> None:
 
 
 def test_every_promise_has_a_test() -> None:
-    """docs/security.md names a test for each promise, and each of these tests says where the promise comes from."""
+    """docs/security.md names a test for each promise; the docstring of each test names the promise's source."""
     text = (TOP / "docs" / "security.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     tests = "\n".join(file.read_text(encoding="utf-8") for file in sorted((TOP / "tests").glob("test_*.py")))

@@ -43,7 +43,7 @@ def movie(**given: Any) -> dict[str, Any]:
 
 
 async def added(api: Api, bound: int) -> Response:
-    """Add movies to a collection that has room for one more."""
+    """Add movies to a collection that can hold one more."""
     path = f"/collection/{await created(api, movies=many(9_999))}/movies/"
     return await api.post(path, movies(bound - 9_999))
 
@@ -71,7 +71,7 @@ async def nested(api: Api, bound: int) -> Response:
 
 
 def with_genres(number: int) -> dict[str, Any]:
-    """A collection that names so many different genres, 100 a movie."""
+    """A collection with `number` different genres, 100 per movie."""
     named = [f"g{genre}" for genre in range(number)]
     groups = [",".join(named[start:start + 100]) for start in range(0, number, 100)]
     return collection(movies=[movie | {"genres": genres} for movie, genres in zip(movies(len(groups)), groups)])
@@ -100,7 +100,7 @@ EXCESSES: dict[str, Excess] = {
     "import collections": imported("application/x-ndjson", "", lambda number: f'{{"title":"t{number}"}}\n'),
     "idempotency_key characters": keyed,
 }
-OTHERS = {  # each is tested by itself
+OTHERS = {  # these have tests of their own
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
     "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
@@ -127,12 +127,12 @@ async def test_every_limit_is_tested(api: Api) -> None:
 async def test_errors_name_the_exceeded_limit(alice: Api, name: str) -> None:
     bound = (await published(alice))[name]
     excess = EXCESSES[name]
-    within = await excess(alice, bound - (name == "body nesting"))  # the body itself is a level
+    within = await excess(alice, bound - (name == "body nesting"))  # the body itself is one level
     assert within.status in (200, 201), within.json
     beyond = await excess(alice, bound + 1)
     assert beyond.status in (400, 413)
-    said = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
-    assert any(str(bound) in detail.replace(" after validation", "") for detail in said)
+    details = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
+    assert any(str(bound) in detail.replace(" after validation", "") for detail in details)
 
 
 async def test_a_full_collection_names_its_limit(alice: Api) -> None:

@@ -1,4 +1,4 @@
-"""Failed login attempts are limited per account and per address, and nobody is locked out for long."""
+"""Failed login attempts are limited per account and per address, and no user is locked out for long."""
 from __future__ import annotations
 
 import asyncio
@@ -40,7 +40,7 @@ def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Setti
 
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A window that a test can wait for."""
+    """A short window."""
     monkeypatch.setattr(login_attempts, "WINDOW_SECONDS", 4.0)
     return 4.0
 
@@ -64,7 +64,7 @@ async def new_user(api: Api) -> Pair:
 
 @asynccontextmanager
 async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Attacks that go on until the end."""
+    """Attacks that go on until the end of the block."""
     tasks = [asyncio.create_task(attack) for attack in attacks]
     try:
         yield
@@ -85,7 +85,7 @@ def assert_slowed(response: Response) -> int:
 
 
 async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
-    """ASVS 5.0 6.3.1; the right one is refused too: an attacker would learn that it is right."""
+    """ASVS 5.0 6.3.1; the right password is refused too, or an attacker would learn that it is right."""
     pair = await new_user(api)
     for _ in range(PAIR_FAILURES):
         assert_unauthenticated(await fail(api, pair))
@@ -96,7 +96,7 @@ async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
 
 
 async def test_unknown_accounts_are_slowed_down_like_others(api: Api) -> None:
-    """ASVS 5.0 6.3.8; however a name is written, it is one account."""
+    """ASVS 5.0 6.3.8; all spellings of a name are one account."""
     results = []
     for pair in (await new_user(api), registration()):
         responses = [
@@ -109,7 +109,7 @@ async def test_unknown_accounts_are_slowed_down_like_others(api: Api) -> None:
 
 
 async def test_an_attempt_after_retry_after_succeeds(api: Api, short_window: float) -> None:
-    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, whatever was attempted meanwhile."""
+    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, regardless of attempts in the meantime."""
     pair = await new_user(api)
     while (response := await fail(api, pair)).status == 401:
         pass
@@ -121,7 +121,7 @@ async def test_an_attempt_after_retry_after_succeeds(api: Api, short_window: flo
 
 
 async def test_other_addresses_do_not_lock_a_user_out(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1, no malicious account lockout: the owner logs in at once during an endless attack."""
+    """ASVS 5.0 6.1.1, no malicious account lockout: the owner can log in during an attack."""
     pair = await new_user(api)
 
     async def hammer() -> None:
@@ -136,7 +136,7 @@ async def test_other_addresses_do_not_lock_a_user_out(api: Api, short_window: fl
 
 
 async def test_an_owner_can_log_in_during_an_attack(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1: even an attack from everywhere locks the owner out for one window at most."""
+    """ASVS 5.0 6.1.1: an attack from many addresses locks the owner out for one window at most."""
     pair = await new_user(api)
 
     async def hammer(number: int) -> None:
@@ -152,7 +152,7 @@ async def test_an_owner_can_log_in_during_an_attack(api: Api, short_window: floa
 
 
 async def test_an_account_under_attack_leaves_fewer_attempts_to_each_address(api: Api) -> None:
-    """ASVS 5.0 6.3.1: the account, however many addresses an attacker has."""
+    """ASVS 5.0 6.3.1: the limit is per account, however many addresses an attacker has."""
     pair = await new_user(api)
     for number in range(ACCOUNT_FAILURES):
         assert_unauthenticated(await fail(api, pair, f"203.0.113.{number}"))
@@ -168,7 +168,7 @@ async def test_an_account_under_attack_leaves_fewer_attempts_to_each_address(api
 async def test_an_address_that_attacks_many_accounts_is_slowed_down(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASVS 5.0 6.3.1: credential stuffing has one attempt per account."""
+    """ASVS 5.0 6.3.1: credential stuffing needs one attempt per account."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 12)
     for _ in range(12):
         assert_unauthenticated(await login(api, registration()))
@@ -186,14 +186,14 @@ async def test_concurrent_attempts_do_not_exceed_the_limit(api: Api) -> None:
 
 
 async def test_successes_are_not_limited(api: Api) -> None:
-    """ASVS 5.0 6.1.1: many right passwords at once only wait for each other."""
+    """ASVS 5.0 6.1.1: concurrent right passwords only wait for each other."""
     pair = await new_user(api)
     responses = await asyncio.gather(*[login(api, pair) for _ in range(50)])
     assert {response.status for response in responses} == {200}
 
 
 async def test_successes_of_one_address_are_not_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: the slot of an attempt that did not fail is free again."""
+    """ASVS 5.0 6.1.1: an attempt that did not fail frees its slot."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 3)
     pairs = [await new_user(api) for _ in range(10)]
     assert {response.status for response in await asyncio.gather(*[login(api, pair) for pair in pairs])} == {200}
@@ -203,7 +203,7 @@ async def test_successes_of_one_address_are_not_limited(api: Api, monkeypatch: p
 
 
 async def test_a_login_that_waits_too_long_for_a_slot_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 9110 section 15.6.4: the server is busy; that is no failed attempt."""
+    """RFC 9110 section 15.6.4: a busy server is not a failed attempt."""
     pair = await new_user(api)
     monkeypatch.setattr(login_attempts, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
@@ -214,7 +214,7 @@ async def test_a_login_that_waits_too_long_for_a_slot_is_503(api: Api, monkeypat
 
 
 async def test_a_success_clears_the_failures(api: Api) -> None:
-    """ASVS 5.0 6.1.1: who knows the password has mistyped it before."""
+    """ASVS 5.0 6.1.1: a user who knows the password has only mistyped it before."""
     pair = await new_user(api)
     for _ in range(3):
         for _ in range(PAIR_FAILURES - 1):
@@ -227,7 +227,7 @@ async def outage(*_: object, **__: object) -> None:
 
 
 async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: neither an outage of the database nor an invalid body slows anybody down."""
+    """ASVS 5.0 6.1.1: a database outage or an invalid body is not a failed attempt."""
     pair = await new_user(api)
     with monkeypatch.context() as patch:
         patch.setattr(users, "find", outage)
@@ -243,7 +243,7 @@ async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: 
     ("DELETE", "/account/", {"password": "wrong"}),
 ])
 async def test_every_password_check_is_limited(api: Api, method: str, path: str, body: dict[str, str]) -> None:
-    """ASVS 5.0 6.3.4: a wrong password counts for its account wherever it is requested."""
+    """ASVS 5.0 6.3.4: a wrong password counts in every call that checks one."""
     pair = registration()
     user = api.signed((await api.post("/register/", pair)).json["access_token"])
     for _ in range(PAIR_FAILURES):
@@ -271,7 +271,7 @@ class TestWithoutRedis:
         return make_settings(postgres.url, own_redis.url, third_party.url)
 
     async def test_logins_work(self, api: Api, own_redis: Redis) -> None:
-        """ASVS 5.0 16.5.2: an outage of Redis affects no login; attempts are not limited meanwhile."""
+        """ASVS 5.0 16.5.2: logins work while Redis is away, without a limit."""
         pair = await new_user(api)
         own_redis.stop()
         for _ in range(2 * PAIR_FAILURES):
@@ -280,7 +280,7 @@ class TestWithoutRedis:
 
 
 async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None:
-    """ASVS 5.0 16.5.2: the attempt ends as if there was no outage."""
+    """ASVS 5.0 16.5.2: the attempt ends as usual."""
     async with open_login_attempts(own_redis.url, b"key") as attempts:
         async with attempts.attempt(b"account", HOME):
             own_redis.stop()
@@ -290,7 +290,7 @@ async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None
 
 
 async def test_a_slot_is_freed_after_an_outage(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: an outage keeps nobody out for longer than it lasts."""
+    """ASVS 5.0 6.1.1: after an outage, logins work again."""
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
     monkeypatch.setattr(client, "PAUSE_SECONDS", 1.0)
     async with proxy(own_redis.url) as between, open_redis(own_redis.url) as redis, \
@@ -319,7 +319,7 @@ class TestWithRedisThatDoesNotReply:
         return make_settings(postgres.url, f"redis://127.0.0.1:{between.port}", third_party.url)
 
     async def test_no_request_waits_for_redis_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
-        """ASVS 5.0 16.5.2: the request counter has waited in vain, so the login does not wait again."""
+        """ASVS 5.0 16.5.2: after the request counter, the login does not wait for Redis again."""
         pair = await new_user(api)
         between.black_hole = True
         assert (await login(api, pair)).status == 200
@@ -330,7 +330,7 @@ class TestWithRedisThatDoesNotReply:
 PROXIES = "127.0.0.1, ::1, 10.0.0.0/8, fd00::/8"
 SAME = [
     ("192.0.2.1", "192.0.2.1"),
-    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # the client's own claim is on the left
+    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # the client's own entry is on the left
     ("192.0.2.1", "192.0.2.1, 10.3.2.1, fd00::7"),
     ("192.0.2.1", " 192.0.2.1 ,10.3.2.1"),
     ("192.0.2.1", "192.0.2.1:4711"),
@@ -340,7 +340,7 @@ SAME = [
     ("2001:db8:1:2::3", "[2001:db8:1:2::4]:4711"),
     ("2001:db8:1:2::3", "[2001:db8:1:2::5]"),
     ("", "unknown"),
-    ("", "192.0.2.1, unknown"),  # whatever is left of it cannot be trusted
+    ("", "192.0.2.1, unknown"),  # everything to its left is untrusted
     ("", "192.0.2.1, "),
     ("", "_hidden, 1.2.3, 999.1.1.1, ::g"),
     ("10.0.0.9", "192.0.2.1, what, 10.0.0.9"),
@@ -361,7 +361,7 @@ class TestBehindProxies:
 
     @pytest.mark.parametrize("one, other", SAME)
     async def test_one_address(self, api: Api, one: str, other: str) -> None:
-        """ASVS 5.0 4.1.3: the client's address is the right-most one that is no trusted proxy."""
+        """ASVS 5.0 4.1.3: the client's address is the right-most one that is not a trusted proxy."""
         pair = registration()
         for _ in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, one))

@@ -1,4 +1,4 @@
-"""The migrations: applied, rolled back, applied again, and never two at once."""
+"""The migrations: applied, rolled back, applied again, and never two at a time."""
 from __future__ import annotations
 
 import threading

@@ -1,4 +1,4 @@
-"""The cache of movie pages, and the breaker: what clients see while the third party comes and goes."""
+"""The cache of movie pages and the circuit breaker."""
 from __future__ import annotations
 
 import asyncio
@@ -41,7 +41,7 @@ def assert_page(response: Response) -> None:
 
 
 def grow_old(movies: MovieApi, seconds: float) -> None:
-    """Let every cached page be older from now on."""
+    """Make every cached page `seconds` older."""
     get = movies.cache.get
 
     async def older(key: str) -> Any:

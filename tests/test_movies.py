@@ -1,4 +1,4 @@
-"""The movie list: a page of the third party's, or an error that is ours."""
+"""The movie list: a page of the third party, or an error."""
 from __future__ import annotations
 
 import asyncio
@@ -36,9 +36,9 @@ def listing(number: int = 1, key: str = "results", **fields: Any) -> dict[str, A
 
 
 def assert_keeps_its_secrets(response: Response, party: ThirdParty) -> None:
-    said = response.body.decode() + str(response.headers)
+    output = response.body.decode() + str(response.headers)
     for secret in (*SECRETS, urlsplit(party.url).netloc, "third-party.example", "theirs"):
-        assert secret not in said
+        assert secret not in output
 
 
 async def test_a_page(alice: Api, third_party: ThirdParty) -> None:
@@ -163,9 +163,9 @@ async def test_refused_credentials_are_logged_as_a_settings_error(
     third_party.behaviour = page({"detail": "theirs"}, status=401)
     for _ in range(5):
         assert (await alice.get("/movies/")).status == 502
-    said = capsys.readouterr().err
-    assert said.count("MOVIE_API_USERNAME") == 1
-    assert PASSWORD not in said
+    output = capsys.readouterr().err
+    assert output.count("MOVIE_API_USERNAME") == 1
+    assert PASSWORD not in output
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,4 +1,4 @@
-"""Odd entries of the third party: none spoils its page, and whatever is shown can be stored in a collection."""
+"""Invalid entries of the third party: none spoils its page, and every listed movie can be stored."""
 from __future__ import annotations
 
 import asyncio
@@ -31,7 +31,7 @@ def entry(**fields: object) -> dict[str, Any]:
 
 
 async def shown(alice: Api, third_party: ThirdParty, *entries: object) -> list[dict[str, Any]]:
-    """What a page with these entries shows, all of which a collection takes and gives back unchanged."""
+    """The movies of a page with these entries; checks that a collection stores them unchanged."""
     third_party.behaviour = page(listing(results=list(entries)))
     response = await alice.get("/movies/")
     assert response.status == 200
@@ -186,7 +186,7 @@ VALUES: list[Any] = [
 
 
 def random_entry(chance: random.Random) -> object:
-    """A movie in which some fields are odd; at times no object at all."""
+    """A movie with some invalid fields; sometimes not even an object."""
     if chance.random() < 0.05:
         return chance.choice(VALUES)
     movie = entry(uuid=str(chance.choice([UUID, OTHER["uuid"], "%032x" % chance.getrandbits(128)])))
@@ -228,7 +228,7 @@ class TestTmdb:
         self, alice: Api, third_party: ThirdParty, *results: object, genres: Behaviour = GENRES,
         numbers: dict[str, object] | None = None,
     ) -> list[dict[str, Any]]:
-        """What a page with these results shows."""
+        """The movies of a page with these results."""
         found = {"page": 1, "results": list(results), "total_pages": 3, "total_results": 50}
         third_party.behaviour = by_list(genres, page(found | (numbers or {})))
         response = await alice.get("/movies/")
@@ -289,10 +289,10 @@ class TestTmdb:
         assert (await self.shown(alice, third_party, movie, genres=page({}, 500)))[0]["genres"] == ""
 
     async def test_pages_share_one_call_for_genre_names(self, alice: Api, third_party: ThirdParty) -> None:
-        released, asked = asyncio.Event(), []
+        released, requested = asyncio.Event(), []
 
         async def genres(handler: ThirdPartyHandler) -> None:
-            asked.append(handler.request.uri)
+            requested.append(handler.request.uri)
             await released.wait()
             await GENRES(handler)
 
@@ -307,7 +307,7 @@ class TestTmdb:
             await asyncio.sleep(0.01)
         released.set()
         assert {response.json["data"][0]["genres"] for response in await waiting} == {"Drama"}
-        assert len(asked) == 1
+        assert len(requested) == 1
 
 
 async def test_genre_names_appear_after_recovery(alice: Api, third_party: ThirdParty) -> None:

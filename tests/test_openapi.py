@@ -34,7 +34,7 @@ WITHOUT_EXAMPLE = {"/limits/", "/openapi.json", "/docs/", "/docs/docs.css", "/do
 
 
 def test_it_is_valid() -> None:
-    """By the specification's own schema for 3.1, and its examples and defaults by theirs."""
+    """Validated with the schema of OpenAPI 3.1; examples and defaults with their own schemas."""
     OpenAPIV31SpecValidator(DOCUMENT).validate()
     assert DOCUMENT["openapi"].startswith("3.1.")
     for path, _, operation in OPERATIONS:
@@ -108,14 +108,14 @@ def test_contact_and_servers_are_described() -> None:
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """A value of JSON, and all values in it."""
+    """A JSON value and all values in it."""
     yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from parts(part)
 
 
 def test_every_body_is_a_named_schema() -> None:
-    """Generated clients name a type after it; an error is a plain Problem, whatever its status is."""
+    """Generated clients name a type after it; every error is a Problem."""
     for _, _, operation in OPERATIONS:
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         for body in [*bodies, *operation["responses"].values()]:
@@ -130,7 +130,7 @@ def test_every_body_is_a_named_schema() -> None:
 
 
 def test_schemas_do_not_mislead_generators() -> None:
-    """Several cannot read `const` of a boolean or number, and require what has a default."""
+    """Some do not support `const` of a boolean or number, and require keys with a default."""
     for part in filter(lambda part: isinstance(part, dict), parts(DOCUMENT)):
         assert isinstance(part.get("const", ""), str)
     for schema in DOCUMENT["components"]["schemas"].values():
@@ -168,7 +168,7 @@ def test_the_movies_of_examples_are_in_the_demo_catalogue() -> None:
 
 
 async def test_the_examples_work_one_after_the_other(alice: Api) -> None:
-    """What a person who clicks "Try it" on each operation sees."""
+    """Clicking "Try it" on each operation succeeds."""
     def example(path: str, verb: str) -> Any:
         return DOCUMENT["paths"][path][verb]["requestBody"]["content"]["application/json"]["example"]
 
@@ -208,7 +208,7 @@ def test_a_verb_without_an_operation_stops_the_start() -> None:
 
 
 async def test_a_verb_parses_the_body_that_is_described(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If they differ, that is an error of this server, at the first request."""
+    """A difference is a 500 at the first request."""
     handler: Any = next(route for route in ROUTES if route.template == "/register/").handler_class
     operation: Operation = handler.post.operation
     assert operation.body is Registration
@@ -238,7 +238,7 @@ async def test_an_undescribed_code_is_detected(alice: Api) -> None:
 
 
 def test_names_and_locations_agree() -> None:
-    """What stands in braces in a path is described, and each reference leads somewhere."""
+    """Each path parameter is described, and each reference can be resolved."""
     for path, item in DOCUMENT["paths"].items():
         assert re.findall(r"{(\w+)}", path) == [parameter["name"] for parameter in item.get("parameters", [])]
     for reference in set(re.findall(r'"#/([^"]+)"', json.dumps(DOCUMENT))):

@@ -124,7 +124,7 @@ class TestOfADatabase:
 
     @pytest.fixture
     def own_database(self, postgres: Postgres) -> Iterator[str]:
-        """A migrated database as a role that owns nothing sees it."""
+        """A migrated database, used by a role that owns nothing."""
         execute(postgres.url, "CREATE DATABASE readiness", "CREATE ROLE server LOGIN")
         url = postgres.url.replace("/movieserver?", "/readiness?")
         migrations.migrate(url)

@@ -1,4 +1,4 @@
-"""Nobody reaches what another user owns: every route of the table is tried, also one that is added later."""
+"""No user can access what another one owns: tries every route of the table, including later ones."""
 from __future__ import annotations
 
 import re
@@ -90,7 +90,7 @@ def seen(response: Response) -> tuple[int, list[tuple[str, str]], bytes]:
 async def test_foreign_uuids_are_like_unknown_ones(
     sign_up: SignUp, resources: Resources, postgres: Postgres, route: Any
 ) -> None:
-    """ASVS 5.0 8.2.2: byte for byte the response that a random uuid gets, and nothing changes."""
+    """ASVS 5.0 8.2.2: the same bytes as for a random uuid, and nothing changes."""
     owner, other = await sign_up(), await sign_up()
     theirs = await MAKERS[route.template](owner)
     ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
@@ -109,7 +109,7 @@ async def test_foreign_uuids_are_like_unknown_ones(
 
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: str(route.template))
 async def test_what_is_protected_needs_a_token(api: Api, route: Any) -> None:
-    """ASVS 5.0 8.2.1 and 8.3.1: each verb of each route that says that it is protected."""
+    """ASVS 5.0 8.2.1 and 8.3.1: each verb of each protected route."""
     path = PARAMETER.sub(str(uuid4()), route.template)
     for method in route.handler_class.verbs:
         response = await api.call(method, path, BODIES.get(method))
@@ -120,7 +120,7 @@ async def test_what_is_protected_needs_a_token(api: Api, route: Any) -> None:
 
 
 def test_every_route_declares_whether_it_is_protected() -> None:
-    """ASVS 5.0 8.1.1: openly, and of each; a new one with a uuid in it has to be known to this file."""
+    """ASVS 5.0 8.1.1; a new route with a uuid must be added to this file."""
     assert len(ROUTES) == len({route.template for route in ROUTES})
     assert all(isinstance(route.protected, bool) for route in ROUTES)
     assert {route.template for route in OWNED} == set(MAKERS)

@@ -1,4 +1,4 @@
-"""What is large is read alone: one batch never holds more than so many bytes, however much its users have stored."""
+"""Large rows are read alone: the size of a batch is limited, however much its users have stored."""
 from __future__ import annotations
 
 import asyncio

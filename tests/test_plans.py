@@ -1,4 +1,4 @@
-"""The plans of the statements: each reads its user's rows by an index, also a plan made while a table was empty."""
+"""The plans of the statements: each uses an index by user, even if it was made while the table was empty."""
 from __future__ import annotations
 
 import uuid
@@ -52,7 +52,7 @@ STATEMENTS = {name: statement for name, statement in load_statements().items() i
 
 
 class Planner:
-    """`scans` are the scans of our tables in the prepared plans of a statement."""
+    """`scans` returns the scans of tables in the prepared plans of a statement."""
 
     def __init__(self, session: connection) -> None:
         self._session = session
@@ -94,14 +94,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def is_scan(node: dict[str, Any]) -> bool:
-    """Whether it reads a table of ours: a bitmap's condition stands in the index scan below it."""
+    """Whether a node scans a table of the schema; the condition of a bitmap scan is in the index scan below it."""
     if node["Node Type"] == "Bitmap Index Scan":
         return True
     return node.get("Relation Name") in TABLES and node["Node Type"] not in ("ModifyTable", "Bitmap Heap Scan")
 
 
 def assert_reads_own_rows(name: str, scans: list[dict[str, Any]]) -> None:
-    """Each scan is through an index, by the user (or by the name, which is how a user is found)."""
+    """Check that each scan uses an index by user, or by user name."""
     key = "username_key = " if name == "users.find" else "user_id = "
     for scan in scans:
         assert key in scan.get("Index Cond", ""), (name, scan)
@@ -125,7 +125,7 @@ def planner(url: str) -> Iterator[Planner]:
 
 
 def test_a_plan_made_for_empty_tables_reads_an_index(url: str, planner: Planner) -> None:
-    """It stays in force, while the tables grow, until PostgreSQL looks at them."""
+    """It is used while the tables grow, until PostgreSQL analyzes them."""
     for filled in (False, True):
         for name, statement in STATEMENTS.items():
             scans = planner.scans(name, statement)
@@ -136,7 +136,7 @@ def test_a_plan_made_for_empty_tables_reads_an_index(url: str, planner: Planner)
 
 
 def test_a_plan_is_made_anew_when_tables_have_grown(url: str, planner: Planner) -> None:
-    """VACUUM counts no page of an empty table, and no index is worth reading then; ANALYZE ends such a plan."""
+    """After VACUUM an empty table has 0 pages, and a plan does not use an index; ANALYZE replaces such a plan."""
     run(url, f"VACUUM ANALYZE {', '.join(TABLES)}")
     assert [scan["Node Type"] for scan in planner.scans("users.get", STATEMENTS["users.get"])] == ["Seq Scan"]
     for name, statement in STATEMENTS.items():
@@ -148,7 +148,7 @@ def test_a_plan_is_made_anew_when_tables_have_grown(url: str, planner: Planner) 
 
 
 def test_each_scan_is_seen(planner: Planner) -> None:
-    """The check itself: a statement over everybody's rows does not pass."""
+    """The check itself: a statement over the rows of all users fails."""
     for text in ("SELECT * FROM collections WHERE title = %(title)s", "SELECT * FROM users ORDER BY user_id"):
         with pytest.raises(AssertionError):
             assert_reads_own_rows("bad", planner.scans("bad", Statement(text)))

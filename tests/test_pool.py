@@ -1,4 +1,4 @@
-"""The pool under load, over HTTP: locks that hold it, cancelled statements, PostgreSQL away, restarted and silent."""
+"""The pool under load, over HTTP: locks, cancelled statements, PostgreSQL down, restarted and silent."""
 from __future__ import annotations
 
 import asyncio
@@ -41,7 +41,7 @@ ONE = {"one": Statement("SELECT 1")}
 
 
 class Operator:
-    """A session beside the server's: holds locks, looks at what the server does, ends it."""
+    """A session of the test: holds locks, observes sessions of the server, terminates them."""
 
     def __init__(self, url: str) -> None:
         self._session = psycopg2.connect(url)
@@ -54,7 +54,7 @@ class Operator:
             return cursor.fetchall() if cursor.description else []
 
     def hold(self) -> None:
-        """Let every statement on collections wait until `let_go`."""
+        """Block all statements on collections until `let_go`."""
         with self._holder.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '20s'")
             cursor.execute("LOCK TABLE collections IN ACCESS EXCLUSIVE MODE")
@@ -73,7 +73,7 @@ class Operator:
         return len(self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s", name=NAME))
 
     async def until_waiting(self, count: int) -> list[int]:
-        """Wait until so many wait."""
+        """Wait until `number` backends wait."""
         while len(pids := self.waiting()) != count:
             await asyncio.sleep(0.01)
         return pids
@@ -109,14 +109,14 @@ def operator(postgres: Postgres) -> Iterator[Operator]:
 
 
 def assert_unavailable(response: Response) -> None:
-    """A clean 503."""
+    """Check that a response is a 503 with Retry-After."""
     assert response.status == 503
     assert int(response.headers["Retry-After"]) >= 1
     assert response.json["code"] in ("database_unavailable", "database_timeout")
 
 
 def assert_whole(database: Database) -> None:
-    """Nobody holds a slot or waits for one."""
+    """Check that no slot is in use and no request waits for one."""
     assert database.pool.in_use == 0
     assert database.pool.waiting == 0
     assert len(database.pool.idle) <= database.pool.size
@@ -137,7 +137,7 @@ async def test_a_statement_ended_on_the_server_is_a_503(
             await asyncio.sleep(0.01)
     response = await under_way
     assert_unavailable(response)
-    # a run more than it should have would have reached its time limit
+    # one more retry would have reached the time limit
     assert response.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
     operator.let_go()
     assert (await alice.get(path)).status == 200
@@ -180,7 +180,7 @@ async def test_the_queue_of_the_pool_is_limited(alice: Api, resources: Resources
 async def test_a_lost_connection_frees_its_slot(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
-    resources.database.pool.limits.acquire = 1000.0  # nobody is served because a limit ran out
+    resources.database.pool.limits.acquire = 1000.0  # no request was served because of a timeout
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     broken = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
@@ -245,29 +245,29 @@ async def test_a_process_that_is_killed_leaves_nothing_running(
         _, pair = await asyncio.to_thread(
             server.call, "POST", "/register/", {"username": NAME, "password": "long enough"})
         operator.hold()
-        asked = asyncio.create_task(asyncio.to_thread(
+        request = asyncio.create_task(asyncio.to_thread(
             server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
         await operator.until_waiting(1)
         over_time = postgres.log.read_text(encoding="utf-8").count(OVER_TIME)
         for pid in server.family():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(OSError):
-            await asked
+            await request
         await operator.until_waiting(0)
-        assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before that
+        assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before
         operator.let_go()
         assert operator.ask("SELECT title FROM collections WHERE title = 'never'") == []
 
 
 def kill(postgres: Postgres) -> None:
-    """End the postmaster with -9; its children end when they see it."""
+    """Kill the postmaster; its children end when they notice."""
     assert postgres.process
     postgres.process.kill()
     postgres.process.wait()
 
 
 def start(postgres: Postgres) -> None:
-    """Start it again, as soon as the last child of one that was killed is gone."""
+    """Start it again after the last child of a killed one has ended."""
     while True:
         postgres.launch()
         try:
@@ -296,14 +296,14 @@ class TestWithADatabaseOfItsOwn:
     ) -> None:
         path = (await alice.post("/collection/", collection())).headers["Location"]
         responses: list[Response] = []
-        asked: list[int] = []  # for each response: how many there were when it was asked for
+        begun_after: list[int] = []  # for each response: how many there were when it was requested
         over = False
 
         async def load(number: int) -> None:
             while not over:
                 before = len(responses)
                 responses.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
-                asked.append(before)
+                begun_after.append(before)
 
         async def until(status: int, times: int) -> None:
             already = len(responses)
@@ -320,7 +320,7 @@ class TestWithADatabaseOfItsOwn:
         await until(200, 200)
         over = True
         await asyncio.gather(*tasks)
-        assert {response.status for before, response in zip(asked, responses) if before >= restored} == {200}
+        assert {response.status for before, response in zip(begun_after, responses) if before >= restored} == {200}
         for response in responses:
             if response.status != 200:
                 assert_unavailable(response)
@@ -334,7 +334,7 @@ class TestWithADatabaseOfItsOwn:
         with operating(own_postgres) as operator:
             operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             operator.ask("SELECT pg_reload_conf()")
-            for _ in range(20):  # the warning meets the result of the lock or that of the write
+            for _ in range(20):  # the warning may arrive with the result of the lock or of the write
                 writing = asyncio.create_task(alice.post("/collection/", collection()))
                 waiting: list[Any] = []
                 while not waiting:
@@ -407,7 +407,7 @@ async def test_during_an_outage_one_client_at_a_time_connects(io_loop: AsyncIOLo
 
 
 def accepted(listening: socket.socket) -> int:
-    """How many connections were made since the last call."""
+    """The number of new connections since the last call."""
     count = 0
     while True:
         try:

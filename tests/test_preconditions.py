@@ -1,5 +1,5 @@
 """Entity tags and preconditions (RFC 9110 sections 8.8.3 and 13): a client does not get again what it has, and does
-not overwrite what it has not seen."""
+not overwrite a version that it has not read."""
 from __future__ import annotations
 
 import uuid
@@ -105,7 +105,7 @@ async def test_a_current_if_match_allows_the_change(alice: Api, method: str) -> 
     '"x", W/"{0}-gzip"',
 ])
 async def test_tags_changed_by_a_proxy_still_match(alice: Api, form: str) -> None:
-    """As nginx, Apache, Jetty and others do when they compress."""
+    """nginx, Apache, Jetty and others do so when they compress."""
     path = await path_of_one(alice)
     old = await alice.get(path)
     assert (await alice.get(path, headers={"If-Match": form.format(old.version)})).status == 200

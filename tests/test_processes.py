@@ -1,4 +1,4 @@
-"""Several processes under load: replaced one after the other, killed, stopped; no request is lost."""
+"""Several processes under load: rolling restarts, kill and stop lose no request."""
 from __future__ import annotations
 
 import os
@@ -24,7 +24,7 @@ CLIENTS = 8
 
 
 class Load:
-    """Clients that keep their connections, each asking again and again; every response that is no 200 is a loss."""
+    """Clients on keep-alive connections that send requests in a loop; `lost` has every response that is not 200."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._port = int(server.url.rpartition(":")[2])
@@ -36,7 +36,7 @@ class Load:
     def _ask(self, fresh: bool) -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
         while not self._over.is_set():
-            kept = connection.sock is not None
+            kept_alive = connection.sock is not None
             try:
                 connection.request("GET", "/collection/", headers=self._headers)
                 response = connection.getresponse()
@@ -46,14 +46,14 @@ class Load:
                 if fresh or response.will_close:
                     connection.close()
             except OSError as error:
-                self.losses.append(f"{'kept' if kept else 'fresh'}: {error!r}")
+                self.losses.append(f"{'kept_alive' if kept_alive else 'fresh'}: {error!r}")
                 connection.close()
             self.responses += 1
         connection.close()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While this lasts there is load, on kept connections and on fresh ones."""
+        """Load during the block, on keep-alive and on new connections."""
         with ThreadPoolExecutor(CLIENTS) as threads:
             asking = [threads.submit(self._ask, bool(number % 2)) for number in range(CLIENTS)]
             until(lambda: self.responses > 2 * CLIENTS)
@@ -122,14 +122,14 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(folder: Path) -> None:
 def test_shutdown_under_load(folder: Path) -> None:
     with serving(folder, PROCESSES="2") as server:
         token = sign_up(server, registration())
-        kept = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
-        kept.request("GET", "/healthz")
-        assert kept.getresponse().read()
+        kept_alive = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
+        kept_alive.request("GET", "/healthz")
+        assert kept_alive.getresponse().read()
         load = Load(server, token)
         with load.running():
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
-            until(lambda: ready(kept) == (503, "close"))
+            until(lambda: ready(kept_alive) == (503, "close"))
             until(lambda: refused(server))
             assert server.process.poll() is None
             assert server.process.wait(20) == 0
@@ -140,14 +140,14 @@ def test_shutdown_under_load(folder: Path) -> None:
 def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
     with serving(folder) as server:
         port = server.url.rpartition(":")[2]
-        kept = HTTPConnection("127.0.0.1", int(port), timeout=20)
-        kept.connect()  # the worker that is left gives it a last call
+        kept_alive = HTTPConnection("127.0.0.1", int(port), timeout=20)
+        kept_alive.connect()  # the remaining worker still responds on it while it drains
         server.process.kill()
         server.process.wait()
         with serving(folder, PORT=port) as second:
             assert second.call("GET", "/readyz")[0] == 200
             assert second.stop() == 0
-        kept.close()
+        kept_alive.close()
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])
@@ -167,16 +167,16 @@ def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
         cwd=empty.parent, env={"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(empty)},
     )
     os.close(slave)
-    said = b""
-    while b"Ctrl-C" not in said:
-        said += os.read(master, 4096)
+    output = b""
+    while b"Ctrl-C" not in output:
+        output += os.read(master, 4096)
     os.close(master)
-    process.send_signal(signal.SIGHUP)  # what the kernel sends the leader of a session whose terminal it is
+    process.send_signal(signal.SIGHUP)  # the kernel sends this to the session leader when a terminal closes
     assert process.wait(20) == 0
 
 
 def ready(connection: HTTPConnection) -> tuple[int, str | None]:
-    """What /readyz says on a kept connection: its status, and whether the connection ends with it."""
+    """The status of /readyz on a keep-alive connection, and whether the connection then closes."""
     connection.request("GET", "/readyz")
     response = connection.getresponse()
     response.read()

@@ -1,4 +1,4 @@
-"""Every writing call of one user at once: writes wait for each other, none fails, none is lost, and nothing is torn."""
+"""Concurrent writes of one user: they wait for each other, and none fails, is lost or is applied in part."""
 from __future__ import annotations
 
 import asyncio
@@ -38,13 +38,13 @@ pytestmark = pytest.mark.gen_test(timeout=120)
 
 @pytest.fixture
 def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
-    """A connection for every client, so that all of them meet in PostgreSQL."""
+    """A connection for each client, so that all of them run at the same time in PostgreSQL."""
     return make_settings(postgres.url, redis.url, third_party.url, database_pool_size=CLIENTS)
 
 
 @pytest.fixture(autouse=True)
 def _no_deadlock(postgres: Postgres) -> Iterator[None]:
-    """Nor anything else that PostgreSQL calls an error."""
+    """Nor any other error of PostgreSQL."""
     def errors() -> list[str]:
         return [line for line in postgres.log.read_text(encoding="utf-8").splitlines() if "ERROR:" in line]
 
@@ -54,7 +54,7 @@ def _no_deadlock(postgres: Postgres) -> Iterator[None]:
 
 
 class Race:
-    """The writing calls of one user; `responses` has the name and the response of each that was made."""
+    """Writes of one user; `responses` has the name and the response of each."""
 
     def __init__(self, api: Api, pair: dict[str, Any], refresh_tokens: list[str], chance: random.Random) -> None:
         self.api = api
@@ -62,14 +62,14 @@ class Race:
         self.responses: list[tuple[str, Response]] = []
         self._refresh_tokens = refresh_tokens
         self._chance = chance
-        self._collections: dict[str, list[dict[str, Any]]] = {}  # the movies of each path, as far as is known
+        self._collections: dict[str, list[dict[str, Any]]] = {}  # the movies of each path, if known
         self._keyed: list[tuple[str, Any, dict[str, str]]] = []  # requests with a key, to be sent again
         self._repeated: set[str] = set()  # their keys, of those that were
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # a user may send so much at once
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # the memory limit of a user's requests
 
     @property
     def calls(self) -> dict[str, Callable[[], Awaitable[Response]]]:
-        """Each call by its name."""
+        """The calls by name."""
         return {
             "create": self.create, "create keyed": self.create_keyed, "create large": self.create_large,
             "add": self.add, "add keyed": self.add_keyed, "add large": self.add_large, "repeat": self.repeat,
@@ -78,7 +78,7 @@ class Race:
         }
 
     async def client(self) -> None:
-        """So many calls, one after the other."""
+        """Make `number` calls, one after the other."""
         calls = self.calls
         for _ in range(CALLS):
             await self.call(name := self._chance.choice(list(calls)), calls[name])
@@ -90,7 +90,7 @@ class Race:
         return [movie | {"genres": self._chance.choice(GENRES)} for movie in movies(count)]
 
     def path(self) -> str:
-        """A collection that there is, or was."""
+        """A collection that exists or existed."""
         return self._chance.choice(list(self._collections) or [f"/collection/{uuid.uuid4()}/"])
 
     async def create(self) -> Response:
@@ -127,7 +127,7 @@ class Race:
             return await self.api.post(f"{self.path()}movies/", large())
 
     async def repeat(self) -> Response:
-        """Send a request with a key again, maybe while it is running."""
+        """Repeat a request with a key, possibly while it is running."""
         if not self._keyed:
             return await self.create_keyed()
         path, body, headers = self._chance.choice(self._keyed)
@@ -185,7 +185,7 @@ def large() -> list[dict[str, Any]]:
     return [{"uuid": str(uuid.uuid4()), **movie} for movie in LARGE]
 
 
-# what each call may come to; 401 and 404 where something is gone
+# the allowed statuses of each call; 401 and 404 if something was deleted
 EXPECTED = {
     "create": {201}, "create keyed": {201, 409}, "create large": {201}, "add": {200, 404},
     "add keyed": {200, 404, 409}, "add large": {200, 404}, "repeat": {200, 201, 404, 409},
@@ -193,7 +193,7 @@ EXPECTED = {
     "remove": {200, 404}, "reorder": {200, 404, 409}, "delete": {200, 404}, "refresh": {200, 401}, "log out": {200},
     "list": {200}, "change password": {200, 401, 409}, "delete account": {200},
 }
-GONE = {"create": {401}, "create keyed": {401}, "create large": {401}, "repeat": {401}}  # also, without an account
+GONE = {"create": {401}, "create keyed": {401}, "create large": {401}, "repeat": {401}}  # or without an account
 
 
 async def starting(api: Api, chance: random.Random) -> Race:
@@ -258,7 +258,7 @@ async def test_an_account_is_deleted_during_writes_of_every_kind(
 
 @pytest.mark.parametrize("key", [True, False])
 async def test_creates_during_deletion_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
-    """A create either comes first, and goes with the account, or finds no user."""
+    """A create either comes first and is deleted with the account, or finds no user."""
     for _ in range(30):
         leaving = await sign_up()
         creates = [
@@ -271,7 +271,7 @@ async def test_creates_during_deletion_of_the_account(sign_up: SignUp, postgres:
 
 @pytest.mark.parametrize("key", [True, False])
 async def test_additions_during_deletion_of_the_account(sign_up: SignUp, postgres: Postgres, key: bool) -> None:
-    """An addition either comes first, and goes with the account, or finds no collection."""
+    """An addition either comes first and is deleted with the account, or finds no collection."""
     for _ in range(30):
         leaving = await sign_up()
         path = f"/collection/{await created(leaving)}/movies/"

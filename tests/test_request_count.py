@@ -41,7 +41,7 @@ async def count(api: Api) -> int:
 
 
 async def until_count(api: Api) -> int:
-    """The count as soon as it can be read."""
+    """The count, as soon as it can be read."""
     while (response := await api.get("/request-count/")).status == 503:
         await asyncio.sleep(0.01)
     requests: int = response.json["requests"]
@@ -132,7 +132,7 @@ async def test_concurrent_readers_of_two_processes_get_different_numbers(
 
 
 async def commands(client: Any) -> int:
-    """How many scripts Redis has run."""
+    """The number of scripts that Redis has run."""
     statistics = await client.info("commandstats")
     return int(statistics.get("cmdstat_evalsha", {"calls": 0})["calls"])
 
@@ -195,17 +195,17 @@ def refuse(between: Proxy) -> None:
 
 
 async def settled(one: RequestCounter) -> None:
-    """Wait until Redis is back and has everything."""
+    """Wait until Redis is back and has counted all requests."""
     while one.away or one.backlog:
         await asyncio.sleep(0.01)
 
 
-OUTAGES = ["refuse", "lose_replies", "black_hole"]  # not sent; carried out, but not confirmed; carried out late
+OUTAGES = ["refuse", "lose_replies", "black_hole"]  # not sent; carried out but not confirmed; carried out late
 
 
 @asynccontextmanager
 async def outage(between: Proxy, name: str) -> AsyncIterator[None]:
-    """A time without Redis."""
+    """An outage of Redis."""
     setattr(between, name, True)
     if name == "refuse":
         between.cut()
@@ -270,7 +270,7 @@ async def test_a_process_that_starts_without_redis_counts_later(own_redis: Redis
 
 @asynccontextmanager
 async def lost_reply(one: RequestCounter, between: Proxy, redis: Redis) -> AsyncIterator[Number]:
-    """The number of a request that Redis has counted, but whose reply is lost at the end."""
+    """The number of a request that Redis counts, but whose reply is lost."""
     async with open_redis(redis.url) as client:
         before, between.delay = await commands(client), 0.05
         number = one.count()
@@ -356,7 +356,7 @@ async def test_the_number_of_lost_requests_is_logged_at_shutdown(
 
 
 class TestWithAResetToken:
-    """COUNTER_RESET_TOKEN is what a reset must carry."""
+    """A reset requires COUNTER_RESET_TOKEN."""
 
     @pytest.fixture
     def settings(self, postgres: Any, own_redis: Redis, third_party: ThirdParty) -> Settings:

@@ -1,4 +1,4 @@
-"""GET /: browsers are led to the page for people, other clients to the description."""
+"""GET /: browsers are redirected to the docs, other clients get the addresses."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""run.py as an operator meets it: started, stopped, killed, misconfigured; and the README's walk."""
+"""run.py: started, stopped, killed, misconfigured; and the README's examples."""
 from __future__ import annotations
 
 import json
@@ -37,19 +37,19 @@ LISTENS = re.compile(r"listens on http://\S+?:(\d+)[, ]")
 
 
 class Server:
-    """A running `run.py serve`; `call` gives a status and the JSON read."""
+    """A running `run.py serve`; `call` returns a status and parsed JSON."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
         self.log = log
-        self.said = ""
+        self.output = ""
         assert process.stdout
         for line in process.stdout:
-            self.said += line
+            self.output += line
             if "Ctrl-C" in line:
                 break
-        found = LISTENS.search(self.said)
-        assert found, self.said + log.read_text(encoding="utf-8")
+        found = LISTENS.search(self.output)
+        assert found, self.output + log.read_text(encoding="utf-8")
         self.url = f"http://localhost:{found[1]}"
 
     def call(
@@ -58,7 +58,7 @@ class Server:
     ) -> tuple[int, Any]:
         sign = {"Authorization": f"Bearer {token}"} if token else {}
         status, response = self._call(method, path, body, {**sign, **(headers or {})})
-        record.said(body, response)
+        record.exchanged(body, response)
         return status, response
 
     def _call(self, method: str, path: str, body: object, headers: dict[str, str]) -> tuple[int, Any]:
@@ -71,9 +71,9 @@ class Server:
         except urllib.error.HTTPError as error:
             response = error
         with response:
-            said = json.loads(response.read())
-        described.check(method, path, response.status, response.headers, said)
-        return response.status, said
+            parsed = json.loads(response.read())
+        described.check(method, path, response.status, response.headers, parsed)
+        return response.status, parsed
 
     def count(self) -> int:
         status, response = self.call("GET", "/request-count/")
@@ -82,18 +82,18 @@ class Server:
         return requests
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal and give its exit status."""
+        """Stop it with a signal; returns its exit status."""
         self.process.send_signal(number)
         return self.process.wait(20)
 
     def children(self) -> list[int]:
-        """The processes that it started itself and that run."""
+        """Its running child processes."""
         pid = self.process.pid
         tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         return [child for child in map(int, tasks.split()) if not gone(child)]
 
     def family(self) -> list[int]:
-        """The process and all that it started."""
+        """The process and all its descendants."""
         found = [self.process.pid]
         for pid in found:
             try:
@@ -131,7 +131,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
 
 
 def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`run.py` to its end."""
+    """Run `run.py` to its end."""
     record.settings(settings)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
@@ -166,7 +166,7 @@ def sign_up(server: Server, body: dict[str, Any]) -> str:
 def test_data_survives_a_restart(empty: Path) -> None:
     folder, pair = empty, registration()
     with serving(folder) as server:
-        assert "embedded" in server.said and "demo" in server.said
+        assert "embedded" in server.output and "demo" in server.output
         assert server.call("GET", "/readyz")[0] == 200
         token = sign_up(server, pair)
         assert server.call("POST", "/collection/", {"title": "kept"}, token)[0] == 201
@@ -177,7 +177,7 @@ def test_data_survives_a_restart(empty: Path) -> None:
         assert server.stop(signal.SIGINT) == 0
         until(lambda: all(map(gone, family)))
     with serving(folder) as server:
-        assert "applied" not in server.said
+        assert "applied" not in server.output
         assert server.call("GET", "/collection/", token=token)[1]["data"]["collections"][0]["title"] == "kept"
         assert server.call("POST", "/login/", pair)[0] == 200
         assert server.count() == count + 3
@@ -213,7 +213,7 @@ def succeeds(server: Server, path: str, token: str) -> bool:
 
 
 def connected(server: Server, request: bytes) -> socket.socket:
-    """A connection on which a request, or a part of one, was sent."""
+    """A connection on which a request, or part of one, was sent."""
     client = socket.socket()
     client.settimeout(20)
     try:
@@ -308,9 +308,9 @@ def test_an_unreachable_database_is_reported(folder: Path, arguments: tuple[str,
         REDIS_URL="redis://:hidden-word@127.0.0.1:1", MOVIE_API_URL="http://127.0.0.1:1/", PORT="0",
     )
     assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "refused" in said
-    assert "Traceback" not in said and "never retrieved" not in said and "hidden-word" not in said
+    output = done.stdout + done.stderr
+    assert "refused" in output
+    assert "Traceback" not in output and "never retrieved" not in output and "hidden-word" not in output
 
 
 def test_tracebacks_in_the_log_show_no_values() -> None:
@@ -391,7 +391,7 @@ def test_several_processes_are_one_server(empty: Path, postgres: Postgres, own_r
         }
         assert command("migrate", cwd=folder.parent, **outside).returncode == 0
         with serving(folder, PROCESSES="2", **outside) as server:
-            assert "embedded" not in server.said and "2 processes" in server.said
+            assert "embedded" not in server.output and "2 processes" in server.output
             assert not folder.exists()
             token = sign_up(server, registration())
             before = server.count()
@@ -412,7 +412,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
     outside = {"REDIS_URL": own_redis.url, "JWT_SECRET": SECRET}
     here = folder.parent
     with database(postgres, "commands") as url, serving(folder) as catalogue:
-        address = re.search(r"demo, on (\S+)", catalogue.said)
+        address = re.search(r"demo, on (\S+)", catalogue.output)
         assert address
         outside |= {"DATABASE_URL": url, "MOVIE_API_URL": address[1]}
         done = command("check", cwd=here, **outside)
@@ -441,7 +441,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
 
 def test_no_folder_for_temporary_files(empty: Path) -> None:
     done = subprocess.run(
-        # where no file can be written to, Python finds no folder for temporary ones
+        # if no file can be written, Python finds no temporary folder
         ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, str(TOP / "run.py")],
         cwd=empty.parent, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ["PATH"], "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
@@ -473,9 +473,9 @@ def test_a_malformed_address_is_named_but_not_quoted(empty: Path, name: str, add
         "MOVIE_API_URL": "http://127.0.0.1:1/", "PORT": "0"}
     done = command(cwd=empty.parent, **{**good, name: address})
     assert done.returncode == 1
-    said = done.stderr.splitlines()
-    assert said[0] == "run.py: these settings are wrong:" and len(said) == 2
-    assert said[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in said[1]
+    output = done.stderr.splitlines()
+    assert output[0] == "run.py: these settings are wrong:" and len(output) == 2
+    assert output[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in output[1]
     assert "HIDDEN" not in done.stdout + done.stderr and "hidden" not in done.stderr.lower()
 
 
@@ -493,9 +493,9 @@ def test_unknown_names_are_warnings_and_addresses_have_a_source(empty: Path, own
     folder = empty.parent
     (folder / ".env").write_text(f"REDIS_URL={own_redis.url}\nPOSTGRES_PASSWORD=HIDDEN\n", encoding="ascii")
     with serving(empty, DATABASE_URL="embedded") as server:
-        assert f"PostgreSQL  embedded, in {empty / 'postgres'}" in server.said
-        assert "Redis       from REDIS_URL in .env" in server.said
-        assert "movie list  demo, on " in server.said
+        assert f"PostgreSQL  embedded, in {empty / 'postgres'}" in server.output
+        assert "Redis       from REDIS_URL in .env" in server.output
+        assert "movie list  demo, on " in server.output
         assert not (empty / "redis").exists()
         warnings = [json.loads(line) for line in server.log.read_text("utf-8").splitlines() if "unknown names" in line]
         assert [(warning["level"], warning["names"]) for warning in warnings] == [("warning", "POSTGRES_PASSWORD")]
@@ -505,7 +505,7 @@ def test_unknown_names_are_warnings_and_addresses_have_a_source(empty: Path, own
 
 def test_the_home_directory_holds_the_data(empty: Path) -> None:
     with serving(empty, HOME=str(empty.parent), DATA_DIR="~/at-home") as server:
-        assert f"embedded, in {empty.parent / 'at-home' / 'postgres'}" in server.said
+        assert f"embedded, in {empty.parent / 'at-home' / 'postgres'}" in server.output
         assert server.stop() == 0
     assert (empty.parent / "at-home" / "postgres").is_dir()
 
@@ -546,7 +546,7 @@ def ask(redis: Redis, command: str) -> str:
 
 
 def unusable(server: Server) -> dict[str, dict[str, str]]:
-    """What was logged at the start of services that cannot be used."""
+    """The log lines at the start about services that cannot be used."""
     lines = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()]
     return {line["service"]: line for line in lines if line["event"] == "service cannot be used"}
 
@@ -579,7 +579,7 @@ def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Post
 
 
 def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:
-    """`run.py` at a terminal at which `typed` is typed: its exit status, and what it showed."""
+    """Run `run.py` at a terminal and type `typed`; its exit status and its output."""
     ours, its_own = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
@@ -588,7 +588,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
         os.close(its_own)
         os.write(ours, typed.encode())
         shown = b""
-        with suppress(OSError):  # the end: nobody holds the other side
+        with suppress(OSError):  # the other side is closed
             while part := os.read(ours, 4096):
                 shown += part
         os.close(ours)
@@ -649,13 +649,13 @@ def test_the_readme_examples(empty: Path) -> None:
             capture_output=True, text=True, check=False, timeout=60,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        said = [json.loads(line) for line in done.stdout.splitlines() if line]
-        record.said({"password": "correct horse"}, *said)
-        assert [sorted(response)[0] for response in said] == [
+        bodies = [json.loads(line) for line in done.stdout.splitlines() if line]
+        record.exchanged({"password": "correct horse"}, *bodies)
+        assert [sorted(response)[0] for response in bodies] == [
             "access_token", "count", "count", "created_at", "collection_uuid", "created_at", "message", "requests",
             "message", "message",
         ]
-        assert said[2]["data"]["favourite_genres"] == "Drama,Fantasy,Horror"
-        assert said[4]["message"] == "Collection updated successfully"
-        assert said[7] == {"requests": 11}
+        assert bodies[2]["data"]["favourite_genres"] == "Drama,Fantasy,Horror"
+        assert bodies[4]["message"] == "Collection updated successfully"
+        assert bodies[7] == {"requests": 11}
         assert server.stop() == 0

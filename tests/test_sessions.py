@@ -1,4 +1,4 @@
-"""Sessions: refresh tokens, the list of logins, and all that ends them."""
+"""Sessions: refresh tokens, the list of logins, and everything that ends them."""
 from __future__ import annotations
 
 import asyncio
@@ -92,7 +92,7 @@ async def test_refresh_tokens_are_random_and_stored_as_a_digest(api: Api, query:
 
 @pytest.mark.usefixtures("no_grace")
 async def test_reuse_of_a_spent_token_ends_the_whole_login(api: Api, query: Query) -> None:
-    """RFC 9700 section 4.14.2: one of the two who show it has stolen it; nobody knows which."""
+    """RFC 9700 section 4.14.2: one of its two users has stolen it; the server cannot know which."""
     pair = registration()
     first = (await api.post("/register/", pair)).json["refresh_token"]
     other = (await api.post("/login/", pair)).json["refresh_token"]
@@ -104,7 +104,7 @@ async def test_reuse_of_a_spent_token_ends_the_whole_login(api: Api, query: Quer
 
 
 async def test_each_token_spent_in_the_last_30_seconds_gets_its_own_successor_again(api: Api, query: Query) -> None:
-    """RFC 9700 section 4.14.2: requests of one client may overtake each other; its login goes on."""
+    """RFC 9700 section 4.14.2: requests of one client may overtake each other; its login continues."""
     tokens = [await register(api)]
     for _ in range(4):
         tokens.append((await refresh(api, tokens[-1])).json["refresh_token"])
@@ -138,7 +138,7 @@ async def test_a_lost_response_is_sent_again(api: Api) -> None:
 async def test_concurrent_refreshes_of_a_token_have_one_successor(
     api: Api, query: Query, resources: Resources
 ) -> None:
-    """RFC 9700 section 4.14.2: of several at once the first rotates, the others get the same successor."""
+    """RFC 9700 section 4.14.2: the first of several rotates, the others get the same successor."""
     registered = await api.post("/register/", registration())
     token, owner = registered.json["refresh_token"], user_id(registered)
     resources.database.statements["hold"] = Statement(HOLD)
@@ -156,7 +156,7 @@ async def test_concurrent_refreshes_of_a_token_have_one_successor(
 
 @pytest.mark.usefixtures("no_grace")
 async def test_a_forged_secret_ends_a_login_only_with_its_uuid(api: Api) -> None:
-    """RFC 9700 section 4.14.2: its 122 random bits are in refresh tokens alone, not in lists or access tokens."""
+    """RFC 9700 section 4.14.2: its 122 random bits are only in refresh tokens, not in lists or access tokens."""
     response = await api.post("/register/", registration())
     token = response.json["refresh_token"]
     packed = base64.urlsafe_b64decode(token)
@@ -192,7 +192,7 @@ async def test_logout_with_a_spent_token_ends_the_login_too(api: Api) -> None:
 
 
 async def test_concurrent_refresh_and_logout(api: Api) -> None:
-    """ASVS 5.0 7.4.1: whichever comes first, the login has ended."""
+    """ASVS 5.0 7.4.1: in either order, the login ends."""
     for _ in range(10):
         token = await register(api)
         refreshed, logged_out = await asyncio.gather(
@@ -317,7 +317,7 @@ async def test_invalid_password_changes(api: Api, body: dict[str, Any], status: 
 
 
 async def test_a_password_change_during_logins_with_the_old_one(api: Api) -> None:
-    """ASVS 5.0 7.4.3: no login that read the old password is left behind."""
+    """ASVS 5.0 7.4.3: no login with the old password survives."""
     for _ in range(5):
         pair = registration()
         user = api.signed((await api.post("/register/", pair)).json["access_token"])
@@ -333,7 +333,7 @@ async def test_a_password_change_during_logins_with_the_old_one(api: Api) -> Non
 
 
 async def test_one_of_two_concurrent_password_changes_succeeds(api: Api) -> None:
-    """ASVS 5.0 6.2.3: the others had the old password."""
+    """ASVS 5.0 6.2.3: the other one had the old password."""
     pair = registration()
     user = api.signed((await api.post("/register/", pair)).json["access_token"])
     words = [f"another good one {number}" for number in range(4)]
@@ -371,7 +371,7 @@ async def test_a_deleted_account_leaves_nothing(api: Api, query: Query) -> None:
 
 
 async def test_an_access_token_of_a_deleted_user_reads_and_writes_nothing(api: Api) -> None:
-    """ASVS 5.0 7.4.2: it stays valid until it expires, but nothing is left to read or write."""
+    """ASVS 5.0 7.4.2: it is valid until it expires, but there is nothing left to read or write."""
     pair = registration()
     user = api.signed((await api.post("/register/", pair)).json["access_token"])
     made = (await user.post("/collection/", collection())).json["collection_uuid"]
@@ -401,7 +401,7 @@ async def test_a_password_sent_with_the_deletion_of_an_account_must_be_right(
 
 
 async def test_deleting_an_account_during_other_requests(api: Api, query: Query) -> None:
-    """ASVS 5.0 7.4.2: no request that is under way leaves a row behind, or is answered with 500."""
+    """ASVS 5.0 7.4.2: no concurrent request leaves a row behind or gets a 500."""
     for _ in range(5):
         pair = registration()
         registered = await api.post("/register/", pair)
@@ -433,7 +433,7 @@ class TestThatExpire:
         assert_unauthenticated(await refresh(api, tokens["refresh_token"]))
 
     async def test_expired_sessions_are_deleted(self, api: Api, query: Query) -> None:
-        """ASVS 5.0 14.2.7: what is no longer needed is deleted."""
+        """ASVS 5.0 14.2.7: data that is no longer needed is deleted."""
         pair = registration()
         user = api.signed((await api.post("/register/", pair)).json["access_token"])
         while (await user.get("/sessions/")).json["data"]:

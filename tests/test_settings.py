@@ -1,4 +1,4 @@
-"""Settings: every bad variable is named in one message; no secret has a default, and none is shown."""
+"""Settings: one message names every invalid variable; secrets have no default and are not shown."""
 from __future__ import annotations
 
 import re
@@ -251,7 +251,7 @@ def test_a_second_key_is_an_older_one(secret: str, keys: list[str], monkeypatch:
     f"{'n' * 32},{' ' * 32}",
 ])
 def test_each_key_is_long_enough(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 7518 section 3.2, RFC 8725 section 3.5: a comma in a key does not make short ones of it silently."""
+    """RFC 7518 section 3.2, RFC 8725 section 3.5: a comma in a key does not silently make short keys."""
     monkeypatch.setenv("JWT_SECRET", secret)
     with pytest.raises(SettingsError, match="JWT_SECRET: is too short: at least 32 bytes; a comma separates the key"):
         load()

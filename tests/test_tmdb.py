@@ -114,9 +114,9 @@ async def test_a_search(alice: Api, seen: list[str]) -> None:
     assert any(uri.endswith("/search/movie?query=solaris+%26+co&page=2") for uri in seen)
     assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
     assert (await alice.get(response.json["previous"])).status == 200
-    asked = len(seen)
+    requested = len(seen)
     assert (await alice.get("/movies/?query=%20")).status == 400
-    assert len(seen) == asked
+    assert len(seen) == requested
 
 
 async def test_a_hanging_tmdb_opens_the_breaker_at_once(
@@ -134,10 +134,10 @@ async def test_a_hanging_tmdb_opens_the_breaker_at_once(
 async def test_pages_go_to_500(alice: Api, seen: list[str]) -> None:
     response = await alice.get("/movies/?page=500")
     assert (response.status, response.json["next"]) == (200, None)
-    asked = len(seen)
+    requested = len(seen)
     for number in ("501", "9" * 30):
         assert (await alice.get(f"/movies/?page={number}")).status == 404
-    assert len(seen) == asked
+    assert len(seen) == requested
 
 
 async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:

@@ -1,5 +1,5 @@
-"""Clients that get in each other's way: of every meeting the outcome is that of one order of the two, and each is told
-what became of theirs. (The same key twice at once: test_idempotency.py.)"""
+"""Concurrent requests for the same collection: the outcome is that of one order of the two, and each client learns the
+result of its own. (test_idempotency.py has concurrent requests with the same key.)"""
 from __future__ import annotations
 
 import asyncio
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.gen_test(timeout=60)
 
 
 async def meet(*calls: Any) -> list[Response]:
-    """The calls at once, begun in any order."""
+    """Make the calls concurrently, starting in random order; their responses."""
     order = random.sample(range(len(calls)), len(calls))
     responses = dict(zip(order, await asyncio.gather(*[calls[place] for place in order])))
     return [responses[place] for place in range(len(calls))]

@@ -1,9 +1,9 @@
 """Limits failed login attempts, which are counted in Redis. Without Redis, attempts are not limited.
 
-A window begins with the first failure and ends after WINDOW_SECONDS, regardless of later attempts: nobody is locked
+A window begins with the first failure and ends after WINDOW_SECONDS, regardless of later attempts: no user is locked
 out for longer, and the next attempt after the window is a real one. The limit is per pair of an account and an address,
-so nobody is locked out by what others do elsewhere. An account under attack from many addresses leaves fewer attempts
-to each of them. An attempt under way counts too, so a burst has no more attempts than the limit.
+so others cannot lock a user out from elsewhere. An account under attack from many addresses leaves fewer attempts
+to each of them. An attempt in progress counts too, so concurrent ones do not exceed the limit.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is 
 END_CALLS = 20  # retries of reporting an outcome
 POLL_SECONDS = (0.05, 0.25)  # pauses between two checks for a free slot: the first, the longest
 
-# KEYS: failures of the pair, its attempts under way, the same two of the address, failures of the account.
+# KEYS: failures of the pair, its attempts in progress, the same two of the address, failures of the account.
 # ARGV: the attempt, the max failures of a pair, of a pair under attack, of an address, of an account, ms of an attempt.
 # Returns 0 if the attempt may begin, -1 if it must wait for other attempts, else the ms until the window ends.
 BEGIN = """

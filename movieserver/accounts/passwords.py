@@ -74,7 +74,7 @@ class Passwords:
         self._registrations_waiting = 0
         self._seconds = 0.1  # that the last hash took
         self._outage = Outage("password hashing")
-        self._nobody = bcrypt.gensalt(rounds) + b"." * 31
+        self._unknown_user = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
         """The hash to store; TooManyLogins."""
@@ -92,7 +92,7 @@ class Passwords:
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether `password` matches the stored hash; None (an unknown user) takes the same time."""
-        against = stored.encode() if stored is not None else self._nobody
+        against = stored.encode() if stored is not None else self._unknown_user
         return await self._run(lambda: self._check(digest(password), against)) and stored is not None
 
     def outdated(self, stored: str) -> bool:

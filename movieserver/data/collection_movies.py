@@ -75,7 +75,7 @@ async def reorder(
     if unknown or missing:
         raise OrderMismatch(
             [Fault(f"{pointer}/{index}", f"The movie {movies[index]} is not in this collection") for index in unknown]
-            + [Fault(pointer, f"The movie {uuid} of this collection is missing here") for uuid in missing])
+            + [Fault(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing])
     assert isinstance(version, str)
     return version
 

@@ -25,7 +25,7 @@ CURSOR = TextParameter(
 MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
 PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b}, "count": %d, "next": %b}\n'
 NO_COLLECTION = NotFound("You have no such collection.")
-NO_USER = Unauthenticated("The user of this access token does not exist any more.")
+NO_USER = Unauthenticated("The user of this access token has been deleted. Register again.")
 UPDATE = Operation(
     "updateCollection", "Change a collection", responses.UpdatedCollection, body=CollectionChanges, preconditions=True,
     headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION),

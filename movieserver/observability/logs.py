@@ -65,12 +65,12 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, lowest), force=True)
 
 
-def request(answered: Request) -> None:
+def request(entry: Request) -> None:
     """Log a request, if the level is INFO or lower."""
-    _write_request(answered)
+    _write_request(entry)
 
 
-def _discard(answered: Request) -> None:
+def _discard(entry: Request) -> None:
     pass
 
 
@@ -98,10 +98,10 @@ def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
     return {name: marked[name] for name in FIRST} | marked
 
 
-def _write_json(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
+def _write_json(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
     """The line that structlog would write, faster: there is one for each request."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
-    request_id, method, route, status, ms, user_id, size, client = answered
+    request_id, method, route, status, ms, user_id, size, client = entry
     write(
         f'{{"timestamp": "{now}Z", "level": "info", "pid": {os.getpid()}, "event": "request", '
         f'"request_id": "{request_id}", "client": {json.dumps(client)}, "method": {_quoted(method)}, '
@@ -109,15 +109,15 @@ def _write_json(write: Callable[[str], None], coloured: bool, answered: Request)
         f'"user_id": {_quoted(user_id)}, "bytes": {size}}}\n')
 
 
-def _write_console(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
+def _write_console(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
     """Time, method, route, status, milliseconds, user and id, cut at COLUMNS."""
-    now, method = datetime.now(), answered.method or "-"
-    route = re.sub(r"{\w+_", "{", answered.route)
-    took = "-" if answered.ms is None else f"{answered.ms:.1f} ms"
+    now, method = datetime.now(), entry.method or "-"
+    route = re.sub(r"{\w+_", "{", entry.route)
+    took = "-" if entry.ms is None else f"{entry.ms:.1f} ms"
     head = f"{now:%H:%M:%S} {method[:7]:7} {route:27} "
-    tail = f" {took:>9} {(answered.user_id or '-')[:8]:8} {answered.request_id}"
-    status = str(answered.status)
-    colour = COLOURS.get(answered.status // 100) if coloured else None
+    tail = f" {took:>9} {(entry.user_id or '-')[:8]:8} {entry.request_id}"
+    status = str(entry.status)
+    colour = COLOURS.get(entry.status // 100) if coloured else None
     write(head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)] + "\n")
 
 

@@ -76,7 +76,7 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return requests.labels(route, method, str(status)), request_seconds.labels(route, method)
 
 
-def answered(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
+def count_request(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
     """Count a request, and its time if known; an unknown method is `other`."""
     count, timing = _series(route, method if method in METHODS else "other", status)
     count.inc()

@@ -6,9 +6,9 @@ response without a number and are added later.
 
 A reset begins a new epoch, and Redis adds a batch only in the epoch that it names: nothing from before a reset arrives
 after it. Of a batch that Redis refuses, the requests that still wait for their number are sent again in the new epoch.
-Those that were answered without one are dropped: nobody knows on which side of the reset they were. A process that
-carries out the reset itself does know, and drops only what it answered before. A process asks for the epoch before it
-serves. If Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all that it answered.
+Requests without a number are dropped, because it is unknown on which side of the reset they were. The process that
+carries out the reset knows, and drops only those from before it. A process asks for the epoch before it serves. If
+Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all of its requests.
 """
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ class _Batch:
     """Requests that one command adds: those that went on without a number, and those that wait for theirs."""
 
     def __init__(self) -> None:
-        self.answered = 0
+        self.unnumbered = 0
         self.waiting: list[Number] = []
         self.timer: asyncio.TimerHandle | None = None
 
     @property
     def size(self) -> int:
-        return self.answered + len(self.waiting)
+        return self.unnumbered + len(self.waiting)
 
     def release(self) -> None:
         """Let the waiting requests go on without a number."""
-        self.answered += len(self.waiting)
+        self.unnumbered += len(self.waiting)
         self._resolve(itertools.repeat(None))
 
     def added(self, count: int) -> None:
         """Give the waiting requests their numbers, up to `count`; the batch is then empty."""
-        self.answered = 0
+        self.unnumbered = 0
         self._resolve(range(count - len(self.waiting) + 1, count + 1))
 
     def _resolve(self, numbers: Iterable[int | None]) -> None:
@@ -114,7 +114,7 @@ class RequestCounter:
         """Count one request. Resolves to its number, or to None if Redis is away or takes more than WAIT_SECONDS."""
         number, batch = self._loop.create_future(), self._open
         if self.away:
-            batch.answered += 1
+            batch.unnumbered += 1
             number.set_result(None)
         else:
             batch.waiting.append(number)
@@ -170,7 +170,7 @@ class RequestCounter:
             self._epoch = current
         batch.added(count)
         self.tried.set()
-        metrics.counter_backlog.set(self._open.answered)
+        metrics.counter_backlog.set(self._open.unnumbered)
 
     async def _pause(self, error: Exception) -> None:
         """Redis is away: release all requests, and wait before the next attempt."""
@@ -195,7 +195,7 @@ class RequestCounter:
 
     def _begin_epoch(self, epoch: str) -> None:
         """Drop requests without a number, from before a reset. Those that wait for theirs form a new batch."""
-        self._sent.answered = self._open.answered = 0
+        self._sent.unnumbered = self._open.unnumbered = 0
         self._number += 1
         self._epoch = epoch
 

@@ -50,7 +50,7 @@ def _new_password(password: str) -> str:
         raise PydanticCustomError("short", "{fault}", {"fault": (
             f"A password must have at least {MIN_PASSWORD_CHARACTERS} characters; this one has {length}")})
     if is_common(password):
-        raise PydanticCustomError("common", "This password is too common: attackers try it first")
+        raise PydanticCustomError("common", "This password is too common; choose one that attackers do not try first")
     return password
 
 
@@ -225,7 +225,7 @@ def _refuse_non_finite(text: bytes) -> None:
 
 def _not_json(reason: str) -> BadRequest:
     if reason.startswith("recursion limit exceeded"):
-        return BadRequest(f"The body is nested more than {MAX_NESTING} levels deep.")
+        return BadRequest(f"The body must not be nested more than {MAX_NESTING} levels deep.")
     return BadRequest(f"The body is not valid JSON: {reason}.")
 
 
@@ -268,7 +268,7 @@ def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
         uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
         if uuid in seen:
             tail = "/uuid" if isinstance(movie, dict) else ""
-            yield Fault(pointer + tail, f"The movie {uuid} is in this list already")
+            yield Fault(pointer + tail, f"The movie {uuid} is already in this list; send it once")
         elif uuid:
             seen.add(uuid)
 

@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
         if self._parser.in_head and not self._buffer:
             self._close()
         elif not self._parser.complete:
-            raise BadRequest("The request ended before it was complete.")
+            raise BadRequest("The request ended before it was complete. Send it again.")
         elif not self._buffer:
             self.writer.keep_alive = False
 

@@ -119,7 +119,7 @@ class Server:
         request_id = new_request_id()
         await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
-        metrics.answered("malformed", None, error.status)
+        metrics.count_request("malformed", None, error.status)
         logs.request(logs.Request(
             request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip))
         headers = HTTPHeaders(error.headers | {

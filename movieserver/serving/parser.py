@@ -131,7 +131,7 @@ class RequestParser:
         if len(self.buffer) < len(CRLF):
             return False
         if not self.buffer.startswith(CRLF):
-            raise BadRequest("A chunk is longer than its size.")
+            raise BadRequest("A chunk is longer than the size before it; send the exact size.")
         del self.buffer[:len(CRLF)]
         self._state = RequestParser._read_chunk_size
         return True
@@ -157,13 +157,13 @@ class RequestParser:
             del self.buffer[:end + len(CRLF)]
             return line
         if len(self.buffer) >= CHUNK_LINE_BYTES:
-            raise BadRequest(f"A chunk extension or trailer is longer than {CHUNK_LINE_BYTES} bytes.")
+            raise BadRequest(f"A chunk extension or trailer must not be longer than {CHUNK_LINE_BYTES} bytes.")
         return None
 
     def _count_overhead(self, size: int) -> None:
         self._overhead += size
         if self._overhead > OVERHEAD_BYTES:
-            raise BadRequest(f"The chunk extensions and trailers are longer than {OVERHEAD_BYTES} bytes.")
+            raise BadRequest(f"Chunk extensions and trailers together must not be longer than {OVERHEAD_BYTES} bytes.")
 
 
 def _head_end(buffer: bytearray, start: int) -> int:

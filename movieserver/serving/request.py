@@ -77,7 +77,7 @@ class MovieServer(Application):
         request = handler.request
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
-        metrics.answered(handler.route, method, status, seconds)
+        metrics.count_request(handler.route, method, status, seconds)
         logs.request(logs.Request(
             request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
             request.connection.body_bytes, handler.exact_address))
@@ -106,7 +106,7 @@ class IncomingRequest(HTTPMessageDelegate):
         try:
             request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
         except HTTPInputError:
-            raise BadRequest(f"The query string has more than {QUERY_ARGUMENTS} parameters.") from None
+            raise BadRequest(f"The query string must not have more than {QUERY_ARGUMENTS} parameters.") from None
         request.content_type = content_type
         request.request_id = self._writer.request_id = request_id(headers)
         self._route, arguments = self._app.find(request.path)

@@ -258,7 +258,7 @@ class _Http:
         handle.setopt(pycurl.HEADERFUNCTION, partial(_read_header, headers))  # Tornado's raises for an invalid line
 
     def close(self) -> None:
-        """End the requests under way, and close all connections."""
+        """Cancel all requests, and close all connections."""
         for handle in self._handles:  # first, or libcurl starts a timer that outlives the client
             handle.close()
         self._client.close()

@@ -70,7 +70,7 @@ class MovieApi:
         return cached
 
     async def close(self) -> None:
-        """Stop the calls under way."""
+        """Cancel the calls in progress."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
@@ -154,7 +154,7 @@ class MovieApi:
 async def open_movie_api(
     upstream: Upstream, provider: Provider, cache: PageCache, name: str, fresh_seconds: float
 ) -> AsyncIterator[MovieApi]:
-    """A MovieApi; at the end it stops what is under way."""
+    """A MovieApi; at the end it cancels the calls in progress."""
     api = MovieApi(upstream, provider, cache, name, fresh_seconds)
     try:
         yield api

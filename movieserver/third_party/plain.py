@@ -30,7 +30,7 @@ class Plain:
     def check(self, query: str | None) -> None:
         """A list can be searched if its address names a parameter for that."""
         if query is not None and not SEARCH.search(self.url):
-            raise BadRequest("This catalogue cannot be searched: omit the query parameter query.")
+            raise BadRequest("This catalogue cannot be searched. Omit the query parameter query.")
         check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:

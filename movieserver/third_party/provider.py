@@ -95,7 +95,7 @@ class OddEntry(Exception):
 def check_words(query: str | None) -> None:
     """BadRequest for a search without a word."""
     if query is not None and not query.strip():
-        raise BadRequest("The query parameter query is empty: omit it, or give words to search for.")
+        raise BadRequest("The query parameter query is empty. Omit it, or send words to search for.")
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _read_names(body: bytes) -> dict[int, str]:
         if (genre_id := whole_number(genre.get("id"))) is not None
         if (name := text(genre.get("name"), NAME_CHARACTERS).strip())}
     if not names:
-        raise invalid_response("the list of genres names none")
+        raise invalid_response("the list of genres is empty")
     return names
 
 
