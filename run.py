@@ -21,34 +21,34 @@ from movieserver.serving.listening import CannotListen, listen, netloc
 from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
 from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
 
-CHECK_SECONDS = 10.0  # the check at the start limits itself to less
+CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 
 
 class CannotStart(Exception):
-    """What stops a command, in words for the operator."""
+    """A command failed; the message is for the operator."""
 
 
-def serve(given: Settings, options: argparse.Namespace) -> None:
+def serve(configured: Settings, options: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    for free in listen(given.hosts, given.port):
+    for free in listen(configured.hosts, configured.port):
         free.close()
     with ExitStack() as stack:
-        settings, children = stack.enter_context(_complete(given))
-        if options.migrate or not given.database_url:
+        settings, children = stack.enter_context(_complete(configured))
+        if options.migrate or not configured.database_url:
             _migrate(settings)
-        with _checking(given, settings):
-            supervisor, port = _start(stack, given, settings, children)
+        with _checking(configured, settings):
+            supervisor, port = _start(stack, configured, settings, children)
         stack.callback(_ignore_signals)
         _restart_on_hangup(supervisor)
-        print(_announcement(given, settings, port), flush=True)
+        print(_announcement(configured, settings, port), flush=True)
         supervisor.watch()
 
 
 def _start(
-    stack: ExitStack, given: Settings, settings: Settings, children: list[Child]
+    stack: ExitStack, configured: Settings, settings: Settings, children: list[Child]
 ) -> tuple[Supervisor, int]:
-    """Start the serving processes; they end with the stack. Gives their supervisor and their port."""
+    """Start the serving processes, which end with the stack. Returns their supervisor and their port."""
     os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
@@ -57,7 +57,7 @@ def _start(
         stack.callback(listening.close)
     for number in range(settings.processes):
         supervisor.add(Worker(
-            f"server process {number + 1}", "movieserver", sockets, _completions(given, settings), metrics.forget))
+            f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget))
     for worker in supervisor.workers:
         if not worker.wait_ready():
             raise CannotStart(f"{worker.name} did not start; the log above says why")
@@ -65,12 +65,12 @@ def _start(
 
 
 @contextmanager
-def _checking(given: Settings, settings: Settings) -> Iterator[None]:
-    """Meanwhile another process logs which of the services cannot be used; what is embedded needs no check."""
-    if not (given.database_url or given.redis_url or given.movie_api_url):
+def _checking(configured: Settings, settings: Settings) -> Iterator[None]:
+    """Have another process log which services cannot be used; embedded ones need no check."""
+    if not (configured.database_url or configured.redis_url or configured.movie_api_url):
         yield
         return
-    checking = start_module("movieserver.check", _completions(given, settings))
+    checking = start_module("movieserver.check", _completions(configured, settings))
     try:
         yield
         checking.wait(CHECK_SECONDS)
@@ -81,16 +81,16 @@ def _checking(given: Settings, settings: Settings) -> Iterator[None]:
         checking.wait()
 
 
-def migrate(given: Settings, options: argparse.Namespace) -> None:
+def migrate(configured: Settings, options: argparse.Namespace) -> None:
     """Apply the migrations that the database lacks."""
-    with _complete(given) as (settings, _):
+    with _complete(configured) as (settings, _):
         _migrate(settings)
         print("the database is up to date")
 
 
-def rollback(given: Settings, options: argparse.Namespace) -> None:
+def rollback(configured: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
-    with _complete(given) as (settings, _):
+    with _complete(configured) as (settings, _):
         url, count = _database_url(settings), None if options.all else 1
         plan = migrations.plan_rollback(url, count)
         if plan:
@@ -101,7 +101,7 @@ def rollback(given: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
-    """Say what will be lost, and ask at a terminal; CannotStart unless the answer, or `--yes`, is yes."""
+    """Print what will be lost, and ask for confirmation; CannotStart unless it is confirmed, or `yes` is set."""
     from movieserver.postgres.connection import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")
@@ -119,17 +119,17 @@ def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
         raise CannotStart("nothing was rolled back")
 
 
-def check(given: Settings, options: argparse.Namespace) -> None:
-    """Say whether the settings are good and everything that they name can be used; the exit status says it too."""
-    with _complete(given) as (settings, _):
-        if not given.database_url:
+def check(configured: Settings, options: argparse.Namespace) -> None:
+    """Check the settings and the services in them; the exit status is 1 if something cannot be used."""
+    with _complete(configured) as (settings, _):
+        if not configured.database_url:
             _migrate(settings)
-        if not _report(given, settings):
+        if not _report(configured, settings):
             raise CannotStart("something above cannot be used")
 
 
-def _report(given: Settings, settings: Settings) -> bool:
-    """Print what is found of each service; whether all of them can be used."""
+def _report(configured: Settings, settings: Settings) -> bool:
+    """Print the finding of each service; returns whether all can be used."""
     from movieserver.check import check as look
 
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
@@ -137,7 +137,7 @@ def _report(given: Settings, settings: Settings) -> bool:
     found = asyncio.run(look(settings))
     for name, (where, problem, advice, warnings) in found.items():
         print(f"{name}: {problem or 'ok'}")
-        print(f"  where: {where}, {_source(variables[name], given, 'embedded')}")
+        print(f"  where: {where}, {_source(variables[name], configured, 'embedded')}")
         if problem:
             print(f"  what to do: {advice}")
         for warning in warnings:
@@ -145,9 +145,9 @@ def _report(given: Settings, settings: Settings) -> bool:
     return not any(finding.problem for finding in found.values())
 
 
-def _source(name: str, given: Settings, otherwise: str) -> str:
+def _source(name: str, configured: Settings, otherwise: str) -> str:
     """Where an address comes from."""
-    return f"from {name.upper()} in {sources()[name]}" if getattr(given, name) else otherwise
+    return f"from {name.upper()} in {sources()[name]}" if getattr(configured, name) else otherwise
 
 
 def _migrate(settings: Settings) -> None:
@@ -161,15 +161,15 @@ def _database_url(settings: Settings) -> str:
 
 
 @contextmanager
-def _complete(given: Settings) -> Iterator[tuple[Settings, list[Child]]]:
-    """The settings with every address in them: what is missing is started here."""
-    if given.database_url and given.redis_url and given.movie_api_url:
-        yield given, []
+def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
+    """Settings with every address; missing services are started."""
+    if configured.database_url and configured.redis_url and configured.movie_api_url:
+        yield configured, []
         return
     from movieserver import embedded
 
     try:
-        with embedded.running(given) as (settings, children):
+        with embedded.running(configured) as (settings, children):
             yield settings, children
     except embedded.EmbeddedError as error:
         raise CannotStart(str(error)) from None
@@ -185,32 +185,32 @@ def _temporary_folder() -> Iterator[str]:
         yield name
 
 
-def _announcement(given: Settings, settings: Settings, port: int) -> str:
+def _announcement(configured: Settings, settings: Settings, port: int) -> str:
     addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
     local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
-    folder, demo = given.data_dir, settings.movie_api_url
+    folder, demo = configured.data_dir, settings.movie_api_url
     assert demo
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
         f"  to try it   http://{netloc(local, port)}/docs/",
-        "  PostgreSQL  " + _source("database_url", given, f"embedded, in {folder / 'postgres'}"),
-        "  Redis       " + _source("redis_url", given, f"embedded, in {folder / 'redis'}"),
-        "  movie list  " + _source("movie_api_url", given, f"demo, on {demo.get_secret_value()}"),
+        "  PostgreSQL  " + _source("database_url", configured, f"embedded, in {folder / 'postgres'}"),
+        "  Redis       " + _source("redis_url", configured, f"embedded, in {folder / 'redis'}"),
+        "  movie list  " + _source("movie_api_url", configured, f"demo, on {demo.get_secret_value()}"),
         "Ctrl-C stops it.",
     ]
     return "\n".join(lines)
 
 
-def _completions(given: Settings, settings: Settings) -> dict[str, str]:
-    """What was completed, as variables for the workers, which read everything else themselves."""
+def _completions(configured: Settings, settings: Settings) -> dict[str, str]:
+    """The completed settings as environment variables for the workers, which read the others themselves."""
     found = {name: getattr(settings, name) for name in Settings.model_fields
-             if getattr(settings, name) != getattr(given, name)}
+             if getattr(settings, name) != getattr(configured, name)}
     return {name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in found.items()}
 
 
 def _restart_on_hangup(supervisor: Supervisor) -> None:
-    """SIGHUP is a rolling restart; but when the terminal of the start is closed, it is the end."""
+    """SIGHUP is a rolling restart; but if the terminal was closed, the server stops."""
     attached = os.isatty(sys.stderr.fileno()) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
     def hang_up(number: int, frame: Any) -> None:
@@ -249,7 +249,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run a command; the exit status is 0 where it did what it says, else 1."""
+    """Run a command; returns the exit status, 0 for success and 1 for failure."""
     options = _arguments()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)

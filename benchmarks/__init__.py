@@ -1,1 +1,1 @@
-"""How fast the server is, next to what it could be at best: python -m benchmarks (`make bench`)."""
+"""How fast the server is, compared with bare Tornado and FastAPI: python -m benchmarks (`make bench`)."""

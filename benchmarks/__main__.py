@@ -21,9 +21,9 @@ QUICK = Plan(rounds=2, mixed_seconds=3, requests=20_000, two=False)
 
 
 def main() -> int:
-    """Measure what the command line says; the exit status is 1 where the run is worthless."""
+    """Run the benchmarks; the exit status is 1 if the run is invalid."""
     chosen = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also stops the started programs
     began = time.monotonic()
 
     def say(what: str) -> None:
@@ -32,7 +32,7 @@ def main() -> int:
     try:
         results, found = run(_plan(chosen), say)
     except BenchmarkError as error:
-        print(f"this run is worthless: {error}", file=sys.stderr)
+        print(f"this run is invalid: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -46,10 +46,10 @@ def main() -> int:
 
 
 def run(plan: Plan, say: rounds.Say) -> tuple[Results, dict[str, str]]:
-    """Everything in the plan: what was measured, and on what."""
+    """Run the plan: the results, and a description of the machine."""
     results, (load_average, *_) = Results(), os.getloadavg()
     with services.ground(secrets.token_urlsafe(48)) as ground:
-        say("starting the contenders and giving them their users")
+        say("starting the services and creating their users")
         with rounds.field(ground, plan) as field:
             found = facts(plan, field.contenders[OURS].service.database, load_average)
             rounds.measure_rounds(field, plan, results, say)
@@ -75,10 +75,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=_names, help="only these, as list,list-movies,one,movies,count,create-2,...")
     parser.add_argument("--connections", type=_numbers, help="only these, as 16,64")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float, help="of one measurement (wrk: whole ones)")
-    parser.add_argument("--requests", type=int, help="of the mixed load, while memory is watched")
+    parser.add_argument("--seconds", type=float, help="seconds of one measurement (with wrk: an integer)")
+    parser.add_argument("--requests", type=int, help="requests of the mixed load, while memory is watched")
     parser.add_argument("--no-growth", action="store_true", help="only the calls: no mixed load, neighbours, memory")
-    parser.add_argument("--client", choices=("wrk", "own"), help="what makes the load; wrk where it is installed")
+    parser.add_argument("--client", choices=("wrk", "own"), help="the load generator; wrk if it is installed")
     parser.add_argument("--folder", type=Path, help="where to write the report")
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
-"""The yardstick: a Tornado handler on uvloop that sends, without any work, the bytes that the server would send.
+"""The baseline: a Tornado handler on uvloop that sends, without any work, the bytes that the server would send.
 
 It does what the server needs of Tornado and no more: no ETag is computed, and no access log is written. Standard input
-says what to send: [method, path with query, token, status, body] in turn; where the token is "", to everybody.
+has the responses: [method, path with query, token, status, body] in turn; the token "" matches all users.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Responses = dict[tuple[str, str, str], tuple[int, bytes]]
 
 
 class Bare(RequestHandler):
-    """Sends what belongs to a method, an address with its query, and a token."""
+    """Sends the response for a method, an address with its query, and a token."""
 
     def initialize(self, responses: Responses) -> None:
         self._responses = responses

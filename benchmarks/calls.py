@@ -1,4 +1,4 @@
-"""The calls that are measured: what every user asks, in turn."""
+"""The calls that are measured. All users send each in turn."""
 from __future__ import annotations
 
 import random
@@ -10,13 +10,13 @@ from benchmarks import people
 from benchmarks.messages import Request
 from benchmarks.people import COLLECTIONS, Person
 
-VARIANTS = 4  # of the body of a create, so that no two that follow each other are equal
+VARIANTS = 4  # varies the body of a create, so that successive ones differ
 READS, ADDS, CREATES = 16, 3, 1  # the mixed load, of each user: 80 %, 15 %, 5 %
 
 
 @dataclass(frozen=True)
 class Call:
-    """One thing to measure. `long` is for what takes long: measured for longer, by a client that waits for the last."""
+    """A call to measure. `long` ones are measured for longer, by a client that waits for the last response."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ def of_each(path: str) -> Callable[[Sequence[Person]], list[Request]]:
 
 
 def one(crowd: Sequence[Person]) -> list[Request]:
-    """Of each user the collection whose movies are those of the others' too, so that all are equally long."""
+    """For each user the collection with the same movies as the others', so that all are equally long."""
     return [Request(f"/collection/{person.collections[-person.number % COLLECTIONS]}/", token=person.token)
             for person in crowd]
 
@@ -51,7 +51,7 @@ def body(count: int, variant: int) -> bytes:
 
 
 def mixed(crowd: Sequence[Person]) -> list[Request]:
-    """Reads, single adds and creates by everybody, shuffled the same way each time."""
+    """Reads, single adds and creates by all users, shuffled the same way each time."""
     requests = []
     for person in crowd:
         reads = [Request(path, token=person.token) for path in

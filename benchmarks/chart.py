@@ -1,4 +1,4 @@
-"""The chart: requests a second of every call, ours beside the yardsticks, as SVG for light and dark pages."""
+"""The chart: requests per second of every call and service, as SVG for light and dark pages."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from html import escape
 
 from benchmarks.calls import CALLS, Call
 from benchmarks.people import USERS
-from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Place, Results, Spread
+from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Series, Results, Spread
 
 CONNECTIONS = 16
 LEFT, WIDTH, RIGHT = 270, 520, 90
 TOP, BAR, GAP = 76, 13, 16
 CLASSES = {OURS: "ours", WHOLE: "whole", ROWS: "rows", BARE: "bare"}
-MAX_RATIO = 3  # a bar that is longer than the others' by more is cut
+MAX_RATIO = 3  # longer bars are cut
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #57606a }
@@ -26,7 +26,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 def drawn(results: Results) -> str:
-    """The whole picture: a group of bars a call, on a scale of its own."""
+    """The chart: a group of bars per call, each with its own scale."""
     groups = [(call, bars) for call in CALLS if OURS in (bars := _bars(results, call))]
     height = TOP + sum(len(bars) * BAR + GAP for _, bars in groups)
     lines, y = [*_legend()], TOP
@@ -39,7 +39,7 @@ def drawn(results: Results) -> str:
 
 
 def _bars(results: Results, call: Call) -> dict[str, Spread]:
-    found = {name: results.spread(RATE, Place(call.name, CONNECTIONS, name)) for name in CLASSES}
+    found = {name: results.spread(RATE, Series(call.name, CONNECTIONS, name)) for name in CLASSES}
     return {name: rate for name, rate in found.items() if rate}
 
 

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client over kept connections: it asks a list of requests once, or makes load where wrk is missing.
+"""An HTTP/1.1 client on keep-alive connections: it sends a list of requests once, or is the load generator without wrk.
 
 python -m benchmarks.client FOLDER PORT CONNECTIONS SECONDS: the requests of a folder in turn, for so long; the last
 line of what it prints is what wrk.lua prints too.
@@ -24,18 +24,18 @@ Source = Iterator[tuple[Request, bytes]]
 
 
 class BenchmarkError(Exception):
-    """What makes a measurement worthless, in words for people."""
+    """A measurement is invalid; the message says why."""
 
 
 class Response:
-    """A response, to which request, and how many seconds it took."""
+    """A response, its request, and the seconds that it took."""
 
     def __init__(self, request: Request, status: int, body: bytes, seconds: float) -> None:
         self.request, self.status, self.body, self.seconds = request, status, body, seconds
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with it."""
+        """What is wrong with it, or None."""
         if self.status != self.request.status:
             return "status"
         return None if self.request.min_bytes <= len(self.body) <= self.request.max_bytes else "length"
@@ -93,14 +93,14 @@ class Connection(asyncio.Protocol):
 
 
 async def exchange(port: int, connections: int, source: Source, take: Callable[[Response], None]) -> None:
-    """Send what `source` yields; what was sent when it ends is waited for."""
+    """Send the requests of `source`, and wait for all responses."""
     connect = asyncio.get_running_loop().create_connection
     opened = [(await connect(lambda: Connection(source, take), "127.0.0.1", port))[1] for _ in range(connections)]
     await asyncio.gather(*(connection.closed for connection in opened))
 
 
 def ask(port: int, requests: Sequence[Request], connections: int = 8) -> list[bytes]:
-    """Each request once, several at a time: the bodies in the order of the requests; BenchmarkError for a fault."""
+    """Send each request once; the bodies in the order of the requests; BenchmarkError for a wrong response."""
     bodies: dict[Request, bytes] = {}
     faults: list[str] = []
 
@@ -119,7 +119,7 @@ def ask(port: int, requests: Sequence[Request], connections: int = 8) -> list[by
 
 
 async def load(requests: Sequence[Request], port: int, connections: int, seconds: float) -> dict[str, Any]:
-    """The requests in turn, again and again, for so many seconds."""
+    """The requests in a loop, for `seconds`."""
     took: list[float] = []
     faults = Counter({"status": 0, "length": 0})
     began = time.perf_counter()

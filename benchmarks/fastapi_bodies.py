@@ -1,4 +1,4 @@
-"""The bodies that the FastAPI service takes: validated from the bytes, by patterns, without calls of Python a field."""
+"""The request bodies of the FastAPI service: validated from the bytes, by patterns, without Python calls per field."""
 from __future__ import annotations
 
 import unicodedata
@@ -48,7 +48,7 @@ CREDENTIALS, MOVIE, NEW_COLLECTION = TypeAdapter(Credentials), TypeAdapter(Movie
 
 
 def genre_counts(movies: list[dict[str, Any]]) -> Counter[str]:
-    """How often each genre comes along; what the movies leave out is filled in. ValueError for too many of a movie."""
+    """How often each genre occurs; fills in missing texts. ValueError for too many in a movie."""
     for movie in movies:
         if movie.get("description") is None:
             movie["description"] = ""

@@ -1,4 +1,4 @@
-"""The calls that are measured, on FastAPI, uvicorn, asyncpg and redis-py, written as well as they can be.
+"""The calls that are measured, on FastAPI, uvicorn, asyncpg and redis-py, written to be as fast as possible.
 
 uvloop and httptools under uvicorn; one ASGI middleware, and no dependency that is resolved for each request; prepared
 statements (asyncpg keeps them), whose JSON is sent as the bytes that PostgreSQL made; a verified token is remembered;
@@ -46,7 +46,7 @@ SESSION = {"timezone": "UTC", "jit": "off", "statement_timeout": "10s", "plan_ca
 
 
 class RequestCounter:
-    """Counts requests in Redis; those that come while a command is under way share the next one."""
+    """Counts requests in Redis; those that arrive while a command is running share the next one."""
 
     def __init__(self, redis: Redis, key: str) -> None:
         self._redis = redis
@@ -76,7 +76,7 @@ class RequestCounter:
 
 
 class EveryRequest:
-    """What every request needs: it is counted before its response is sent, gets an id, and leaves a line in the log."""
+    """For every request: count it before its response is sent, give it an id, and log it."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
@@ -123,11 +123,11 @@ def counted(movies: list[dict[str, Any]]) -> bytes:
         raise HTTPException(400, str(error)) from None
 
 
-known: dict[str, tuple[str, float]] = {}  # verified tokens: whose, and until when
+known: dict[str, tuple[str, float]] = {}  # verified tokens, with user and expiry
 
 
 def owner(request: Request) -> str:
-    """Whose request this is; 401 where the token does not tell."""
+    """The user of the request; 401 without a valid token."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     user_id, expiry = known.get(token) or verified(token)
     if scheme.lower() != "bearer" or expiry <= time.time():
@@ -137,7 +137,7 @@ def owner(request: Request) -> str:
 
 
 def verified(token: str) -> tuple[str, float]:
-    """What an access token says; 401 where it is not ours in force."""
+    """The claims of an access token; 401 if it is not valid."""
     try:
         claims = jwt.decode(token, SECRET, ["HS256"], issuer="fastapi", options=CLAIMS)
     except jwt.InvalidTokenError:
@@ -151,11 +151,11 @@ def verified(token: str) -> tuple[str, float]:
 
 
 async def nothing_to_reset(connection: Any) -> None:
-    """asyncpg's own way asks PostgreSQL once more after each statement; none of ours leaves anything behind."""
+    """asyncpg's reset would be another round trip after each statement, and these statements need none."""
 
 
 async def json_as_bytes(connection: Any) -> None:
-    """JSON goes in and comes out as the bytes that are received and sent."""
+    """JSON is passed as the bytes that are received and sent."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
@@ -202,7 +202,7 @@ async def login(request: Request) -> Response:
 
 
 def digest(password: str) -> bytes:
-    """What bcrypt gets: all bytes of the password count."""
+    """The input of bcrypt, in which all bytes of the password count."""
     return hashlib.sha256(password.encode()).hexdigest().encode()
 
 

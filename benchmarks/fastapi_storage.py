@@ -1,4 +1,4 @@
-"""Two schemas of the FastAPI service, each as good as it can be for it, with the statements as asyncpg takes them.
+"""Two schemas of the FastAPI service, each as fast as possible, with their statements for asyncpg.
 
 Both keep a user's number of collections and genres in the user's row, in the statement that writes. `rows` has a row
 for each movie; `whole` has the movies of a collection as the JSON that is sent, and their uuids.
@@ -44,13 +44,13 @@ CREATE TABLE collection_movies (
     PRIMARY KEY (collection_uuid, movie_uuid)
 );
 """
-# What fits on a page stays in the row, uncompressed: it is read far more often than written.
+# Values that fit on a page stay in the row, uncompressed, because they are read far more often than written.
 MOVIES_WHOLE = """
 ALTER TABLE collections ADD movies json NOT NULL, ADD movie_uuids uuid[] NOT NULL;
 ALTER TABLE collections ALTER movies SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 """
 
-# a user's row after a write: $1 is the user, {genres} a JSON object with how often each genre came along
+# a user's row after a write: $1 is the user, {genres} a JSON object with how often each genre occurs
 COUNTED = """
     UPDATE users
     SET collection_count = collection_count + {collections}, (genres, favourite_genres) = (

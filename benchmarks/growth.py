@@ -1,4 +1,4 @@
-"""What becomes of it in company: large collections, neighbours that write, a mixed load, and memory under it."""
+"""Rates and latency with large collections, beside large writes and under a mixed load, and memory under that."""
 from __future__ import annotations
 
 import time
@@ -14,7 +14,7 @@ from benchmarks.calls import MIXED
 from benchmarks.client import BenchmarkError, ask
 from benchmarks.messages import Request
 from benchmarks.people import Person
-from benchmarks.results import OURS, ROWS, WHOLE, Place, Results
+from benchmarks.results import OURS, ROWS, WHOLE, Series, Results
 from benchmarks.rounds import Contender, Field, Plan, Say, expecting, note
 from benchmarks.services import Ground
 
@@ -23,13 +23,13 @@ NEIGHBOUR = "neighbour"
 LARGE_USERS = 5
 CONNECTIONS = 16
 NEIGHBOUR_CONNECTIONS = 4
-LOGIN_ROUNDS = "12"  # what a login costs in production
+LOGIN_ROUNDS = "12"  # the production default
 STEPS = 10
-RAMP_SECONDS = 1  # until the creates are under way
+RAMP_SECONDS = 1  # until the creates are running
 
 
 def measure_large(field: Field, plan: Plan, results: Results, say: Say) -> None:
-    """The list, without movies, of users with ten collections of 10,000 movies each, and of one movie each."""
+    """The list, without movies, of users with ten collections of 10,000 movies or of one movie."""
     say("users with 100,000 movies")
     service = field.contenders[OURS].service
     crowds = {name: people.fill(service.port, people.register(service.port, LARGE_USERS), movies=movies)
@@ -38,7 +38,7 @@ def measure_large(field: Field, plan: Plan, results: Results, say: Say) -> None:
     for _ in range(plan.rounds):
         for name, crowd in crowds.items():
             requests = calls.of_each("/collection/?movies=false")(crowd)
-            note(results, Place(name, CONNECTIONS, OURS), field, expecting(requests, ask(service.port, requests)),
+            note(results, Series(name, CONNECTIONS, OURS), field, expecting(requests, ask(service.port, requests)),
                  plan.seconds, plan.wrk)
     for crowd in crowds.values():
         people.forget(service.port, crowd)
@@ -55,7 +55,7 @@ def measure_neighbours(field: Field, plan: Plan, results: Results, say: Say) -> 
             with people.crowd(service.port, service.database) as crowd, load.background(
                     calls.created(10_000, crowd), service.port, NEIGHBOUR_CONNECTIONS, seconds, wrk=False) as writing:
                 time.sleep(RAMP_SECONDS)
-                note(results, Place(NEIGHBOUR, NEIGHBOUR_CONNECTIONS, name), field, field.reads["list", name],
+                note(results, Series(NEIGHBOUR, NEIGHBOUR_CONNECTIONS, name), field, field.reads["list", name],
                      plan.mixed_seconds, plan.wrk)
                 load.read_window("creates beside the neighbour", writing.communicate(timeout=load.GRACE_SECONDS)[0])
 
@@ -68,7 +68,7 @@ def measure_mixed(field: Field, plan: Plan, results: Results, say: Say) -> None:
         for name in field.databases:
             contender = field.contenders[name]
             with _mixed(contender) as requests, _logging_in(contender.service.port, logins[name]):
-                note(results, Place(MIXED.name, CONNECTIONS, name), field, requests, plan.mixed_seconds, plan.wrk)
+                note(results, Series(MIXED.name, CONNECTIONS, name), field, requests, plan.mixed_seconds, plan.wrk)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _mixed(contender: Contender) -> Iterator[list[Request]]:
 
 
 def _costly_login(ground: Ground, name: str) -> Person:
-    """A user whose password was hashed as in production, by a process that runs for nothing else."""
+    """A user whose password is hashed at the production cost, by a separate process."""
     with ExitStack() as stack:
         service = stack.enter_context(
             services.server(ground.folder / "login.log", ground.variables | {"BCRYPT_ROUNDS": LOGIN_ROUNDS})
@@ -94,7 +94,7 @@ def _costly_login(ground: Ground, name: str) -> Person:
 
 @contextmanager
 def _logging_in(port: int, person: Person) -> Iterator[None]:
-    """A login a second meanwhile."""
+    """Make a login per second during the block."""
     over, faults = Event(), []
 
     def log_in() -> None:

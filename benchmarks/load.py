@@ -1,4 +1,4 @@
-"""Load on 127.0.0.1 from a process of its own: wrk where it is installed, else benchmarks/client.py."""
+"""Load on 127.0.0.1 from a separate process: wrk if it is installed, otherwise benchmarks/client.py."""
 from __future__ import annotations
 
 import json
@@ -21,7 +21,7 @@ GRACE_SECONDS = 30
 
 
 class Window(NamedTuple):
-    """What one measurement saw: responses a second, and the 50th and 99th percentile of latency in milliseconds."""
+    """A result: responses per second, and the 50th and 99th percentile of latency in milliseconds."""
 
     rate: float
     p50: float
@@ -30,12 +30,12 @@ class Window(NamedTuple):
 
 
 def wrk_is_installed() -> bool:
-    """Whether wrk is there."""
+    """Whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 def measure(requests: Sequence[Request], port: int, connections: int, seconds: float, *, wrk: bool) -> Window:
-    """Send the requests in turn over kept connections; BenchmarkError where any response was at fault."""
+    """Send the requests in a loop on keep-alive connections; BenchmarkError if any response is wrong."""
     with background(requests, port, connections, seconds, wrk=wrk) as process:
         out, errors = process.communicate(timeout=seconds + 2 * GRACE_SECONDS)
     if process.returncode:
@@ -67,5 +67,5 @@ def read_window(title: str, output: str) -> Window:
     """The window from the last line that a load generator printed."""
     found = json.loads(output.strip().splitlines()[-1])
     if any(found["faults"].values()) or not found["responses"]:
-        raise BenchmarkError(f"{title}: {found['responses']} responses, of which at fault: {found['faults']}")
+        raise BenchmarkError(f"{title}: {found['responses']} responses, wrong ones: {found['faults']}")
     return Window(found["responses"] / found["seconds"], found["p50"], found["p99"], found["responses"])

@@ -1,4 +1,4 @@
-"""What was measured on: the machine, without its name, and the versions."""
+"""The machine, without its name, and the versions."""
 from __future__ import annotations
 
 import datetime
@@ -21,7 +21,7 @@ RIVALS = ("fastapi", "uvicorn", "httptools", "asyncpg", "orjson", "hiredis")
 
 
 def facts(plan: Plan, database: str, load_average: float) -> dict[str, str]:
-    """By name, in the order in which they are shown; the load average is that before anything was started."""
+    """Descriptions by name, in the order of the report; the load average is that of before the start."""
     installed = {found.metadata["Name"].lower(): found.version for found in distributions(path=[str(RIVAL)])}
     return {
         "Date": datetime.date.today().isoformat(),

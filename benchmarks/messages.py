@@ -1,4 +1,4 @@
-"""Requests as the load generators read them: a folder with one line a request, and the bodies in files of their own."""
+"""Requests for the load generators: a folder with one line per request and a file per body."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ ANY_BYTES = 10**9
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent, and what must come back: a status, and a body of so many bytes."""
+    """A request, and its expected status and length of the body."""
 
     path: str
     method: str = "GET"

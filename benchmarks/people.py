@@ -1,4 +1,4 @@
-"""The users of a run: each with a token and collections of their own, all made through the service's own HTTP API."""
+"""The users of a run: each with a token and collections, all created through the HTTP API."""
 from __future__ import annotations
 
 import json
@@ -22,7 +22,7 @@ FILMS = listing()
 
 
 class Person(NamedTuple):
-    """A user: the number that their movies' uuids come from, a token, and the uuids of their collections."""
+    """A user: the number for the uuids of their movies, a token, and the uuids of their collections."""
 
     number: int
     name: str
@@ -31,18 +31,18 @@ class Person(NamedTuple):
 
 
 def movie(owner: int, number: int) -> dict[str, str]:
-    """A film under a uuid that only this owner's movie of this number has."""
+    """A film with the uuid of this owner and number."""
     return FILMS[number % len(FILMS)] | {"uuid": str(uuid.UUID(int=(owner << 64) + number + 1, version=4))}
 
 
 def unique_movie() -> bytes:
-    """The body of a movie whose uuid differs each time that it is sent."""
+    """The body of a movie with another uuid each time that it is sent."""
     marked = FILMS[0] | {"uuid": f"ffffffff-0000-4000-8000-{UNIQUE.decode()}"}
     return json.dumps(marked).encode()
 
 
 def collection(owner: int, number: int, movies: list[dict[str, str]]) -> bytes:
-    """The body of a collection; those of all owners are equally long where their movies are."""
+    """The body of a collection; those of all owners are equally long."""
     title = f"Silent evenings {owner:05}-{number:02}"
     return json.dumps({"title": title, "description": "For rainy days", "movies": movies}).encode()
 
@@ -60,7 +60,7 @@ def credentials(path: str, name: str, status: int = 200) -> Request:
 
 
 def fill(port: int, people: Sequence[Person], count: int = COLLECTIONS, movies: int = MOVIES) -> list[Person]:
-    """Give each of them collections, oldest first. All hold the same films, in another order: equally many bytes."""
+    """Create the collections of each, oldest first: the same films in different order, so all have the same length."""
     made: list[list[str]] = [[] for _ in people]
     for number in range(count):
         bodies = ask(port, [
@@ -73,17 +73,17 @@ def fill(port: int, people: Sequence[Person], count: int = COLLECTIONS, movies: 
 
 def _filled(owner: int, number: int, count: int, movies: int) -> bytes:
     block = (number + owner) % count * movies
-    return collection(owner, number, [movie(owner, block + (place + owner) % movies) for place in range(movies)])
+    return collection(owner, number, [movie(owner, block + (index + owner) % movies) for index in range(movies)])
 
 
 def forget(port: int, people: Sequence[Person]) -> None:
-    """Delete their accounts, with everything that is theirs."""
+    """Delete their accounts with all of their data."""
     ask(port, [Request("/account/", "DELETE", person.token) for person in people])
 
 
 @contextmanager
 def crowd(port: int, database: str, *, filled: bool = False, count: int = USERS) -> Iterator[list[Person]]:
-    """Users for one measurement; afterwards everything that it left is deleted."""
+    """Users for one measurement; afterwards they are deleted."""
     people = register(port, count)
     if filled:
         people = fill(port, people)
@@ -94,7 +94,7 @@ def crowd(port: int, database: str, *, filled: bool = False, count: int = USERS)
 
 
 def tidy(database: str) -> None:
-    """Leave nothing to do for autovacuum and the checkpointer."""
+    """Vacuum and checkpoint now, so that neither happens during a measurement."""
     with closing(psycopg2.connect(database)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -103,7 +103,7 @@ def tidy(database: str) -> None:
 
 
 def comparable(value: Any) -> Any:
-    """A JSON value without what differs by nature: uuids of collections, times, tokens, links, the count."""
+    """A JSON value without what always differs: uuids of collections, times, tokens, links, the count."""
     if isinstance(value, list):
         return [comparable(item) for item in value]
     if not isinstance(value, dict):

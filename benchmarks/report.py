@@ -1,4 +1,4 @@
-"""The report: tables in Markdown, which a terminal shows well too."""
+"""The report: tables in Markdown, readable in a terminal too."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import chart, growth
 from benchmarks.calls import TITLES
 from benchmarks.people import USERS
-from benchmarks.results import ALL_CPU, BARE, CPU, OURS, P99, RATE, ROWS, TWO, WHOLE, Place, Results, Spread
+from benchmarks.results import ALL_CPU, BARE, CPU, OURS, P99, RATE, ROWS, TWO, WHOLE, Series, Results, Spread
 from benchmarks.services import POOL
 from benchmarks.targets import targets
 
@@ -17,47 +17,47 @@ EXTRA = {growth.NEIGHBOUR: "list, `?movies=false`, while others create 10,000 mo
 METHOD = f"""\
 ## How it is measured
 
-`make bench` starts an embedded PostgreSQL (as `make serve` does, fsync on), Redis and the demo catalogue, and beside
-them every contender as a process of its own; all of it is on this machine, on 127.0.0.1 and Unix sockets. `QUICK=1
-make bench` takes less than 12 minutes; `make bench OPTIONS=--help` names what else can be chosen.
+`make bench` starts an embedded PostgreSQL (as `make serve` does, fsync on), Redis, the demo catalogue, and every
+contender as a process of its own, all on this machine, on 127.0.0.1 and Unix sockets. `QUICK=1 make bench` takes less
+than 12 minutes; `make bench OPTIONS=--help` lists the options.
 
-{USERS} users are registered with every contender and given ten collections of ten movies each, all through its HTTP
-API. Their tokens, movies and collections differ; the load generator sends the request of one user after the other, so
-that no two that are under way are equal. Creates, single adds and the mixed load have {USERS} new users for each
+{USERS} users with ten collections of ten movies each are created in every contender, all through its
+HTTP API. Their tokens, movies and collections differ; the load generator sends the users' requests in turn, so that no
+two concurrent ones are equal. Creates, single adds and the mixed load have {USERS} new users for each
 measurement, whose accounts are deleted and vacuumed after it: nothing grows from round to round.
 
 - **{OURS}** runs by `run.py` as in production: counter, token, log line (into a file), {POOL} connections to
   PostgreSQL.
 - **{BARE}** is one process of Tornado on uvloop that sends each user the same bodies from memory: no token, no log, no
-  ETag (`benchmarks/bare.py`). What it reaches is what the framework leaves to us.
+  ETag (`benchmarks/bare.py`). Its rate is the most that the framework allows.
 - **{ROWS}** and **{WHOLE}** are the same service on FastAPI, uvicorn (uvloop, httptools), asyncpg with {POOL}
   connections, redis-py with hiredis, and orjson (`benchmarks/fastapi_service.py`), on schemas of their own
   (`benchmarks/fastapi_storage.py`): a row for each movie, or the movies of a collection as the JSON that is sent. They
-  validate bodies as the server does, check tokens (and remember those that they have checked), count exactly and write
-  a log line. They keep no metrics and no entity tags, bound nothing in memory and cut no page by its size, all of which
-  is to their advantage.
+  validate bodies as the server does, check tokens (and cache those that they have checked), count exactly and write
+  a log line. They have no metrics, no entity tags, no memory limits and no limit on the size of a page, all of which
+  makes them faster.
 
-Before anything is measured every user's response from every contender is compared by content, 16 at a time. Under load
-every response is checked by status and length; one that is at fault, or a broken connection, and the run is worthless.
-In each round every contender has its turn on every call, in the opposite order in the next. A ratio is taken within a
-round; what stands here is the median of the rounds, with the smallest and the largest behind it. Collections of 10,000
+Before the measurements, every user's response from every contender is compared by content, 16 at a time. Under load,
+every response is checked by status and length; a wrong one, or a broken connection, makes the run invalid.
+In each round every contender is measured with every call, in the opposite order in the next. A ratio is taken within a
+round; the tables show the median of the rounds, and the smallest and the largest in parentheses. Collections of 10,000
 movies are created over 16 connections at most: 64 such bodies are more than the server holds in memory at once.
 
-Processor time is taken from `/proc`. "All" is that of the service, PostgreSQL and Redis; the load generator's is not
-in it, and neither is what other programs on the machine do.
+Processor time is taken from `/proc`. "All" is that of the service, PostgreSQL and Redis, without the load
+generator and other programs on the machine.
 
 Contenders, PostgreSQL and the load share the cores of the machine. Where there are only two, two processes cannot be
-much faster than one. Rates of different runs say little about each other; ratios do.
+much faster than one. Compare the ratios of different runs, not the rates.
 """
 
 
 def written(results: Results, facts: dict[str, str]) -> str:
     """The whole report."""
     return "\n".join([
-        f"# Benchmarks\n\n{USERS} users, each with a token and collections of their own, ask in turn. Written by "
-        "`make bench`.\n", table(["", ""], facts.items()),
+        f"# Benchmarks\n\n{USERS} users, each with a token and collections of their own, send requests in turn. "
+        "Written by `make bench`.\n", table(["", ""], facts.items()),
         "\n![Requests a second](benchmarks.svg)\n",
-        "## What is to be reached\n\nAt 16 connections unless said.\n", _targets(results),
+        "## Targets\n\nAt 16 connections unless stated.\n", _targets(results),
         "\n## Requests a second\n", _rates(results),
         "\n## Ratios of the rates\n", _ratios(results),
         "\n## Latency, 99th percentile, ms\n", _latencies(results),
@@ -73,7 +73,7 @@ def write(folder: Path, text: str, results: Results) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown, its columns aligned, without columns that nothing was measured for."""
+    """A Markdown table with aligned columns, without empty columns."""
     lines = [list(head), *map(list, rows)]
     if len(lines) == 1:
         return "Not measured."
@@ -100,17 +100,17 @@ def _targets(results: Results) -> str:
 
 
 def _measured(results: Results) -> list[tuple[str, int]]:
-    """Calls and their connections, in the order in which they are shown."""
+    """Calls and numbers of connections, in the order of the report."""
     order = [*TITLES, *EXTRA]
-    found = {place[:2] for _, place in results.values}
+    found = {series[:2] for _, series in results.values}
     return sorted(found, key=lambda pair: (order.index(pair[0]), pair[1]))
 
 
 def _by_contender(results: Results, metrics: dict[str, tuple[str, str]]) -> str:
-    """A row a call; a column for each heading, with its metric and contender."""
+    """One row per call; one column per heading, with its metric and service."""
     return table(["call", "connections", *metrics], [
         ((TITLES | EXTRA)[call], str(connections),
-         *(spread(results.spread(metric, Place(call, connections, name))) for metric, name in metrics.values()))
+         *(spread(results.spread(metric, Series(call, connections, name))) for metric, name in metrics.values()))
         for call, connections in _measured(results)])
 
 
@@ -132,7 +132,7 @@ def _ratios(results: Results) -> str:
     pairs = ((OURS, BARE), (OURS, ROWS), (OURS, WHOLE), (WHOLE, BARE), (TWO, OURS))
     return table(["call", "connections", *(f"{one} / {other}" for one, other in pairs)], [
         (TITLES[call], str(connections), *(
-            spread(results.ratio(RATE, Place(call, connections, one), Place(call, connections, other)), 2)
+            spread(results.ratio(RATE, Series(call, connections, one), Series(call, connections, other)), 2)
             for one, other in pairs))
         for call, connections in _measured(results) if call in TITLES])
 

@@ -1,4 +1,4 @@
-"""What was measured, and ratios of it: taken within each round, then the median of them."""
+"""The results, and their ratios: taken within each round, then the median."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -24,8 +24,8 @@ class Spread(NamedTuple):
         return cls(median(values), min(values), max(values)) if values else None
 
 
-class Place(NamedTuple):
-    """What was measured: a call at a number of connections, and who answered it."""
+class Series(NamedTuple):
+    """What is measured: a call at a number of connections, on one service."""
 
     call: str
     connections: int
@@ -34,21 +34,21 @@ class Place(NamedTuple):
 
 @dataclass
 class Results:
-    """By metric and place, one value a round; by name, what else was measured."""
+    """The values per round by metric and series; other numbers by name."""
 
-    values: dict[tuple[str, Place], list[float]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[tuple[str, Series], list[float]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def note(self, place: Place, **metrics: float) -> None:
+    def note(self, series: Series, **metrics: float) -> None:
         """The values of one round."""
         for metric, value in metrics.items():
-            self.values[metric.replace("_", " "), place].append(value)
+            self.values[metric.replace("_", " "), series].append(value)
 
-    def spread(self, metric: str, place: Place) -> Spread | None:
-        """What was measured in all rounds."""
-        return Spread.of(self.values.get((metric, place), []))
+    def spread(self, metric: str, series: Series) -> Spread | None:
+        """The values of all rounds."""
+        return Spread.of(self.values.get((metric, series), []))
 
-    def ratio(self, metric: str, above: Place, below: Place) -> Spread | None:
-        """One by another in the same round, where both were measured."""
+    def ratio(self, metric: str, above: Series, below: Series) -> Spread | None:
+        """The ratios within the same round, if both were measured."""
         pairs = zip(self.values.get((metric, above), []), self.values.get((metric, below), []))
         return Spread.of([one / other for one, other in pairs if other])

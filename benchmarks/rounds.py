@@ -1,4 +1,4 @@
-"""Round after round each contender has its turn on each call; nothing is compared across rounds."""
+"""In each round every service is measured with each call; nothing is compared across rounds."""
 from __future__ import annotations
 
 import json
@@ -15,32 +15,32 @@ from benchmarks.client import BenchmarkError, ask
 from benchmarks.load import measure
 from benchmarks.messages import ANY_BYTES, Request
 from benchmarks.people import Person, comparable
-from benchmarks.results import BARE, OURS, ROWS, TWO, WHOLE, Place, Results
+from benchmarks.results import BARE, OURS, ROWS, TWO, WHOLE, Series, Results
 from benchmarks.services import Ground, Service, cpu_used
 
 PAGE = 2
 LONG_SECONDS = 4
-SHRINKING_BYTES = 200  # by which a list may shrink under the mixed load: other favourite genres
+SHRINKING_BYTES = 200  # by which a list may shrink under the mixed load, with other favourite genres
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: names of calls (none: all), and how often and for how long."""
+    """What to measure: names of calls (none: all), and how often and for how long."""
 
     calls: tuple[str, ...] = ()
     connections: tuple[int, ...] = (1, 16, 64)
     rounds: int = 5
     seconds: float = 1
     mixed_seconds: float = 5
-    requests: int = 200_000  # of the mixed load, while memory is watched
+    requests: int = 200_000  # requests of the mixed load, while memory is watched
     wrk: bool = True
-    two: bool = True  # whether two processes are measured too
+    two: bool = True  # whether to measure two processes too
     growth: bool = True
 
 
 class Contender(NamedTuple):
-    """A service, and the users it answers."""
+    """A service, and the users that it serves."""
 
     service: Service
     people: list[Person]
@@ -48,7 +48,7 @@ class Contender(NamedTuple):
 
 @dataclass(frozen=True)
 class Field:
-    """What runs while it is measured: the contenders by name; by call and contender, the requests of reads."""
+    """The running services by name, and the requests of reads by call and service."""
 
     ground: Ground
     contenders: dict[str, Contender]
@@ -56,13 +56,13 @@ class Field:
 
     @property
     def databases(self) -> list[str]:
-        """The names of those that store what they get, without the second one on the same database."""
+        """The names of the services with a database, each database once."""
         return [name for name in (OURS, ROWS, WHOLE) if name in self.contenders]
 
 
 @contextmanager
 def field(ground: Ground, plan: Plan) -> Iterator[Field]:
-    """Every contender, started, filled with the same users, and seen to give the same responses."""
+    """Start every service, create the same users, and check that the responses are the same."""
     with ExitStack() as stack:
         running = {OURS: stack.enter_context(services.server(ground.folder / "server.log", ground.variables))}
         if services.RIVAL.exists():
@@ -89,7 +89,7 @@ def _filled(service: Service) -> list[Person]:
 
 
 def _store_page(url: str, ours: Contender) -> None:
-    """Give FastAPI, which calls no third party, the page that ours has."""
+    """Store the server's page for FastAPI, which calls no third party."""
     page = json.loads(ask(ours.service.port, [Request(f"/movies/?page={PAGE}", token=ours.people[0].token)])[0])
     head = json.dumps([page["count"], bool(page["next"]), bool(page["previous"])])
     with redis.Redis.from_url(url) as client:
@@ -97,7 +97,7 @@ def _store_page(url: str, ours: Contender) -> None:
 
 
 def behaviour(service: Service) -> list[Any]:
-    """What a new user gets for what is written under load."""
+    """The responses to the writes of a new user."""
     with people.crowd(service.port, service.database, count=1) as crowd:
         person, = people.fill(service.port, crowd, count=1)
         add = replace(calls.mixed([person])[0], path=f"/collection/{person.collections[0]}/movies/", method="POST",
@@ -114,7 +114,7 @@ def _check(name: str, found: object, wanted: object) -> None:
 
 def _learned(contenders: dict[str, Contender], plan: Plan,
              ) -> tuple[dict[tuple[str, str], list[Request]], list[tuple[str, str, str, int, str]]]:
-    """The reads with the lengths of their responses, which are the same by content; and what the bare handler sends."""
+    """The reads with the lengths of their compared responses; and the responses of the bare handler."""
     reads, sent = {}, [("POST", "/collection/", "", 201, json.dumps({"collection_uuid": "0" * 36}))]
     for call in CALLS:
         if call.writes:
@@ -134,13 +134,13 @@ def _learned(contenders: dict[str, Contender], plan: Plan,
 
 
 def expecting(requests: Sequence[Request], bodies: Sequence[bytes], exact: bool = True) -> list[Request]:
-    """The requests with the lengths of their responses; where not exact, they may grow, and hardly shrink."""
+    """The requests with the lengths of their responses; if not exact, they may grow and shrink a little."""
     return [replace(request, min_bytes=len(body) if exact else max(len(body) - SHRINKING_BYTES, 1),
                     max_bytes=len(body) if exact else ANY_BYTES) for request, body in zip(requests, bodies)]
 
 
 def measure_rounds(field: Field, plan: Plan, results: Results, say: Say) -> None:
-    """All rounds; who is first changes from round to round."""
+    """Run all rounds; the order of the services rotates."""
     chosen = [call for call in CALLS if not plan.calls or call.name in plan.calls]
     for number in range(plan.rounds):
         for call in chosen:
@@ -148,29 +148,29 @@ def measure_rounds(field: Field, plan: Plan, results: Results, say: Say) -> None
             for connections in set(call.connections) & set(plan.connections):
                 names = [name for name in field.contenders if name != TWO or connections > 1 and not call.writes]
                 for name in reversed(names) if number % 2 else names:
-                    _turn(field, plan, call, Place(call.name, connections, name), results)
+                    _turn(field, plan, call, Series(call.name, connections, name), results)
 
 
-def _turn(field: Field, plan: Plan, call: Call, place: Place, results: Results) -> None:
-    service, crowd = field.contenders[place.contender]
+def _turn(field: Field, plan: Plan, call: Call, series: Series, results: Results) -> None:
+    service, crowd = field.contenders[series.contender]
     if not call.writes:
-        note(results, place, field, field.reads[call.name, place.contender], plan.seconds, plan.wrk)
+        note(results, series, field, field.reads[call.name, series.contender], plan.seconds, plan.wrk)
         return
     wrk, seconds = plan.wrk and not call.long, LONG_SECONDS if call.long else plan.seconds
-    if place.contender == BARE:
-        note(results, place, field, call.requests(crowd), seconds, wrk)
+    if series.contender == BARE:
+        note(results, series, field, call.requests(crowd), seconds, wrk)
         return
     with people.crowd(service.port, service.database) as crowd:
         requests = call.requests(crowd)
         first = ask(service.port, requests[:1])
-        note(results, place, field, expecting(requests, first * len(requests)), seconds, wrk)
+        note(results, series, field, expecting(requests, first * len(requests)), seconds, wrk)
 
 
-def note(results: Results, place: Place, field: Field, requests: list[Request], seconds: float, wrk: bool) -> None:
-    """Measure a service, and keep what was seen."""
-    service, programs = field.contenders[place.contender].service, field.ground.programs
+def note(results: Results, series: Series, field: Field, requests: list[Request], seconds: float, wrk: bool) -> None:
+    """Measure a service, and record the result."""
+    service, programs = field.contenders[series.contender].service, field.ground.programs
     before, all_before = service.cpu_seconds(), service.cpu_seconds(programs)
-    window = measure(requests, service.port, place.connections, seconds, wrk=wrk)
+    window = measure(requests, service.port, series.connections, seconds, wrk=wrk)
     own, everything = cpu_used(before, service.cpu_seconds()), cpu_used(all_before, service.cpu_seconds(programs))
-    results.note(place, rate=window.rate, p99=window.p99, cpu=1e6 * own / window.responses,
+    results.note(series, rate=window.rate, p99=window.p99, cpu=1e6 * own / window.responses,
                  all_cpu=1e6 * everything / window.responses)

@@ -1,4 +1,4 @@
-"""Everything that is measured, each started as in production and stopped in the end: only on 127.0.0.1 and sockets."""
+"""The services that are measured, started as in production, only on 127.0.0.1 and Unix sockets."""
 from __future__ import annotations
 
 import json
@@ -24,7 +24,7 @@ from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.embedded.redis import Redis
 
 TOP = Path(__file__).parents[1]
-RIVAL = Path(sys.prefix) / "benchmarks"  # where `make bench` puts what fastapi_service.py stands on
+RIVAL = Path(sys.prefix) / "benchmarks"  # where `make bench` installs the packages of fastapi_service.py
 POOL = 10
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -34,7 +34,7 @@ ADDRESS = re.compile(r"http://[^:/]+:(\d+)")
 
 
 class Ground(NamedTuple):
-    """What every service stands on: settings as environment variables, a folder for logs, programs beside them."""
+    """The environment of every service: settings as environment variables, a folder for logs, other programs."""
 
     folder: Path
     variables: dict[str, str]
@@ -53,11 +53,11 @@ class Service(NamedTuple):
     database: str
 
     def workers(self) -> list[int]:
-        """The processes that serve: those that the program started, or else itself."""
+        """The serving processes: the children of the program, or itself."""
         return _children(self.process.pid) or [self.process.pid]
 
     def cpu_seconds(self, programs: tuple[int, ...] = ()) -> dict[int, float]:
-        """By process, how long its workers, and other programs with their children, have had a processor."""
+        """The processor time by process, of the workers and of other programs with their children."""
         beside = [pid for program in programs for pid in (program, *_children(program))]
         return {pid: _cpu_seconds(pid) for pid in (*self.workers(), *beside)}
 
@@ -70,11 +70,11 @@ class Service(NamedTuple):
                     return
             except urllib.error.URLError:
                 time.sleep(POLL_SECONDS)
-        raise BenchmarkError("the server did not get ready")
+        raise BenchmarkError("the server did not become ready")
 
 
 def cpu_used(before: dict[int, float], after: dict[int, float]) -> float:
-    """The seconds between two moments; what has ended meanwhile is left out."""
+    """The processor seconds between two readings, without processes that have ended."""
     return sum(seconds - before.get(pid, 0) for pid, seconds in after.items() if seconds)
 
 
@@ -83,7 +83,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """proc(5): fields 14 and 15 of stat, behind the name, which may have spaces. 0 for a process that has ended."""
+    """proc(5): fields 14 and 15 of stat, after the name, which may have spaces. 0 if the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -155,7 +155,7 @@ def _port(process: subprocess.Popen[str], log: Path) -> int:
 
 @contextmanager
 def server(log: Path, variables: dict[str, str], processes: int = 1) -> Iterator[Service]:
-    """The server, as `make serve` starts it, in an environment that names no more than `variables`."""
+    """The server, as `make serve` starts it, with only `variables` in its environment."""
     settings = {
         **variables, "HOST": "127.0.0.1", "PORT": "0", "PROCESSES": str(processes), "TRUSTED_PROXIES": "127.0.0.1"}
     with program_on_port(log, [str(TOP / "run.py"), "serve", "--migrate"], settings) as service:
@@ -165,7 +165,7 @@ def server(log: Path, variables: dict[str, str], processes: int = 1) -> Iterator
 
 @contextmanager
 def bare(log: Path, responses: list[tuple[str, str, str, int, str]]) -> Iterator[Service]:
-    """The bare handler, with what it sends: (method, path, token, status, body) in turn; a token "" stands for all."""
+    """The bare handler with its responses: (method, path, token, status, body); the token "" matches all."""
     with program_on_port(log, ["-m", "benchmarks.bare"], {}, json.dumps(responses)) as service:
         yield service
 

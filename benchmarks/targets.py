@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it is: a minimum, and a goal beyond it."""
+"""The targets, a minimum and a goal each, and whether they are met."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from benchmarks import growth
 from benchmarks.calls import CALLS, MIXED, TITLES
-from benchmarks.results import ALL_CPU, BARE, OURS, P99, RATE, ROWS, WHOLE, Place, Results, Spread
+from benchmarks.results import ALL_CPU, BARE, OURS, P99, RATE, ROWS, WHOLE, Series, Results, Spread
 
 CONNECTIONS = 16
-# by call: the least ratio of the rates, as minimum and goal (None: there is none)
+# by call: the ratio of the rates to reach, as minimum and goal (None: no target)
 BY_BARE = {"list": (0.65, 0.80), "list-movies": (0.60, 0.65), "one": (0.85, 0.95), "movies": (None, 0.85),
            "count": (None, 1.25)}
 BY_ROWS = {"list": 1.5, "list-movies": 1.6, "one": 1.8, "create-2": 1.2, "create-100": 1.0, "create-10000": 1.2}
@@ -21,11 +21,11 @@ LARGE = 1.5
 NEIGHBOUR = 2.0
 MIXED_P99 = 0.8
 CPU = 0.7
-LEAK_MEGABYTES = 2  # an allocator never gives back the same to the byte
+LEAK_MEGABYTES = 2  # MB; memory allocators are not exact
 
 
 class Target(NamedTuple):
-    """A title, the minimum or the goal as text, what was measured, and whether it keeps it (None: not measured)."""
+    """A title, the minimum or the goal as text, the measured value, and whether it is met (None: not measured)."""
 
     title: str
     minimum: str
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 
 def targets(results: Results) -> list[Target]:
-    """All of them, in the order in which they are shown."""
+    """All targets, in the order of the report."""
     return [*_rates(results), *_worst(results), *_company(results), *_growth(results)]
 
 
@@ -51,7 +51,7 @@ def _target(title: str, measured: Spread | None, sign: str, minimum: float | Non
 
 def _ratio(results: Results, call: str, below: str, connections: int = CONNECTIONS, metric: str = RATE,
            ) -> Spread | None:
-    return results.ratio(metric, Place(call, connections, OURS), Place(call, connections, below))
+    return results.ratio(metric, Series(call, connections, OURS), Series(call, connections, below))
 
 
 def _rates(results: Results) -> Iterator[Target]:
@@ -64,7 +64,7 @@ def _rates(results: Results) -> Iterator[Target]:
 
 
 def _worst(results: Results) -> Iterator[Target]:
-    """Of all calls at another number of connections the one with the lowest ratio."""
+    """The call with the lowest ratio at another number of connections."""
     creates = [call.name for call in CALLS if call.writes]
     reads = [call.name for call in CALLS if not call.writes]
     for title, names, connections, bound in (
@@ -78,7 +78,7 @@ def _worst(results: Results) -> Iterator[Target]:
 
 
 def _company(results: Results) -> Iterator[Target]:
-    small, large = (Place(name, growth.CONNECTIONS, OURS) for name in (growth.SMALL, growth.LARGE))
+    small, large = (Series(name, growth.CONNECTIONS, OURS) for name in (growth.SMALL, growth.LARGE))
     yield _target("list for users with 10 movies, by users with 100,000", results.ratio(RATE, small, large),
                   "≤", LARGE, LARGE)
     for below in (ROWS, WHOLE):
@@ -92,7 +92,7 @@ def _company(results: Results) -> Iterator[Target]:
 
 
 def _growth(results: Results) -> Iterator[Target]:
-    """From the third tenth of the requests to the last: the pool of connections is filled by then."""
+    """From the third tenth of the requests, when the pool of connections is full, to the last."""
     for name, title, bound in (("memory", "memory, MB", LEAK_MEGABYTES), ("files", "open files", 0),
                                ("connections", "connections to PostgreSQL", 0)):
         later = results.numbers.get(name, [])[3:]

@@ -1,12 +1,12 @@
-"""The application: the route table, and what its handlers are given."""
+"""The application: the route table and its settings."""
 from __future__ import annotations
 
 import re
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions, web
+    accounts, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi, operations,
+    request_count, root, sessions, web
 )
 from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -18,6 +18,7 @@ from movieserver.settings import Settings
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
+    *exports.routes, *imports.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
     *root.routes,
 ]

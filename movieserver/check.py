@@ -1,4 +1,4 @@
-"""What the settings name, tried out: whether each service can be used, and what to do where it cannot.
+"""Checks the services in the settings: whether each can be used, and what to do if not.
 
 `run.py check` prints all of it. `run.py serve` runs this module at its start and logs what cannot be used.
 """
@@ -24,27 +24,27 @@ from movieserver.third_party.client import open_upstream
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
-START_SECONDS = 3.0  # for all services at the start of the server, which waits for it
+START_SECONDS = 3.0  # for all services, at the start of the server
 MIGRATE = "run `python run.py migrate`"
 
-# The drivers' messages by pattern, in our words, with what to do; the first that fits. A list of hosts can fail for
-# several reasons.
+# The drivers' messages by pattern, the message to show, and what to do; the first match counts. A list of hosts can
+# fail for several reasons.
 POSTGRES_REASONS = (
     ("permission denied for database", "it does not let this user connect to this database",
      "grant CONNECT on it to the user, or correct DATABASE_URL"),
     ("password|authentication failed|role .* does not exist", "it refuses this user and password",
      "correct them in DATABASE_URL"),
     ("database .* does not exist", "it has no such database", "create it, or correct its name in DATABASE_URL"),
-    ("pg_hba", "it lets nobody in from here as this user",
+    ("pg_hba", "it does not allow this user from this address",
      "add a line for them to its pg_hba.conf, or correct DATABASE_URL"),
     ("too many|connection slots", "it has no connection left",
      "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
     ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
-    ("read-only|standby", "it is a standby, and no primary answers",
+    ("read-only|standby", "it is a standby, and no primary responds",
      "promote one, or name the primary too in DATABASE_URL"),
     ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
-    ("refused|no answer|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
+    ("refused|no response|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
      "start it, or correct host and port in DATABASE_URL"),
 )
 REDIS_REASONS = (
@@ -57,24 +57,26 @@ REDIS_REASONS = (
     ("NOREPLICAS|good replicas", "it has too few replicas: it refuses writes",
      "start its replicas, or lower its min-replicas-to-write"),
     ("MISCONF|persist on disk", "it cannot save to its disk: it refuses writes", "look at its log and its disk"),
+    ("No master found .not every", "no sentinel that can be reached knows its master",
+     "start the sentinels, or correct their hosts, their password or the master's name in REDIS_URL"),
     ("No master found", "the sentinels know no such master", "start it, or correct its name in REDIS_URL"),
     ("Name or service|nodename|address associated|name resolution", "there is no host of that name",
      "correct it in REDIS_URL"),
     ("[Cc]luster", "it is not a cluster that can be used",
      "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
-    ("connecting|[Tt]imeout|no answer|refused|No such file|closed", "it cannot be reached",
+    ("connecting|[Tt]imeout|no reply|refused|No such file|closed", "it cannot be reached",
      "start it, or correct host and port in REDIS_URL"),
 )
 MOVIE_API_REASONS = (
     ("^it refuses", "", "correct them"),
     ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
-    ("connect|status 5|did not answer|timed out", "it cannot be reached",
+    ("connect|status 5|did not respond|timed out", "it cannot be reached",
      "wait until it is back, or correct MOVIE_API_URL"),
 )
 
 
 class Finding(NamedTuple):
-    """One service: where it is, what is wrong (None: nothing), what to do about it, and what is good to know."""
+    """One service: its address, what is wrong (None: nothing), what to do about it, and warnings."""
 
     where: str
     problem: str | None = None
@@ -83,7 +85,7 @@ class Finding(NamedTuple):
 
 
 async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
-    """What is found of each service whose address is set, all of them at the same time, each in at most `seconds`."""
+    """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`."""
     looks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
         "PostgreSQL": (settings.database_url, _database),
         "Redis": (settings.redis_url, _redis),
@@ -99,7 +101,7 @@ async def _in_time(look: Awaitable[Finding], seconds: float | None) -> Finding:
         async with asyncio.timeout(seconds):
             return await look
     except TimeoutError:
-        return Finding("", f"it did not answer in {seconds:.0f} s", "run `python run.py check`, which waits longer")
+        return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -142,7 +144,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
     found = {
         f"it allows {server.connections} connections; PROCESSES × DATABASE_POOL_SIZE is {wanted} on this machine alone":
             server.connections < wanted,
-        "fsync or synchronous_commit is off: what was acknowledged can be lost": not server.durable,
+        "fsync or synchronous_commit is off: a crash can lose acknowledged writes": not server.durable,
     }
     return [warning for warning, holds in found.items() if holds]
 
@@ -163,7 +165,7 @@ async def _redis(settings: Settings) -> Finding:
 
 
 async def _redis_facts(client: Client) -> ServerFacts | None:
-    """None where this user may not ask for them."""
+    """None if this user may not run INFO."""
     try:
         return await facts(client, REDIS_SECONDS)
     except AWAY as error:
@@ -174,12 +176,12 @@ async def _redis_facts(client: Client) -> ServerFacts | None:
 
 def _redis_warnings(server: ServerFacts | None) -> list[str]:
     if server is None:
-        return ["this user may not ask for INFO, so its settings are not known"]
+        return ["this user may not run INFO, so the settings of Redis are unknown"]
     found = {
-        f"it is version {server.version}; {OLDEST_REDIS} is the oldest that will do":
+        f"it is version {server.version}; {OLDEST_REDIS} is the oldest supported one":
             int(server.version.partition(".")[0]) < OLDEST_REDIS,
-        "appendonly is off: when it dies, the request count falls back to its last snapshot": not server.appends,
-        "maxmemory-policy lets it drop the request count: use noeviction or a volatile- policy": server.evicts,
+        "appendonly is off: after a crash, the request count is that of the last snapshot": not server.appends,
+        "maxmemory-policy allows evicting the request count: use noeviction or a volatile- policy": server.evicts,
     }
     return [warning for warning, holds in found.items() if holds]
 
@@ -203,15 +205,15 @@ def _explained(
     where: str, error: BaseException, reasons: Sequence[tuple[str, str, str]], otherwise: str,
     warnings: Sequence[str] = (),
 ) -> Finding:
-    said = " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split()) or type(error).__name__
     for pattern, words, advice in reasons:
-        if re.search(pattern, said):
-            return Finding(where, f"{words}: {said}" if words else said, advice, warnings)
-    return Finding(where, said, otherwise, warnings)
+        if re.search(pattern, message):
+            return Finding(where, f"{words}: {message}" if words else message, advice, warnings)
+    return Finding(where, message, otherwise, warnings)
 
 
 def _bare(url: str) -> str:
-    """An address without what may be secret in it."""
+    """An address without its secrets."""
     split = urlsplit(url)
     return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
@@ -220,7 +222,7 @@ def main() -> None:
     """Log what cannot be used, one line for each service; for the start of the server."""
     try:
         settings = load(check_address)
-    except SettingsError:  # run.py has said so
+    except SettingsError:  # reported by run.py
         sys.exit(1)
     logs.configure("ERROR", log_format=settings.log_format)
     for name, finding in asyncio.run(check(settings, START_SECONDS)).items():

@@ -14,7 +14,7 @@ ApiError
 ├── RequestTimeout 408        the request arrives too slowly
 ├── PreconditionFailed 412    If-Match or If-None-Match does not hold
 ├── BodyTooLarge 413
-├── UnsupportedMediaType 415  the declared type of the body is not JSON
+├── UnsupportedMediaType 415  the body is declared as of a type that is not accepted
 ├── KeyReused 422             another request used this Idempotency-Key
 ├── TooManyAttempts 429       with Retry-After
 ├── HeadersTooLarge 431
@@ -32,6 +32,7 @@ handlers/base.py writes them as problem details (RFC 9457).
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -44,11 +45,11 @@ class Fault(NamedTuple):
 
 
 class ApiError(Exception):
-    """An error response: HTTP status, stable code, headers, and a sentence for people."""
+    """An error response: HTTP status, stable code, headers, and a sentence for humans."""
 
     status = 500
     code = "internal_error"
-    detail = "The server failed unexpectedly. Its log has the reason under this request id."
+    detail = "The server failed unexpectedly. Its log has the reason under this request_id."
     headers: dict[str, str] = {}
     faults: list[Fault] = []
 
@@ -109,11 +110,11 @@ class WrongPassword(ApiError):
 
     status = 403
     code = "wrong_password"
-    detail = "The password is not the password of this account."
+    detail = "The password is wrong. Send the current password of this account."
 
 
 class NotFound(ApiError):
-    """404: does not exist, or belongs to another user; the response does not tell which."""
+    """404: does not exist, or belongs to another user; the response does not say which."""
 
     status = 404
     code = "not_found"
@@ -128,7 +129,7 @@ class MethodNotAllowed(ApiError):
 
     def __init__(self, allowed: str) -> None:
         self.headers = {"Allow": allowed}
-        super().__init__(f"This address supports {allowed} only.")
+        super().__init__(f"This address supports only {allowed}.")
 
 
 class Conflict(ApiError):
@@ -136,7 +137,7 @@ class Conflict(ApiError):
 
     status = 409
     code = "conflict"
-    detail = "This user name is taken."
+    detail = "This user name is taken. Choose another one."
 
 
 class CollectionFull(Conflict):
@@ -145,7 +146,7 @@ class CollectionFull(Conflict):
     code = "collection_full"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"A collection holds at most {limit} movies; with these it would hold more.")
+        super().__init__(f"A collection holds at most {limit} movies, and these would exceed that. Send fewer.")
 
 
 class KeyInUse(Conflict):
@@ -157,10 +158,10 @@ class KeyInUse(Conflict):
 
 
 class OrderMismatch(Conflict):
-    """409: an order must name each movie of the collection once and no other; `faults` lists the differences."""
+    """409: an order must list each movie of the collection once; `faults` lists the differences."""
 
     code = "order_mismatch"
-    detail = "The order must name exactly the movies of the collection."
+    detail = "The order must list every movie of the collection exactly once, and no other movie."
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
@@ -172,7 +173,7 @@ class PreconditionFailed(ApiError):
 
     status = 412
     code = "precondition_failed"
-    detail = "The resource has changed: it has another version than If-Match or If-None-Match allows. Read it again."
+    detail = "The current version of the resource does not match If-Match or If-None-Match. Read it again."
 
 
 class RequestTimeout(ApiError):
@@ -190,15 +191,19 @@ class BodyTooLarge(ApiError):
     code = "body_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"A body must not be larger than {limit} bytes.")
+        super().__init__(f"The body must not be larger than {limit} bytes.")
 
 
 class UnsupportedMediaType(ApiError):
-    """415: the declared type of the body is not JSON."""
+    """415: the declared type of the body is not JSON, nor one of `texts`."""
 
     status = 415
     code = "unsupported_media_type"
     detail = "The body must be JSON: send Content-Type: application/json and no Content-Encoding."
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        kinds = " or ".join((", ".join(["application/json", *texts[:-1]]), *texts[-1:]))
+        super().__init__(f"Send a file with Content-Type: {kinds}, and no Content-Encoding." if texts else None)
 
 
 class KeyReused(ApiError):
@@ -210,14 +215,14 @@ class KeyReused(ApiError):
 
 
 class TooManyAttempts(ApiError):
-    """429: more passwords were wrong than `bound` allows; after `seconds` the next is tried (RFC 6585 section 4)."""
+    """429: more wrong passwords than `bound` allows; the next attempt may follow in `seconds`."""
 
     status = 429
     code = "too_many_attempts"
 
     def __init__(self, bound: str, seconds: int) -> None:
         self.headers = {"Retry-After": str(seconds)}
-        super().__init__(f"Too many passwords were wrong: {bound}. Try again in {seconds} seconds.")
+        super().__init__(f"Too many wrong passwords: {bound}. Try again in {seconds} seconds.")
 
 
 class HeadersTooLarge(ApiError):
@@ -265,17 +270,17 @@ class SchemaMissing(DatabaseUnavailable):
     """503: the database lacks the tables of this version."""
 
     code = "schema_missing"
-    detail = "The database is not migrated to this version. Its operator must run `python run.py migrate`."
+    detail = "The database is not migrated to this version. The operator must run `python run.py migrate`."
 
 
 class Overloaded(Unavailable):
-    """503: a connection, a request body or a response of that size would exceed what the server holds at a time."""
+    """503: one more connection, request body or response would exceed a limit of the server."""
 
     code = "overloaded"
 
 
 class UpstreamUnavailable(Unavailable):
-    """503: the third party is down; Retry-After says when it wants the next call, in seconds."""
+    """503: the third party is down; Retry-After is the number of seconds until it accepts calls again."""
 
     code = "upstream_unavailable"
     detail = "The movie catalogue cannot be reached right now. Try again shortly."

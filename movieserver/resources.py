@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
 from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
+from movieserver.http.body_threads import BodyThreads
 from movieserver.http.compression import Compressor
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
@@ -33,6 +34,7 @@ class Resources:
     login_attempts: LoginAttempts
     registration_limit: RegistrationLimit
     compressor: Compressor
+    body_threads: BodyThreads
 
 
 @asynccontextmanager
@@ -54,6 +56,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             registration_limit=await stack.enter_async_context(
                 open_registration_limit(redis_url, attempts_key)),
             compressor=stack.enter_context(closing(Compressor())),
+            body_threads=stack.enter_context(closing(BodyThreads())),
         )
 
 

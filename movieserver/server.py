@@ -19,7 +19,7 @@ FILES = 4096
 
 
 async def serve(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
-    """Serve on bound sockets until SIGTERM, then finish what is under way; `ready` is called once it listens."""
+    """Serve on bound sockets until SIGTERM, then finish the requests in progress; `ready` is called once it listens."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with open_resources(settings) as resources:
@@ -28,7 +28,7 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
         server.add_sockets(sockets)
         watching = asyncio.create_task(server.watch())
         gc.collect()
-        gc.freeze()  # what is here now stays: the collector need not look at it again and again
+        gc.freeze()  # the garbage collector can ignore what is allocated by now
         ready()
         await stop.wait()
         server.stop_listening()
@@ -38,7 +38,7 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
 
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
-    """`serve` on an event loop of its own, with room for FILES open files where the system allows it."""
+    """`serve` on an event loop of its own, with up to FILES open files if the system allows it."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY not in (now, most):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, min(most, FILES)), most))

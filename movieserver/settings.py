@@ -4,21 +4,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-ENV_FILE = ".env"
-ENV_ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark
-RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
+from movieserver import env_file
+from movieserver.env_file import ENV_FILE
+
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -26,7 +24,7 @@ HOSTS = r"^[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*$"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
-# What libpq says of an address that it cannot read, quoting parts of it, and what is said here instead.
+# Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
 LIBPQ_FAULTS = {
     "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
     "query parameter": "has a parameter after the ? that PostgreSQL does not know",
@@ -91,9 +89,9 @@ def _check_database_url(url: str) -> None:
     try:
         ports = parse_dsn(url).get("port", "")
     except ProgrammingError as error:
-        said = str(error)
+        message = str(error)
         raise _AddressFault(next(
-            (words for part, words in LIBPQ_FAULTS.items() if part in said),
+            (words for part, words in LIBPQ_FAULTS.items() if part in message),
             "is not of the form postgresql://user:password@host:port/database")) from None
     if ports and not ports.replace(",", "0").isdecimal():
         raise _AddressFault("has a port that is not a number")
@@ -105,7 +103,7 @@ def _hosts(text: str) -> list[str]:
 
 def _check_hosts(text: str) -> str:
     if not _hosts(text):
-        raise ValueError("has no address: localhost, or * for every address of this machine")
+        raise ValueError("has no address; use localhost, or * for every address of this machine")
     return text
 
 
@@ -113,7 +111,7 @@ def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:
-        raise ValueError("begins with the home directory (~) of a user who has none") from None
+        raise ValueError("begins with ~, but this user has no home directory") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:
@@ -138,7 +136,7 @@ def _check_origin(origin: str) -> str:
     if origin != "*" and not ORIGIN.fullmatch(origin):
         raise ValueError(f"{origin!r} is not an origin: https://app.example, in lower case, without a path")
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
-        raise ValueError(f"{origin!r} names the port that browsers leave out")
+        raise ValueError(f"{origin!r} must not have the default port, because browsers omit it")
     return origin
 
 
@@ -146,7 +144,7 @@ class Settings(BaseSettings):
     """The settings, frozen. A field's name in capitals is the variable's name; .env.example explains each."""
 
     model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_file_encoding=ENV_ENCODING, env_ignore_empty=True, extra="ignore", frozen=True,
+        env_file=ENV_FILE, env_file_encoding=env_file.ENCODING, env_ignore_empty=True, extra="ignore", frozen=True,
         hide_input_in_errors=True,
     )
 
@@ -211,12 +209,12 @@ class Settings(BaseSettings):
         if secret is None and all(info.data.get(name, "bad itself") for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one"
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
             )
         if secret is not None and any(len(key.encode()) < SECRET_BYTES for key in _keys(secret)):
             raise ValueError(
                 f"is too short: at least {SECRET_BYTES} bytes; a comma separates the key from an older one "
-                "that is still accepted, of as many bytes"
+                "that is still accepted and needs as many bytes"
             )
         return secret
 
@@ -242,7 +240,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
     `check_redis_url` raises ValueError for an address that the Redis client cannot use.
     """
     try:
-        misspelt = _misspelt()
+        mistakes = env_file.mistakes(_known(), [name.upper() for name in sources()])
         settings, faults = _read()
     except (OSError, UnicodeError):
         raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
@@ -252,7 +250,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
             check_redis_url(settings.redis_url.get_secret_value())
         except ValueError as error:
             faults["redis_url"] = f"{error}; {PERCENT_ENCODING}"
-    faults |= misspelt
+    faults |= mistakes
     if faults:
         raise SettingsError(faults, _rest(faults))
     return settings
@@ -261,7 +259,7 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
 def sources() -> dict[str, str]:
     """Where each setting that is set comes from, by its field name: `the environment` or `.env`."""
     places: dict[str, Mapping[str, str | None]] = {
-        ENV_FILE: dotenv_values(ENV_FILE, encoding=ENV_ENCODING), "the environment": os.environ}
+        ENV_FILE: env_file.env_values(), "the environment": os.environ}
     return {
         name.lower(): place for place, values in places.items() for name, value in values.items()
         if value and name.lower() in Settings.model_fields
@@ -270,14 +268,11 @@ def sources() -> dict[str, str]:
 
 def unknown_names() -> list[str]:
     """The names in .env that are not settings."""
-    names = dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
-    return [name for name in names if name.lower() not in Settings.model_fields]
+    return env_file.unknown_names(_known())
 
 
-def _misspelt() -> dict[str, str]:
-    known = [name.upper() for name in Settings.model_fields]
-    matches = {name: get_close_matches(name.upper(), known, 1, RESEMBLANCE) for name in unknown_names()}
-    return {name: f"is not a setting; {match[0]} is probably meant" for name, match in matches.items() if match}
+def _known() -> list[str]:
+    return [name.upper() for name in Settings.model_fields]
 
 
 def _read() -> tuple[Settings, dict[str, str]]:

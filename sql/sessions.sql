@@ -12,27 +12,34 @@ WHERE user_id = %(user_id)s AND password_changes = %(password_changes)s
 RETURNING user_id::text;
 
 -- name: rotate
--- Spend a refresh token and store its successor. The token spent last gets the same successor for %(grace)s seconds; any
--- other token of this login ends it. One row (refresh_digest in force), or none if the token is not in force.
+-- Spend a refresh token and store its successor. A token that was spent less than %(grace)s seconds ago gets the same
+-- successor; any other token of this login ends it. One row (digest of the successor), or none if the token is not in
+-- force.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+DELETE FROM spent_refresh_tokens
+WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
+    AND spent_at <= clock_timestamp() - %(grace)s * interval '1 second';
 WITH rotated AS (
     UPDATE sessions
-    SET refresh_digest = %(next_digest)s, previous_digest = refresh_digest, refreshed_at = clock_timestamp(),
+    SET refresh_digest = %(next_digest)s, refreshed_at = clock_timestamp(),
         expires_at = now() + %(lifetime)s * interval '1 second'
     WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
         AND refresh_digest = %(refresh_digest)s AND expires_at > now()
-    RETURNING refresh_digest
+    RETURNING user_id, session_uuid, refresh_digest
+), spent AS (
+    INSERT INTO spent_refresh_tokens (user_id, session_uuid, refresh_digest, successor_digest)
+    SELECT user_id, session_uuid, %(refresh_digest)s, refresh_digest FROM rotated
 ), repeated AS (
-    SELECT refresh_digest FROM sessions
-    WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s AND expires_at > now()
-        AND previous_digest = %(refresh_digest)s
-        AND refreshed_at > clock_timestamp() - %(grace)s * interval '1 second'
+    SELECT spent.successor_digest
+    FROM spent_refresh_tokens AS spent JOIN sessions USING (user_id, session_uuid)
+    WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
+        AND spent.refresh_digest = %(refresh_digest)s AND expires_at > now()
 ), ended AS (
     DELETE FROM sessions
     WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
         AND refresh_digest <> %(refresh_digest)s AND NOT EXISTS (SELECT FROM repeated)
 )
-SELECT refresh_digest FROM rotated UNION ALL SELECT refresh_digest FROM repeated;
+SELECT refresh_digest FROM rotated UNION ALL SELECT successor_digest FROM repeated;
 
 -- name: close_session
 -- End a login, by any token that it ever had. One row (session_uuid), or none if it had ended.

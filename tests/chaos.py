@@ -1,4 +1,4 @@
-"""A crash test: writers, kill -9 at random, and a checker that holds every acknowledged write against the database.
+"""A crash test: writers, random kill -9, and a checker that compares every acknowledged write with the database.
 
     python -m tests.chaos --minutes 3 --seed 7
 """
@@ -34,12 +34,12 @@ from tests.test_run import Server, gone, serving
 
 USERS = 4
 RETURN_SECONDS = 40.0
-PAUSE_SECONDS = 0.05  # of a client that was not served
+PAUSE_SECONDS = 0.05  # seconds before a client retries after a failed request
 GENRES = ["Drama", "drama", "Comedy", "Action", "Horror", " Crime ", "Western", ""]
 
 
 class State(NamedTuple):
-    """What a collection may be: title and movies, or gone (both None)."""
+    """A possible state of a collection: title and movies, or deleted (both None)."""
 
     title: str | None
     movies: tuple[tuple[str, str, str], ...] | None  # uuid, title, genres
@@ -53,7 +53,7 @@ GONE = State(None, None)
 
 
 class Shared(NamedTuple):
-    """A whole list that was sent to a collection which several write: when it was sent, and when acknowledged."""
+    """A list of movies sent to the shared collection, with the times when it was sent and acknowledged."""
 
     movies: tuple[tuple[str, str, str], ...]
     sent: float
@@ -61,36 +61,36 @@ class Shared(NamedTuple):
 
 
 class Client:
-    """Requests to the server at a port, counted as they are sent and as they are answered."""
+    """Sends requests to a port, and counts the requests and their responses."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://localhost:{port}"
         self.sent = 0
-        self.answers: Counter[int] = Counter()
+        self.responses: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
-        """Status and JSON; (0, None) when no whole answer came."""
+        """Status and JSON; (0, None) without a complete response."""
         request = urllib.request.Request(
             self._url + path, method=method, data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
         )
         with self._lock:
             self.sent += 1
-        status, answer = 0, None
+        status, response = 0, None
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                status, answer = response.status, json.loads(response.read())
+            with urllib.request.urlopen(request, timeout=30) as got:
+                status, response = got.status, json.loads(got.read())
         except urllib.error.HTTPError as error:
             with error:
-                status, answer = error.code, _json(error)
+                status, response = error.code, _json(error)
         except (OSError, http.client.HTTPException):
             pass
         with self._lock:
-            self.answers[status] += 1
+            self.responses[status] += 1
         if status in (0, 503):
             time.sleep(PAUSE_SECONDS)
-        return status, answer
+        return status, response
 
 
 def _json(error: urllib.error.HTTPError) -> Any:
@@ -101,24 +101,24 @@ def _json(error: urllib.error.HTTPError) -> Any:
 
 
 class Journal:
-    """What one user's writes may have left behind, and whatever was seen that may not be."""
+    """The possible states of one user's collections, and the faults that were seen."""
 
     def __init__(self) -> None:
-        self.collections: dict[str, list[State]] = {}  # by uuid, what each may be; one state: it is certain
-        self.unanswered: list[State] = []  # creations of which nobody knows
+        self.collections: dict[str, list[State]] = {}  # the possible states by uuid; with only one, it is certain
+        self.unacknowledged: list[State] = []  # creates without a response
         self.shared_uuid = ""
         self.shared: list[Shared] = []
         self.acknowledged = 0
         self.faults: list[str] = []
 
     def possible_lists(self) -> set[tuple[tuple[str, str, str], ...]]:
-        """The lists that the shared collection may hold: all that no later one is known to have replaced."""
+        """The possible lists of the shared collection: all but those that a later one has certainly replaced."""
         latest = max((one.sent for one in self.shared if one.acknowledged), default=0.0)
         return {one.movies for one in self.shared if one.acknowledged is None or one.acknowledged >= latest}
 
 
 class Writer:
-    """A user who creates, updates and deletes; `write` does one of these. What it is not sure of it leaves alone."""
+    """A user whose `write` creates, updates or deletes a collection of which the state is certain."""
 
     def __init__(self, client: Client, chance: random.Random) -> None:
         self._client, self._chance = client, chance
@@ -128,20 +128,20 @@ class Writer:
     def sign_up(self) -> None:
         """Register, and create the collection that several threads write."""
         pair = {"username": f"user-{uuid.uuid4().hex}", "password": "long enough"}
-        status, answer = self._client.call("POST", "/register/", pair)
-        assert status == 201, answer
-        self.token = answer["access_token"]
-        status, answer = self.call("POST", "/collection/", {"title": "shared"})
-        assert status == 201, answer
-        self.journal.shared_uuid = answer["collection_uuid"]
+        status, response = self._client.call("POST", "/register/", pair)
+        assert status == 201, response
+        self.token = response["access_token"]
+        status, response = self.call("POST", "/collection/", {"title": "shared"})
+        assert status == 201, response
+        self.journal.shared_uuid = response["collection_uuid"]
         self.journal.shared.append(Shared((), time.monotonic(), time.monotonic()))
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """A request; anything but success, 503 and silence is a fault."""
-        status, answer = self._client.call(method, path, body, self.token)
+        """Send a request; any response but success and 503 is a fault."""
+        status, response = self._client.call(method, path, body, self.token)
         if status not in (0, 200, 201, 503):
-            self.journal.faults.append(f"{method} {path} was answered with {status}: {answer}")
-        return status, answer
+            self.journal.faults.append(f"{method} {path} got {status}: {response}")
+        return status, response
 
     def write(self) -> None:
         certain = [key for key, states in self.journal.collections.items() if len(states) == 1 and states != [GONE]]
@@ -152,7 +152,7 @@ class Writer:
             action(self._chance.choice(certain))
 
     def write_shared(self) -> None:
-        """Send a whole list to the collection that others write at the same time."""
+        """Replace the movies of the shared collection."""
         movies, sent = self._movies(), time.monotonic()
         body = {"movies": State("", movies).body()["movies"]}
         status, _ = self.call("PUT", f"/collection/{self.journal.shared_uuid}/", body)
@@ -168,12 +168,12 @@ class Writer:
 
     def _create(self, _: str) -> None:
         new = State(uuid.uuid4().hex, self._movies())
-        status, answer = self.call("POST", "/collection/", new.body())
+        status, response = self.call("POST", "/collection/", new.body())
         if status == 201:
             self.journal.acknowledged += 1
-            self.journal.collections[answer["collection_uuid"]] = [new]
+            self.journal.collections[response["collection_uuid"]] = [new]
         else:
-            self.journal.unanswered.append(new)
+            self.journal.unacknowledged.append(new)
 
     def _update(self, key: str) -> None:
         before, = self.journal.collections[key]
@@ -197,21 +197,21 @@ class Writer:
             self.journal.collections[key].append(after)
 
     def _look(self, key: str) -> None:
-        """Read back what was acknowledged."""
-        status, answer = self.call("GET", f"/collection/{key}/")
-        if status == 200 and (found := _state(answer)) != self.journal.collections[key][0]:
+        """Read a collection, and compare it with what was acknowledged."""
+        status, response = self.call("GET", f"/collection/{key}/")
+        if status == 200 and (found := _state(response)) != self.journal.collections[key][0]:
             self.journal.faults.append(f"{key} reads {found}, acknowledged was {self.journal.collections[key][0]}")
 
 
-def _state(answer: dict[str, Any]) -> State:
+def _state(response: dict[str, Any]) -> State:
     return State(
-        answer["title"], tuple((movie["uuid"], movie["title"], movie["genres"]) for movie in answer["movies"]))
+        response["title"], tuple((movie["uuid"], movie["title"], movie["genres"]) for movie in response["movies"]))
 
 
 class World:
-    """The server and what it stands on; `kill` ends a part with -9 and sees to it that it is started again.
+    """The server with PostgreSQL and Redis; `kill` kills a part with -9 and has it started again.
 
-    Embedded, run.py watches over PostgreSQL and Redis itself; otherwise they are the test's own, away for a while.
+    If embedded, run.py restarts PostgreSQL and Redis; otherwise the test does, after a while.
     """
 
     def __init__(self, folder: Path, chance: random.Random, embedded: bool) -> None:
@@ -242,7 +242,7 @@ class World:
 
     @property
     def database_url(self) -> str:
-        """Where PostgreSQL is."""
+        """The address of PostgreSQL."""
         if not self._embedded:
             return self.postgres.url
         return f"postgresql:///movieserver?host={self._folder / 'data' / 'run'}&user=postgres"
@@ -264,7 +264,7 @@ class World:
             for pid in family if part == "all" else family[:1]:
                 _kill(pid)
             self._serving.close()
-            until(lambda: all(map(gone, family)))  # a leftover still holds the port
+            until(lambda: all(map(gone, family)))  # a process of the killed server still holds the port
             self.start()
         elif part == "backend":
             backends = _children(self._pids("postgres")[0])
@@ -284,7 +284,7 @@ class World:
             try:
                 return program.wait_ready()
             except EmbeddedError:
-                continue  # a child of the killed one is still there
+                continue  # a child of the killed one still runs
 
     def _pids(self, name: str) -> list[int]:
         """Processes of the server by the name of their program; waits until there is one."""
@@ -330,7 +330,7 @@ def _program(pid: int) -> str:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; what takes longer than RETURN_SECONDS is a fault."""
+    """Wait for a condition; over RETURN_SECONDS is a fault."""
     deadline = time.monotonic() + RETURN_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not come back"
@@ -338,7 +338,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class Checker:
-    """Holds journals against the database, as SQL and the API show it; `faults` says what is wrong, in words."""
+    """Compares journals with the database, through SQL and the API; `faults` describes what is wrong."""
 
     def __init__(self, url: str, client: Client) -> None:
         self.url, self._client = url, client
@@ -350,7 +350,7 @@ class Checker:
             cursor.execute(ORPHANS)
             found += [f"{count} rows of {table} without an owner" for table, count in cursor.fetchall() if count]
             cursor.execute(MISCOUNTED)
-            found += [f"what is kept of user {user_id} is not what counting gives" for user_id, in cursor.fetchall()]
+            found += [f"the counts of user {user_id} are wrong" for user_id, in cursor.fetchall()]
             cursor.execute(TORN)
             found += [f"{key} has other uuids than its movies" for key, in cursor.fetchall()]
             cursor.execute(COLLECTIONS)
@@ -362,21 +362,21 @@ class Checker:
         found += [
             f"{key} is {stored.get(key, GONE)}, and may be {states}"
             for key, states in known.items() if stored.get(key, GONE) not in states]
-        unanswered = Counter(state for writer in writers for state in writer.journal.unanswered)
-        strangers = Counter(state for key, state in stored.items() if key not in known)
-        found += [f"nobody sent {state}, or not so often" for state in strangers - unanswered]
+        unacknowledged = Counter(state for writer in writers for state in writer.journal.unacknowledged)
+        unknown = Counter(state for key, state in stored.items() if key not in known)
+        found += [f"{state} was not sent, or less often" for state in unknown - unacknowledged]
         for writer in writers:
             found += self._api_faults(writer, stored)
         return found
 
     def _api_faults(self, writer: Writer, stored: dict[str, State]) -> Iterator[str]:
-        """What the API tells the user against what is stored."""
+        """Compare the responses of the API with what is stored."""
         seen: dict[str, State] = {}
         favourite, link = "", "/collection/?limit=100"
         while link:
             status, page = self._client.call("GET", link, token=writer.token)
             if status != 200:
-                yield f"the list was answered with {status}"
+                yield f"the list got {status}"
                 return
             seen |= {one["uuid"]: _state(one) for one in page["data"]["collections"]}
             favourite, link = page["data"]["favourite_genres"], (page["next"] or "").partition("localhost")[2]
@@ -389,7 +389,7 @@ class Checker:
 
 
 def favourite_genres(collections: Any) -> str:
-    """The reference: the three most frequent genres, each as it is most often written."""
+    """The expected value: the three most frequent genres, each in its most frequent spelling."""
     spellings: Counter[str] = Counter(
         name for state in collections for _, _, genres in state.movies
         for name in map(str.strip, genres.split(",")) if name)
@@ -401,11 +401,11 @@ def favourite_genres(collections: Any) -> str:
     return ",".join(next(name for name in written if name.lower() == genre) for genre in favourite)
 
 
-TABLES = ("sessions", "collections", "user_genres", "idempotency_keys")
+TABLES = ("sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys")
 ORPHANS = " UNION ALL ".join(
     f"SELECT '{table}', count(*) FROM {table} WHERE user_id NOT IN (SELECT user_id FROM users)" for table in TABLES)
 MISCOUNTED = "SELECT user_id::text FROM miscounted_users"
-# what is stored twice in a row agrees
+# the two copies of the uuids in a row agree
 TORN = """
 SELECT collection_uuid::text FROM collections
 WHERE movie_uuids <> ARRAY(
@@ -423,7 +423,7 @@ FROM collections
 
 @contextmanager
 def writing(client: Client, seed: int) -> Iterator[list[Writer]]:
-    """Users who write until the end of the block, two threads each on the collection that they share."""
+    """Users who write until the end of the block; two threads of each user share a collection."""
     over = threading.Event()
     writers = [Writer(client, random.Random(f"{seed} {number}")) for number in range(USERS)]
     for writer in writers:
@@ -447,7 +447,7 @@ def writing(client: Client, seed: int) -> Iterator[list[Writer]]:
 
 
 class Outcome(NamedTuple):
-    """What a run came to."""
+    """The result of a run."""
 
     faults: list[str]
     kills: Counter[str]
@@ -457,22 +457,22 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         kills = ", ".join(f"{part} {times}" for part, times in sorted(self.kills.items()))
-        uncertain = self.client.answers[0] + self.client.answers[503]
+        uncertain = self.client.responses[0] + self.client.responses[503]
         return (
             f"killed: {kills}\n{self.acknowledged} writes acknowledged; {self.client.sent} requests, {uncertain} of "
-            f"them without an answer or with 503; counted {self.counted}\n"
+            f"them without a response or with 503; counted {self.counted}\n"
             + ("\n".join(["FAULTS:", *self.faults]) if self.faults else "nothing is missing, nothing is half-written"))
 
 
 def storm(world: World, writers: list[Writer], chance: random.Random, seconds: float) -> Counter[str]:
-    """Kill part after part, each as often as the others, and see the writers get on after each."""
+    """Kill the parts in turn, and wait each time until the writers make progress again."""
     kills: Counter[str] = Counter()
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(kills) < len(PARTS):
         part = chance.choice([part for part in PARTS if kills[part] == min(kills[part] for part in PARTS)])
         kills[part] += 1
         world.kill(part)
-        if chance.random() < 0.7:  # else the next one falls before they recover
+        if chance.random() < 0.7:  # otherwise the next part is killed before they recover
             before = acknowledged(writers)
             until(lambda: acknowledged(writers) >= before + 20)
         time.sleep(chance.uniform(0, 0.5))
@@ -480,13 +480,13 @@ def storm(world: World, writers: list[Writer], chance: random.Random, seconds: f
 
 
 def acknowledged(writers: list[Writer]) -> int:
-    """Writes that were answered with success."""
+    """The number of successful writes."""
     return sum(writer.journal.acknowledged for writer in writers)
 
 
 @contextmanager
 def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcome, Checker, list[Writer]]]:
-    """The outcome of a storm of so many seconds, with everything still running."""
+    """The result of a run of `seconds`."""
     chance = random.Random(seed)
     with temporary_folder() as folder:
         world = World(folder, chance, embedded)
@@ -497,16 +497,16 @@ def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcom
             until(lambda: client.call("GET", "/request-count/")[0] == 200 == client.call("GET", "/readyz")[0])
             checker = Checker(world.database_url, client)
             faults = checker.faults(writers)
-            _, answer = client.call("GET", "/request-count/")
-            if answer["requests"] > client.sent:
-                faults.append(f"{answer['requests']} requests are counted, {client.sent} were sent")
-            yield Outcome(faults, kills, acknowledged(writers), client, answer["requests"]), checker, writers
+            _, response = client.call("GET", "/request-count/")
+            if response["requests"] > client.sent:
+                faults.append(f"{response['requests']} requests are counted, {client.sent} were sent")
+            yield Outcome(faults, kills, acknowledged(writers), client, response["requests"]), checker, writers
         finally:
             assert world.close() == 0
 
 
 def main() -> int:
-    """Half of the time over embedded servers, half over servers that stay away for a while."""
+    """Half of the time with embedded servers, half with servers that stay down for a while."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=None)

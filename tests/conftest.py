@@ -1,4 +1,4 @@
-"""Fixtures: PostgreSQL and Redis once a run, the server over them once a test."""
+"""Fixtures: PostgreSQL and Redis once per run, the server once per test."""
 from __future__ import annotations
 
 import asyncio
@@ -71,14 +71,14 @@ def temporary_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def empty() -> Iterator[Path]:
-    """A DATA_DIR that is not there yet."""
+    """A DATA_DIR that does not exist yet."""
     with temporary_folder() as parent:
         yield parent / "data"
 
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """A DATA_DIR for tests that do not mind what others left in it: a second start takes less time."""
+    """A DATA_DIR that tests share, which makes their starts faster."""
     with temporary_folder() as parent:
         yield parent / "data"
 
@@ -95,20 +95,20 @@ def started(program: type[Postgres] | type[Redis], *arguments: str, **options: s
             running.wait_ready()
             yield running
         finally:
-            running.ending = signal.SIGQUIT if program is Postgres else signal.SIGKILL  # nobody needs its data
+            running.ending = signal.SIGQUIT if program is Postgres else signal.SIGKILL  # its data is not needed
             running.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_secret_is_logged() -> Iterator[None]:
-    """After all tests, no secret of theirs is in what the servers logged."""
+    """After all tests, check that the servers logged none of their secrets."""
     yield
     assert not record.found(record.logged())
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """PostgreSQL, migrated. After all tests, the stored counts of every user are exact."""
+    """A migrated PostgreSQL. After all tests, check that the stored counts of every user are right."""
     with started(Postgres, fsync="off") as running:
         migrations.migrate(running.url)
         yield running
@@ -131,7 +131,7 @@ def own_redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def io_loop() -> Iterator[AsyncIOLoop]:
-    """An event loop like the server's own; nothing of the server's may be left on it in the end."""
+    """An event loop like the server's; afterwards no task of the server may be left on it."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     io_loop = AsyncIOLoop(asyncio_loop=loop, make_current=False)
@@ -150,14 +150,14 @@ def _ours(task: asyncio.Task[Any]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test is held up by the wrong passwords and registrations of another."""
+    """Wrong passwords and registrations of one test do not count in the next."""
     for module in (login_attempts, registration_limit):
         monkeypatch.setattr(module, "PREFIX", module.PREFIX + uuid.uuid4().hex)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries of a call to the third party follow at once."""
+    """Calls to the third party are retried without a pause."""
     monkeypatch.setattr(client, "PAUSE_SECONDS", 0.01)
 
 
@@ -171,7 +171,7 @@ def third_party(io_loop: AsyncIOLoop) -> Iterator[ThirdParty]:
 
 @pytest.fixture
 def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
-    """Settings of a server in production, but for a cheap password hash. Tests override this fixture."""
+    """Production settings, but with a cheap password hash. Tests override this fixture."""
     return make_settings(postgres.url, redis.url, third_party.url)
 
 
@@ -212,7 +212,7 @@ def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> It
         server.stop_listening()
         await server.close()
         async with asyncio.timeout(10):
-            while app.active:  # for somebody who has gone
+            while app.active:  # written to a client that is gone
                 await asyncio.sleep(0.01)
 
     io_loop.run_sync(listen)
@@ -222,7 +222,7 @@ def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> It
 
 @pytest.fixture
 def http_client(http_server: Server) -> Iterator[AsyncHTTPClient]:
-    """A client with places for the requests of a test that asks many things at once."""
+    """A client for many concurrent requests."""
     client = AsyncHTTPClient(force_instance=True, max_clients=100)
     yield client
     client.close()
@@ -236,18 +236,18 @@ def api(http_client: AsyncHTTPClient, base_url: str) -> Api:
 
 @pytest.fixture
 def sign_up(api: Api) -> SignUp:
-    """Register somebody and give the API as they see it."""
+    """Register a user; returns the API with their token."""
 
     async def register() -> Api:
-        answer = await api.post("/register/", registration())
-        assert answer.status == 201
-        return api.signed(answer.json["access_token"])
+        response = await api.post("/register/", registration())
+        assert response.status == 201
+        return api.signed(response.json["access_token"])
 
     return register
 
 
 @pytest.fixture
 def alice(io_loop: AsyncIOLoop, sign_up: SignUp) -> Api:
-    """The API as a registered user sees it."""
+    """The API with the token of a registered user."""
     signed: Api = io_loop.run_sync(sign_up)
     return signed

@@ -1,4 +1,4 @@
-"""Whether the stored counts of genres are those of a count from scratch."""
+"""Compares the stored counts of genres with counts from scratch."""
 from __future__ import annotations
 
 from contextlib import closing
@@ -11,7 +11,7 @@ MISCOUNTED = "SELECT array_agg(user_id::text) FROM miscounted_users"
 
 
 def miscounted(url: str, user: Api | None = None) -> list[str] | None:
-    """Those of all users, or of one, whose counts are wrong; None if there are none."""
+    """The users whose counts are wrong, of all users or of one; None if there are none."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(MISCOUNTED + (" WHERE user_id = %s" if user else ""), [user.user_id] if user else None)
         found: list[str] | None
@@ -20,5 +20,5 @@ def miscounted(url: str, user: Api | None = None) -> list[str] | None:
 
 
 def assert_exact(url: str, user: Api | None = None) -> None:
-    """No user is miscounted, or this one is not."""
+    """Check the counts of all users, or of one."""
     assert miscounted(url, user) is None

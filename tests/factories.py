@@ -1,4 +1,4 @@
-"""What clients send, made up."""
+"""Generated request bodies."""
 from __future__ import annotations
 
 import uuid
@@ -8,7 +8,7 @@ import factory
 
 
 class RegistrationFactory(factory.DictFactory):
-    """The body of POST /register/ and /login/; no two have one name."""
+    """The body of POST /register/ and /login/, each with another name."""
 
     username = factory.LazyFunction(lambda: f"user-{uuid.uuid4().hex}")
     password = factory.Faker("password", length=12)

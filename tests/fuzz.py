@@ -1,5 +1,5 @@
-"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none is
-answered with 5xx, and every response is as described.
+"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none
+gets a 5xx, and every response is as described.
 
     python -m tests.fuzz --cases 20000 --minutes 30 --seed 7
 """
@@ -34,7 +34,7 @@ OPTIONS = (
     "--no-color", "--continue-on-failure", "--no-shrink", "--generation-database", "none",
     "--warnings", "off", "--suppress-health-check", "all", "--request-timeout", "30", *CHECKS,
 )
-# these end the account or the logins that the other requests need
+# these would end the account or logins that the other requests need
 ENDS = ("/account/", "/logout/all/")
 WITHOUT_ENDS = [option for path in ENDS for option in ("--exclude-path", path)]
 ENDS_ALONE = [option for path in ENDS for option in ("--include-path", path)]

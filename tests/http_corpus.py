@@ -1,6 +1,6 @@
 """Requests, valid and invalid, each with the rule that decides it: what `test_http_corpus.py` sends.
 
-`statuses` are those of this server. `tornado` tells whether stock Tornado must respond alike; if not, Tornado
+`statuses` are those of this server. `tornado` is whether unmodified Tornado must respond with the same; if not, Tornado
 accepts what this server refuses, or closes the connection without a response. Unless the client half-closes, another
 request follows each case: its 200 shows that both sides agree on where the case ends.
 """
@@ -40,7 +40,7 @@ def chunks(body: str, line: str = RESET) -> bytes:
 
 
 def cases(rule: str, statuses: tuple[int, ...], *messages: bytes, tornado: bool = True) -> Iterator[Case]:
-    """Cases that differ in nothing but what is sent."""
+    """Cases that differ only in what is sent."""
     for message in messages:
         yield Case(rule, message, statuses, tornado)
 
@@ -229,7 +229,7 @@ def connections() -> Iterator[Case]:
         "RFC 9112 §9.3: HTTP/1.1 persists", OK, get("Connection: keep-alive"), get("Connection: closed"),
         get("Connection:"), get("Connection: x, y"), get("Keep-Alive: timeout=5"), get("Close: true"))
     old = "GET /healthz HTTP/1.0"
-    yield from cases("RFC 9112 §9.3: HTTP/1.0 persists if asked", OK, get("Connection: keep-alive", line=old))
+    yield from cases("RFC 9112 §9.3: HTTP/1.0 persists on request", OK, get("Connection: keep-alive", line=old))
     yield from cases(
         "RFC 9112 §9.3: and else closes", (200,), get(line=old), get("Connection: x", line=old),
         get("Connection: close", line=old), get("Connection: keep-alive, close", line=old))

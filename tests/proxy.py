@@ -1,4 +1,4 @@
-"""A TCP proxy that stands between the server and what it depends on, and fails as it is told to."""
+"""A TCP proxy between the server and its dependencies that fails on demand."""
 from __future__ import annotations
 
 import asyncio
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Proxy:
-    """Passes bytes on; `delay` seconds late, in drops, not at all, or only in one direction."""
+    """Forwards bytes: with a delay, in small parts, not at all, or only in one direction."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -44,7 +44,7 @@ class Proxy:
         return await asyncio.open_connection(parts.hostname, parts.port)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: bool) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a closed connection is the latter
+        with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter for a closed connection
             while data := await reader.read(65536):
                 await asyncio.sleep(self.delay)
                 while self.black_hole:
@@ -63,7 +63,7 @@ class Proxy:
 
 @contextlib.asynccontextmanager
 async def proxy(target: str) -> AsyncIterator[Proxy]:
-    """A Proxy before the address `target`, on a port of 127.0.0.1."""
+    """A Proxy in front of `target`, on a port of 127.0.0.1."""
     between = Proxy(target)
     server = await asyncio.start_server(between.accept, "127.0.0.1", 0)
     between.port = server.sockets[0].getsockname()[1]

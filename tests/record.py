@@ -1,4 +1,4 @@
-"""What the servers of this run of the suite logged, and the secrets that went into them and came out."""
+"""The log of all servers of a test run, and the secrets that were sent and received."""
 from __future__ import annotations
 
 import io
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from movieserver.accounts import common_passwords
 from movieserver.observability import logs
 
-SHORTEST = 8  # what is shorter stands in a log by chance
+SHORTEST = 8  # shorter texts are in the log by chance
 NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token")
 SETTINGS = ("JWT_SECRET", "MOVIE_API_PASSWORD", "MOVIE_API_TOKEN", "COUNTER_RESET_TOKEN")
 secrets: set[str] = set()
@@ -24,7 +24,7 @@ _kept: dict[Path, int] = {}
 
 
 class _Log(io.TextIOWrapper):
-    """A file; what is written to it is shown with a test that fails, too."""
+    """A file that is also shown with a failing test."""
 
     def write(self, text: str) -> int:
         sys.stderr.write(text)
@@ -35,10 +35,10 @@ _log = _Log(tempfile.NamedTemporaryFile(prefix="ms-log-"), encoding="utf-8", wri
 
 
 def begin() -> None:
-    """Let this process log to the file; more than in production, where libraries are kept from DEBUG."""
+    """Log to the file, with the DEBUG messages of libraries, which production omits."""
     logs.configure("DEBUG", _log)
     logging.getLogger().setLevel(logging.DEBUG)
-    for name in ("tornado.curl_httpclient", "factory", "faker"):  # the first would show headers; no server lets it
+    for name in ("tornado.curl_httpclient", "factory", "faker"):  # the first logs headers, and is off in every server
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -49,39 +49,39 @@ def end() -> None:
 
 
 def logged(start: int = 0) -> str:
-    """What was logged, from a position on."""
+    """The log from a position on."""
     with open(_log.name, encoding="utf-8", errors="replace") as file:
         file.seek(start)
         return file.read()
 
 
 def position() -> int:
-    """Where the log ends."""
+    """The end of the log."""
     return Path(_log.name).stat().st_size
 
 
 def keep(text: bytes) -> None:
-    """Add what another process logged."""
+    """Add the log of another process."""
     _log.buffer.write(text)
     _log.buffer.flush()
 
 
 def keep_file(file: Path) -> None:
-    """Add what other processes logged to a file since it was last kept."""
+    """Add what was appended to a log file since the last call."""
     text = file.read_bytes()
     keep(text[_kept.get(file, 0):])
     _kept[file] = len(text)
 
 
 def secret(*values: object) -> None:
-    """Remember what must not be logged, from now or before on; a password that is refused as common is a mere word."""
+    """Remember texts that must not be in the log; passwords that are refused as common do not matter."""
     secrets.update(
         value for value in values
         if isinstance(value, str) and len(value.strip()) >= SHORTEST and not common_passwords.is_common(value))
 
 
-def said(*bodies: object, authorization: str = "") -> None:
-    """Remember the secrets of a request or its answer."""
+def exchanged(*bodies: object, authorization: str = "") -> None:
+    """Remember the secrets of a request or its response."""
     secret(authorization.partition(" ")[2])
     for body in bodies:
         if isinstance(body, dict):
@@ -107,7 +107,7 @@ def _password(url: str) -> str | None:
 
 
 def found(text: str) -> list[str]:
-    """The secrets that stand in a text, in any of the ways in which a log would write them."""
+    """The secrets in a text, in any form in which a log would write them."""
     written = {form: value for value in secrets for form in (
         value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], quote(value))}
     beginnings = {form[:SHORTEST] for form in written}

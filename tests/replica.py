@@ -1,4 +1,4 @@
-"""A primary and a streaming standby from the embedded programs, for tests of a failover."""
+"""A primary and a streaming standby from the embedded programs, for failover tests."""
 from __future__ import annotations
 
 import os
@@ -18,7 +18,7 @@ from tests.conftest import temporary_folder
 
 
 class Node(Postgres):
-    """A PostgreSQL on a port of 127.0.0.1; with `upstream`, a copy of that node, which follows it."""
+    """A PostgreSQL on a port of 127.0.0.1; with `upstream`, a standby of that node."""
 
     def __init__(self, folder: Path, lock: int, upstream: Node | None = None, **settings: str) -> None:
         listening, self.port = bind_unused_port()
@@ -31,7 +31,7 @@ class Node(Postgres):
         self.url = url([self])
 
     def kill(self) -> None:
-        """End it and every process of it with -9."""
+        """Kill all of its processes with -9."""
         assert self.process
         tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
         for pid in (self.process.pid, *map(int, tasks.split())):
@@ -39,7 +39,7 @@ class Node(Postgres):
         self.process.wait()
 
     def promote(self) -> None:
-        """Make a standby a primary, and wait until it is one."""
+        """Promote a standby, and wait until it is a primary."""
         session = psycopg2.connect(self.url)
         session.autocommit = True
         with session.cursor() as cursor:

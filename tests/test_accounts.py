@@ -17,7 +17,7 @@ from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.redis.client import open_redis
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
+from tests.client import Response, Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty
@@ -42,7 +42,7 @@ async def test_login_gives_the_same_keys(api: Api) -> None:
     assert (await api.signed(response.json["access_token"]).get("/collection/")).status == 200
 
 
-async def test_any_mistake_in_the_pair_is_one_response(api: Api) -> None:
+async def test_wrong_user_and_wrong_password_get_the_same_401(api: Api) -> None:
     pair = registration()
     await api.post("/register/", pair)
     wrong = [
@@ -68,7 +68,7 @@ def test_the_length_of_a_name_is_counted_in_nfc(length: int) -> None:
     "", "é" * 113, "e\u0301" * 113, "ﬁ" * 113, "山田 太郎", "a b", "<script>'\";--", "\u0301", "´", "⠀", "❤\ufe0f", "한국어",
     "שלום", "नमस्ते", "a\u00a0", "a\u3000", "\ue000", "\uffff",
 ])
-async def test_a_name_of_1_to_150_characters_may_hold_any_others(api: Api, begin: str) -> None:
+async def test_valid_user_names(api: Api, begin: str) -> None:
     """Spaces of every kind may stand inside; the name logs in however it is composed."""
     pair = registration(username=begin + registration()["username"])
     assert (await api.post("/register/", pair)).status == 201
@@ -104,8 +104,8 @@ async def test_a_name_of_1_to_150_characters_may_hold_any_others(api: Api, begin
      "A user name must not contain format characters: remove U+E0041 TAG LATIN CAPITAL LETTER A at index 3"),
     ("a\u2028b", "A user name must not contain format characters: remove U+2028 LINE SEPARATOR at index 1"),
 ])
-async def test_which_names_are_refused(api: Api, username: str, detail: str) -> None:
-    """RFC 8265 section 3: nobody can take a name that looks like another user's."""
+async def test_invalid_user_names(api: Api, username: str, detail: str) -> None:
+    """RFC 8265 section 3: no user can take a name that looks like another user's."""
     response = await api.post("/register/", registration(username=username))
     assert response.status == 400
     assert response.json["errors"] == [{"pointer": "/username", "detail": detail}]
@@ -129,8 +129,8 @@ def test_every_control_and_format_character_is_refused() -> None:
             assert bool(username_fault(name)) == (refused or character.isspace()), ascii(character)
 
 
-def test_every_spelling_of_a_character_is_one_name() -> None:
-    """NFKC and case folding, in all of Unicode; U+0131 alone has another upper case (dotless i, as in Turkish)."""
+def test_all_unicode_forms_of_a_name_are_the_same_name() -> None:
+    """NFKC and case folding, in all of Unicode, except for U+0131 (dotless i)."""
     for character in CHARACTERS:
         spellings = {unicodedata.normalize(form, character) for form in ("NFC", "NFD", "NFKC", "NFKD")}
         spellings |= {character.lower(), character.casefold()}
@@ -142,7 +142,7 @@ def test_every_spelling_of_a_character_is_one_name() -> None:
 
 
 @pytest.mark.parametrize("around", [" ", "  ", "\t", "\n", "\u00a0", "\u3000", "\u2009", "\u2028", " \u3000\t"])
-async def test_logging_in_overlooks_spaces_around_the_name(api: Api, around: str) -> None:
+async def test_login_ignores_spaces_around_the_name(api: Api, around: str) -> None:
     """Keyboards add them when they complete a word."""
     pair = registration()
     await api.post("/register/", pair)
@@ -151,7 +151,7 @@ async def test_logging_in_overlooks_spaces_around_the_name(api: Api, around: str
 
 
 @pytest.mark.parametrize("between", [" ", "\u200b", "\u00a0"])
-async def test_logging_in_overlooks_nothing_inside_the_name(api: Api, between: str) -> None:
+async def test_login_ignores_nothing_inside_the_name(api: Api, between: str) -> None:
     pair = registration()
     await api.post("/register/", pair)
     assert_unauthenticated(await api.post("/login/", {**pair, "username": pair["username"].replace("-", between)}))
@@ -165,7 +165,7 @@ async def test_logging_in_overlooks_nothing_inside_the_name(api: Api, between: s
     ({"username": "nul\0", "password": "nul\0nul\0nul"}, ["/username", "/password"]),
     ({"username": None, "password": None}, ["/username", "/password"]),
 ])
-async def test_what_register_refuses(api: Api, body: dict[str, Any], at_fault: list[str]) -> None:
+async def test_invalid_registrations(api: Api, body: dict[str, Any], at_fault: list[str]) -> None:
     response = await api.post("/register/", body)
     assert response.status == 400
     assert pointers(response) == at_fault
@@ -177,15 +177,15 @@ async def test_what_register_refuses(api: Api, body: dict[str, Any], at_fault: l
     ("ᾷ", "ᾼ\u0342"), ("a\u00a0b", "a b"), ("q\u0307\u0323", "q\u0323\u0307"), ("한", "\u1112\u1161\u11ab"), ("㎏", "kg"),
     ("x\ufe0f", "x"), ("x\u034f", "x"), ("x\u3164", "x"), ("x\U000e0100", "x"),
 ])
-async def test_a_name_is_unique_without_regard_to_case_and_form(api: Api, first: str, second: str) -> None:
+async def test_names_are_unique_ignoring_case_and_unicode_form(api: Api, first: str, second: str) -> None:
     """RFC 8265 section 3.3: names are compared after width mapping, case folding and normalisation."""
     suffix = registration()["username"]
     assert (await api.post("/register/", registration(username=first + suffix))).status == 201
     assert (await api.post("/register/", registration(username=second + suffix))).status == 409
 
 
-async def test_of_two_registrations_at_once_one_gets_the_name(api: Api) -> None:
-    """ASVS 5.0 15.4.2: checking and taking are one step, also between two spellings."""
+async def test_one_of_two_concurrent_registrations_gets_the_name(api: Api) -> None:
+    """ASVS 5.0 15.4.2: checking and taking a name is one step, also with two spellings."""
     for count in (2, 8):
         pair = registration()
         names = (pair["username"], pair["username"].upper())
@@ -194,12 +194,12 @@ async def test_of_two_registrations_at_once_one_gets_the_name(api: Api) -> None:
         assert sorted(response.status for response in responses) == [201] + [409] * (count - 1)
 
 
-async def test_a_name_of_a_million_marks_blocks_nobody(api: Api) -> None:
+async def test_a_name_of_a_million_marks_does_not_block_the_process(api: Api) -> None:
     for name in ("\u0301\u0316" * 400_000, "\ufdfa" * 1_000_000):
         assert_unauthenticated(await api.post("/login/", {"username": name, "password": "x"}))
 
 
-async def test_more_passwords_than_can_be_hashed_in_good_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_hashing_queue_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "MAX_WAITING", 3)
     responses = await asyncio.gather(*[api.post("/login/", registration()) for _ in range(30)])
     assert {response.status for response in responses} == {401, 503}
@@ -217,7 +217,7 @@ class TestAFloodOfRegistrations:
             postgres.url, redis.url, third_party.url, trusted_proxies="127.0.0.1,::1", bcrypt_rounds=8)
 
     @staticmethod
-    async def register(api: Api, address: str = HOME, **given: Any) -> Answer:
+    async def register(api: Api, address: str = HOME, **given: Any) -> Response:
         return await api.post("/register/", registration(**given), headers={"X-Forwarded-For": address})
 
     async def test_an_address_may_register_100_users_a_minute(self, api: Api) -> None:
@@ -240,13 +240,15 @@ class TestAFloodOfRegistrations:
             f"Try again in {seconds} seconds.")
         assert (await self.register(api, ELSEWHERE)).status == 201
 
-    async def test_a_burst_registers_no_more(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_concurrent_registrations_do_not_exceed_the_limit(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 10)
         responses = await asyncio.gather(*[self.register(api) for _ in range(30)])
         assert sorted(response.status for response in responses) == [201] * 10 + [429] * 20
 
-    async def test_the_window_ends_as_retry_after_says(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        """RFC 9110 section 10.2.3: whatever is sent meanwhile."""
+    async def test_the_window_ends_after_retry_after(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        """RFC 9110 section 10.2.3: regardless of requests in the meantime."""
         monkeypatch.setattr(registration_limit, "WINDOW_SECONDS", 2.0)
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 1)
         while (response := await self.register(api)).status == 201:
@@ -257,7 +259,9 @@ class TestAFloodOfRegistrations:
             response = await self.register(api)
         assert response.status == 201 or (await self.register(api)).status == 201
 
-    async def test_logins_keep_slots_in_the_queue(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_some_slots_of_the_queue_are_reserved_for_logins(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """ASVS 5.0 2.4.1: more registrations than the queue takes, from many addresses: no login is 503."""
         assert passwords.MAX_REGISTRATIONS_WAITING <= passwords.MAX_WAITING / 2
         monkeypatch.setattr(passwords, "MAX_REGISTRATIONS_WAITING", 5)
@@ -271,7 +275,7 @@ class TestAFloodOfRegistrations:
         statuses = {(await task).status for task in flood}
         assert statuses == {201, 503}
 
-    async def test_a_registration_that_finds_no_slot_names_the_seconds_to_wait(
+    async def test_a_registration_without_a_slot_has_retry_after(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """RFC 9110 section 15.6.4."""
@@ -281,7 +285,7 @@ class TestAFloodOfRegistrations:
         assert response.json["code"] == "too_many_logins"
         assert int(response.headers["Retry-After"]) >= 0
 
-    async def test_redis_learns_no_addresses(self, api: Api, redis: Redis) -> None:
+    async def test_redis_stores_no_addresses(self, api: Api, redis: Redis) -> None:
         """ASVS 5.0 14.2: registrations are counted under a keyed digest, for a minute."""
         await self.register(api)
         async with open_redis(redis.url) as connected:
@@ -291,7 +295,7 @@ class TestAFloodOfRegistrations:
 
 
 async def test_processes_share_the_count_of_registrations(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 2.4.1: the limit is one of all processes."""
+    """ASVS 5.0 2.4.1: all processes share the limit."""
     monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 2)
     async with open_registration_limit(redis.url, b"key") as one, open_registration_limit(redis.url, b"key") as other:
         await one.count(HOME)
@@ -310,7 +314,7 @@ class TestWithoutRedis:
     async def test_registrations_are_not_limited(
         self, api: Api, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """ASVS 5.0 16.5.2: an outage of Redis keeps nobody from registering, as it keeps nobody from logging in."""
+        """ASVS 5.0 16.5.2: users can register and log in while Redis is away."""
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 1)
         assert (await api.post("/register/", registration())).status == 201
         assert (await api.post("/register/", registration())).status == 429
@@ -320,7 +324,7 @@ class TestWithoutRedis:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
-async def test_hashing_gives_way_to_everything_else(api: Api) -> None:
+async def test_hashing_has_low_priority(api: Api) -> None:
     assert (await api.post("/register/", registration())).status == 201
     hashing = [thread for thread in threading.enumerate() if thread.name.startswith("bcrypt")]
     assert hashing

@@ -1,4 +1,4 @@
-"""deploy/alerts.yaml: every rule names metrics that exist, and fires for its state and for no other."""
+"""deploy/alerts.yaml: every rule uses existing metrics and fires only in its state."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ FILE = Path(__file__).parents[1] / "deploy" / "alerts.yaml"
 PROMTOOL = shutil.which("promtool")
 with_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
 RULES = {rule["alert"]: rule for rule in YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))["groups"][0]["rules"]}
-# a server without any problem: what each series is, minute by minute (promtool's notation: start + step x times)
+# a server without problems: the values of each series per minute (promtool's notation: start + step x times)
 HEALTHY = {
     'up{job="movieserver"}': "1x30",
     'movieserver_requests_total{route="/collection/", status="200"}': "0+6000x30",
@@ -46,7 +46,7 @@ HEALTHY = {
     'movieserver_logins_total{result="busy"}': "0x30",
     "movieserver_passwords_waiting": "50x30",
 }
-# what differs from that when an alert, and no other, fires
+# the series that differ when only this alert fires
 FIRING: dict[str, dict[str, str]] = {
     "MovieserverMachineDown": {'up{job="movieserver"}': "0x30"},
     "MovieserverAbsent": {"movieserver_pool_size": "_x30"},
@@ -76,7 +76,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_an_alert_says_what_happened_and_what_to_do(name: str) -> None:
+def test_every_alert_describes_cause_and_remedy(name: str) -> None:
     rule = RULES[name]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert set(rule["annotations"]) == {"summary", "description"} and all(rule["annotations"].values())
@@ -89,7 +89,7 @@ def test_promtool_accepts_the_rules() -> None:
 
 
 @with_promtool
-def test_each_alert_fires_for_its_state_and_for_no_other() -> None:
+def test_each_alert_fires_only_in_its_state() -> None:
     assert set(FIRING) == set(RULES)
     tests = [evaluation(HEALTHY, None), *(evaluation(HEALTHY | change, name) for name, change in FIRING.items())]
     with temporary_folder() as folder:
@@ -103,7 +103,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def evaluation(series: dict[str, str], firing: str | None) -> dict[str, Any]:
-    """A test for promtool: after half an hour of `series` the alert `firing`, and no other, fires."""
+    """A test for promtool: after half an hour of `series`, only the alert `firing` fires."""
     expected = [{"eval_time": "30m", "alertname": name, "exp_alerts": []} for name in RULES if name != firing]
     expressions = [{"expr": f'count(ALERTS{{alertname="{firing}", alertstate="firing"}})', "eval_time": "30m",
                     "exp_samples": [{"labels": "{}", "value": 1}]}] if firing else []

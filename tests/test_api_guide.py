@@ -1,4 +1,4 @@
-"""docs/api.md: runs every snippet against a server that run.py has started."""
+"""docs/api.md: runs every snippet against a server that run.py started."""
 from __future__ import annotations
 
 import json
@@ -41,57 +41,57 @@ def printed(server: Server, *command: str) -> dict[str, list[str]]:
     return {title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def test_the_walk_with_curl(empty: Path) -> None:
+def test_the_curl_examples(empty: Path) -> None:
     record.secret("correct horse")
     with serving(empty) as server:
-        walk = printed(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
+        tour = printed(server, "bash", "-euo", "pipefail", "-c", snippets("sh", "echo '{}'"))
         assert server.stop() == 0
-    assert json.loads(walk["Register, log in"][0])["token_type"] == "Bearer"
-    assert walk["Look at movies"] == ["Metropolis, Nosferatu, The General"]
-    assert walk["Create a collection, once"] == ["one collection", "idempotency_key_reused"]
-    assert walk["List them"] == [f"{title} Action,Comedy,Drama" for title in ("For the train", "Silent evenings")]
-    assert walk["Change what you have seen, and nothing else"] == [
+    assert json.loads(tour["Register, log in"][0])["token_type"] == "Bearer"
+    assert tour["Look at movies"] == ["Metropolis, Nosferatu, The General"]
+    assert tour["Create a collection, once"] == ["one collection", "idempotency_key_reused"]
+    assert tour["List them"] == [f"{title} Action,Comedy,Drama" for title in ("For the train", "Silent evenings")]
+    assert tour["Change what you have seen, and nothing else"] == [
         "304", "Collection updated successfully", "412 precondition_failed", "Silent nights For rainy days"]
-    added, holding, *messages, order = walk["Single movies"]
+    added, holding, *messages, order = tour["Single movies"]
     assert json.loads(added)["items"][0]["result"] == "added"
     assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
-    assert json.loads(walk["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
-    problem, kind = walk["When something is wrong"]
+    assert json.loads(tour["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
+    problem, kind = tour["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
     assert kind == "400 application/problem+json"
-    *attempts, refused = walk["When to come back"]
+    *attempts, refused = tour["When to retry"]
     assert attempts == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
-    assert [json.loads(line).get("status") for line in walk["Stay, and leave"][1:]] == [None, 401]
+    assert [json.loads(line).get("status") for line in tour["Stay, and leave"][1:]] == [None, 401]
 
 
-def test_the_walk_in_python(empty: Path) -> None:
+def test_the_python_examples(empty: Path) -> None:
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
     with serving(empty) as server:
-        walk = printed(server, sys.executable, "-c", script)
+        tour = printed(server, sys.executable, "-c", script)
         assert server.stop() == 0
-    told = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
+    prints = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""
-    for section, comment in told:
+    for section, comment in prints:
         title = section or title
-        assert section or comment in walk[title], title
-    assert "Silent evenings" in walk["List them"][1]
-    assert walk["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
-    assert walk["When something is wrong"] == [
+        assert section or comment in tour[title], title
+    assert "Silent evenings" in tour["List them"][1]
+    assert tour["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
+    assert tour["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
-        "/movies/0/uuid Field required"]
-    assert walk["Stay, and leave"] == ["200 200", "Logged out successfully", "401"]
+        "/movies/0/uuid Field required: a movie without ids and year needs a uuid"]
+    assert tour["Stay, and leave"] == ["200 200", "Logged out successfully", "401"]
 
 
 class Busy(BaseHTTPRequestHandler):
-    """Away twice, then there."""
+    """A server that sends the `statuses` in turn."""
 
-    answers: ClassVar[list[int]] = []
+    statuses: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
-        status = self.answers.pop(0)
+        status = self.statuses.pop(0)
         self.send_response(status)
         if status == 503:
             self.send_header("Retry-After", "0")
@@ -103,13 +103,13 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize(("answers", "status"), [([503, 503, 200], 200), (5 * [503], 503), ([404], 404)])
-def test_who_is_patient_asks_again(answers: list[int], status: int) -> None:
+@pytest.mark.parametrize(("statuses", "status"), [([503, 503, 200], 200), (5 * [503], 503), ([404], 404)])
+def test_patiently_retries_after_503(statuses: list[int], status: int) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     definitions = [block.partition("\n\n\nprint")[0] for block in blocks if "\ndef " in f"\n{block}"]
     names: dict[str, Any] = {}
     exec("\n".join(definitions), names)
-    Busy.answers = list(answers)
+    Busy.statuses = list(statuses)
     with HTTPServer(("127.0.0.1", 0), Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         names["API"] = f"http://127.0.0.1:{server.server_port}"
@@ -117,4 +117,4 @@ def test_who_is_patient_asks_again(answers: list[int], status: int) -> None:
             assert names["patiently"]("GET", "/")[0] == status
         finally:
             server.shutdown()
-    assert Busy.answers == []
+    assert Busy.statuses == []

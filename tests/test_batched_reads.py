@@ -1,4 +1,4 @@
-"""Reads that arrive together share a statement, and only a faster response shows it."""
+"""Batched reads: concurrent reads share a statement, which clients do not notice."""
 from __future__ import annotations
 
 import asyncio
@@ -39,12 +39,12 @@ async def opened(postgres: Postgres) -> AsyncIterator[Database]:
 
 
 async def results(database: Database, name: str, *values: int) -> list[Any]:
-    """What each read of a value returns, or its error."""
+    """The row of each read, or its error."""
     return await asyncio.gather(
         *[database.read_batched(name, value=value) for value in values], return_exceptions=True)
 
 
-async def test_reads_that_arrive_together_share_a_statement(postgres: Postgres) -> None:
+async def test_concurrent_reads_share_a_statement(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         rows = await results(database, "values", *range(100))
         assert [row[0] for row in rows] == [*range(100)]
@@ -54,22 +54,22 @@ async def test_reads_that_arrive_together_share_a_statement(postgres: Postgres) 
         later = await results(database, "values", 1, 1, 1, 2)
         assert [row[0] for row in later] == [1, 1, 1, 2]
         assert {row[2] for row in later} == {4}  # equal reads are not merged
-        assert {row[1] for row in later}.isdisjoint(row[1] for row in rows)  # and no row is kept for the next
+        assert {row[1] for row in later}.isdisjoint(row[1] for row in rows)  # and no row is cached
 
 
-async def test_reads_gather_while_others_run(postgres: Postgres) -> None:
+async def test_reads_are_batched_while_others_run(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         statements, reads = noted(database), list[asyncio.Task[Any]]()
         for value in range(10):
             reads.append(asyncio.create_task(database.read_batched("slow", value=value)))
-            for _ in range(3):  # turns of the event loop: each read arrives alone, while the first has 0.2 s of work
+            for _ in range(3):  # iterations of the event loop: each read arrives alone, while the first one takes 0.2 s
                 await asyncio.sleep(0)
         assert await asyncio.gather(*reads) == [(value,) for value in range(10)]
         assert [statement.parameters["value"] for statement in statements] == [
             *[[value] for value in range(MAX_RUNNING)], [*range(MAX_RUNNING, 10)]]
 
 
-async def test_reads_that_still_gather_fail_at_the_end(postgres: Postgres) -> None:
+async def test_unsent_reads_fail_on_close(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         statements, reads = noted(database), list[asyncio.Task[Any]]()
         for value in range(MAX_RUNNING + 1):
@@ -82,7 +82,7 @@ async def test_reads_that_still_gather_fail_at_the_end(postgres: Postgres) -> No
         assert not database.pool.idle
 
 
-async def test_reads_of_different_names_do_not_meet(postgres: Postgres) -> None:
+async def test_different_statements_are_not_batched_together(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         statements = noted(database)
         reads = [("odd", 1), ("divided", 2), ("odd", 3)]
@@ -97,7 +97,7 @@ async def test_each_read_gets_the_row_of_its_index(postgres: Postgres) -> None:
         assert await results(database, "odd", *range(5)) == [None, (1,), None, (3,), None]
 
 
-async def test_the_error_of_one_read_is_not_its_neighbours(postgres: Postgres) -> None:
+async def test_one_bad_read_does_not_fail_its_batch(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         first, second, third = await results(database, "divided", 3, 0, 4)
         assert (first, third) == ((4,), (3,))
@@ -112,7 +112,7 @@ async def test_a_large_row_is_read_alone(postgres: Postgres) -> None:
             {"value": [1, 50, 2, 60], "alone": False}, {"value": [50], "alone": True}, {"value": [60], "alone": True}]
 
 
-async def test_a_client_that_goes_away_takes_nothing_from_the_others(postgres: Postgres) -> None:
+async def test_a_cancelled_read_does_not_affect_its_batch(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         leaving, *staying = [asyncio.create_task(database.read_batched("slow", value=value)) for value in (2, 1, 2)]
         await asyncio.sleep(0)
@@ -128,7 +128,7 @@ async def test_a_lost_connection_is_reported_to_all(postgres: Postgres) -> None:
 
 
 async def test_each_user_sees_their_own(sign_up: SignUp) -> None:
-    """Also in one statement: the token decides, for the list and for a collection of another user."""
+    """Also in a shared statement, for lists and for single collections."""
     people = [await sign_up() for _ in range(10)]
     own = [await created(api, title=f"of {number}", movies=movies(number % 3)) for number, api in enumerate(people)]
     pages = await asyncio.gather(*[api.get("/collection/") for api in people for _ in range(3)])
@@ -142,7 +142,7 @@ async def test_each_user_sees_their_own(sign_up: SignUp) -> None:
         assert not mine or response.json["title"] == f"of {number % len(own)}"
 
 
-async def test_large_and_small_at_once(alice: Api, sign_up: SignUp, resources: Resources) -> None:
+async def test_large_and_small_reads_are_batched_correctly(alice: Api, sign_up: SignUp, resources: Resources) -> None:
     """A large collection and a large page are whole, and neither comes from a batch."""
     bob = await sign_up()
     large, small = movies(600, description="d" * 500), movies(2)

@@ -1,4 +1,4 @@
-"""The benchmarks: what they send, read and write, and one short load on each service. No test asserts a time."""
+"""The benchmarks: requests, responses, results, and a short load on each service. No test asserts a time."""
 from __future__ import annotations
 
 import json
@@ -15,7 +15,7 @@ from benchmarks.client import BenchmarkError, ask
 from benchmarks.load import measure, read_window, wrk_is_installed
 from benchmarks.messages import UNIQUE, Request
 from benchmarks.people import Person
-from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Place, Results, Spread
+from benchmarks.results import BARE, OURS, RATE, ROWS, WHOLE, Series, Results, Spread
 from benchmarks.services import Ground, Service, cpu_used
 from benchmarks.targets import BY_BARE, targets
 from tests.conftest import SECRET
@@ -53,22 +53,22 @@ def measured(*rates: tuple[str, int, str, list[float]]) -> Results:
     results = Results()
     for call, connections, contender, values in rates:
         for value in values:
-            results.note(Place(call, connections, contender), rate=value)
+            results.note(Series(call, connections, contender), rate=value)
     return results
 
 
-@pytest.mark.parametrize(("fault", "worthless"), [(0, False), (1, True)])
-def test_one_faulty_response_makes_a_window_worthless(fault: int, worthless: bool) -> None:
+@pytest.mark.parametrize(("fault", "invalid"), [(0, False), (1, True)])
+def test_a_wrong_response_invalidates_a_window(fault: int, invalid: bool) -> None:
     output = "Requests/sec: 5\n" + json.dumps(
         {"responses": 10, "seconds": 2.0, "p50": 3.1, "p99": 9.5, "faults": {"status": 0, "length": fault}})
-    if worthless:
+    if invalid:
         with pytest.raises(BenchmarkError, match="length"):
             read_window("GET /", output)
     else:
         assert read_window("GET /", output) == (5.0, 3.1, 9.5, 10)
 
 
-def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_request_files_round_trip(tmp_path: Path) -> None:
     requests = [Request("/a/", token="x-y"), Request("/b/", "POST", body=b"{}\n", status=201, min_bytes=2, max_bytes=3)]
     messages.write(tmp_path, requests)
     assert messages.read(tmp_path) == requests
@@ -87,13 +87,13 @@ def test_every_response_of_a_load_is_counted_by_the_server(server: Service, wrk:
         window = measure(calls.mixed(crowd), server.port, 2, SECONDS, wrk=wrk)
         after = requests_so_far(server)
     assert window.rate > 0
-    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 unread
+    assert window.responses < after - before <= window.responses + 3  # wrk leaves at most 2 responses unread
 
 
 @clients
 @pytest.mark.parametrize(("request_", "fault"), [
     (Request("/collection/"), "'status': [1-9]"), (replace(COUNT, max_bytes=2), "'length': [1-9]")])
-def test_a_faulty_response_is_found_under_load(server: Service, request_: Request, fault: str, wrk: bool) -> None:
+def test_a_wrong_response_is_detected_under_load(server: Service, request_: Request, fault: str, wrk: bool) -> None:
     with pytest.raises(BenchmarkError, match=fault):
         measure([request_], server.port, 1, SECONDS, wrk=wrk)
 
@@ -106,13 +106,13 @@ def test_users_have_collections_of_their_own_with_equally_long_responses(server:
         assert len(set(map(len, texts))) == 1
 
 
-def test_a_crowd_is_gone_afterwards(server: Service) -> None:
+def test_users_are_deleted_afterwards(server: Service) -> None:
     with people.crowd(server.port, server.database, count=1) as crowd:
         ask(server.port, calls.created(2, crowd))
     assert ask(server.port, [people.credentials("/login/", crowd[0].name, 401)])
 
 
-def test_the_processor_time_is_that_of_the_serving_process_and_of_what_is_beside_it(
+def test_processor_time_includes_the_servers_beside_the_process(
         ground: Ground, server: Service) -> None:
     worker, = server.workers()
     before = server.cpu_seconds(ground.programs)
@@ -122,7 +122,7 @@ def test_the_processor_time_is_that_of_the_serving_process_and_of_what_is_beside
     assert cpu_used(before, server.cpu_seconds(ground.programs)) >= cpu_used(before, server.cpu_seconds()) > 0
 
 
-def test_what_ended_meanwhile_is_left_out_of_the_processor_time() -> None:
+def test_processor_time_ignores_processes_that_ended() -> None:
     assert cpu_used({1: 1.0, 2: 5.0}, {1: 3.0, 2: 0.0, 3: 0.5}) == 2.5
 
 
@@ -152,7 +152,7 @@ def reads_of_two_users(service: Service) -> list[object]:
 
 def test_ratios_are_taken_within_a_round() -> None:
     results = measured(("list", 16, OURS, [10, 30, 40]), ("list", 16, BARE, [100, 60, 50]))
-    ours, bare, rows = (Place("list", 16, name) for name in (OURS, BARE, ROWS))
+    ours, bare, rows = (Series("list", 16, name) for name in (OURS, BARE, ROWS))
     assert results.ratio(RATE, ours, bare) == Spread(0.5, 0.1, 0.8)
     assert results.ratio(RATE, ours, rows) is None
 
@@ -164,7 +164,7 @@ def test_a_minimum_and_a_goal_are_reached_or_not(rate: float, reached: tuple[boo
     assert second.measured is None and second.reached == (None, None)
 
 
-def test_of_all_calls_at_one_connection_the_slowest_counts() -> None:
+def test_the_slowest_call_at_one_connection_counts() -> None:
     results = measured(("list", 1, OURS, [3.0]), ("list", 1, WHOLE, [2.0]), ("one", 1, OURS, [1.0]),
                        ("one", 1, WHOLE, [2.0]))
     found, = (target for target in targets(results) if "all calls at 1 connection," in target.title)
@@ -174,7 +174,7 @@ def test_of_all_calls_at_one_connection_the_slowest_counts() -> None:
 def test_the_report_and_its_chart(tmp_path: Path) -> None:
     results = measured(*((call.name, connections, name, [rate, rate]) for call in CALLS for connections in (1, 16, 64)
                          for name, rate in ((OURS, 60.0), (BARE, 100.0), (ROWS, 50.0), (WHOLE, 40.0))))
-    results.note(Place(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
+    results.note(Series(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
     results.numbers["memory"] += [80.0, 85.0, 88.5]
     results.numbers["requests"] += [200_000]
     report.write(tmp_path, report.written(results, {"Date": "2026-01-01"}), results)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from tests.conftest import make_settings
 
 @pytest.fixture
 def url(io_loop: AsyncIOLoop) -> Iterator[str]:
-    """A catalogue that knows the user demo with the password word."""
+    """A catalogue with the user `demo` and the password `word`."""
     listening, address = listen()
     assert address.endswith("/movies/?query={query}")
     server = HTTPServer(make_catalogue("demo", "word"))
@@ -39,17 +40,19 @@ async def ask(url: str, password: str = "word", **given: Any) -> HTTPResponse:
         url, auth_username="demo", auth_password=password, raise_error=False, request_timeout=0.5, **given)
 
 
-def test_the_films() -> None:
+def test_films_are_valid_movies() -> None:
     films = listing()
     assert len(films) >= 60
     assert len({film["uuid"] for film in films}) == len({film["title"] for film in films}) == len(films)
     casablanca = next(film for film in films if film["title"] == "Casablanca")
     assert casablanca["uuid"] == "96423732-cda8-59bd-84e6-71128c54391f"
     for film in films:
-        assert set(film) == {"title", "description", "genres", "uuid"}
+        assert set(film) == {"title", "description", "genres", "uuid", "year", "ids"}
         assert uuid.UUID(film["uuid"]).version == 5
         assert all(genre == genre.strip() and genre for genre in film["genres"].split(","))
-        assert 1900 < int(film["description"][:4]) < 2030 and film["description"][4:6] == ". "
+        assert 1900 < film["year"] < 2030 and film["description"].startswith(f"{film['year']}. ")
+        assert re.fullmatch(r"tt\d{7}", film["ids"]["imdb"])
+    assert len({film["ids"]["imdb"] for film in films}) == len(films)
     assert casablanca["description"].startswith("1942. ")
 
 
@@ -73,18 +76,18 @@ async def test_a_search(url: str) -> None:
 async def test_pages(url: str) -> None:
     link, films, pages = url, [], 0
     while link:
-        answer = json.loads((await ask(link)).body)
-        assert set(answer) == {"count", "next", "previous", "results"}
-        assert answer["count"] == len(listing())
-        assert (answer["previous"] is None) == (pages == 0)
-        films += answer["results"]
-        link, pages = answer["next"], pages + 1
+        response = json.loads((await ask(link)).body)
+        assert set(response) == {"count", "next", "previous", "results"}
+        assert response["count"] == len(listing())
+        assert (response["previous"] is None) == (pages == 0)
+        films += response["results"]
+        link, pages = response["next"], pages + 1
     assert films == listing()
     assert pages == -(-len(films) // 10)
 
 
 @pytest.mark.parametrize("page", ["0", "x", "999", "-1", "9" * 30])
-async def test_pages_that_are_not(url: str, page: str) -> None:
+async def test_invalid_pages_are_404(url: str, page: str) -> None:
     assert (await ask(f"{url}?page={page}")).code == 404
 
 
@@ -93,7 +96,7 @@ async def test_credentials(url: str) -> None:
     assert (await AsyncHTTPClient().fetch(url, raise_error=False)).code == 401
 
 
-async def test_it_fails_when_told_to(url: str) -> None:
+async def test_faults_can_be_set(url: str) -> None:
     faults = url.replace("/movies/", "/faults/")
     await ask(faults, method="PUT", body=json.dumps({"errors": 1}))
     assert (await ask(url)).code == 500
@@ -121,25 +124,25 @@ class TestBehindTheServer:
     async def test_all_pages_through_the_server(self, alice: Api) -> None:
         link, films = "/movies/", []
         while link:
-            answer = (await alice.get(link)).json
-            films += answer["data"]
-            link = answer["next"]
+            response = (await alice.get(link)).json
+            films += response["data"]
+            link = response["next"]
         assert films == listing()
         assert (await alice.get("/movies/?page=8")).status == 404
 
     async def test_a_search_through_the_server(self, alice: Api) -> None:
         assert titles((await alice.get("/movies/?query=solaris")).json["data"]) == ["Solaris"]
-        answer = await alice.get("/movies/?query=science%20fiction")
-        found, more = titles(answer.json["data"]), (await alice.get(answer.json["next"])).json
+        response = await alice.get("/movies/?query=science%20fiction")
+        found, more = titles(response.json["data"]), (await alice.get(response.json["next"])).json
         assert len(found) == 10 and more["data"] and not set(found) & set(titles(more["data"]))
         assert (await alice.get("/movies/?query=no%20such%20film%20at%20all")).json["data"] == []
         assert (await alice.get("/movies/?query=%20")).status == 400
 
-    async def test_a_catalogue_that_often_fails_never_makes_the_server_lie(self, alice: Api, url: str) -> None:
+    async def test_a_failing_catalogue_causes_errors_but_no_wrong_pages(self, alice: Api, url: str) -> None:
         faults = url.replace("/movies/", "/faults/")
         await ask(faults, method="PUT", body=json.dumps({"errors": 0.4, "halves": 0.2}))
-        answers = await asyncio.gather(*[alice.get("/movies/?page=2") for _ in range(40)])
-        for answer in answers:
-            assert answer.status in (200, 502, 503, 504)
-            assert answer.status != 200 or answer.json["data"] == listing()[10:20]
-        assert 200 in {answer.status for answer in answers}
+        responses = await asyncio.gather(*[alice.get("/movies/?page=2") for _ in range(40)])
+        for response in responses:
+            assert response.status in (200, 502, 503, 504)
+            assert response.status != 200 or response.json["data"] == listing()[10:20]
+        assert 200 in {response.status for response in responses}

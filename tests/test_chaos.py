@@ -1,4 +1,4 @@
-"""The crash test in its short form, and the proof that its checker sees what it is there for."""
+"""A short crash test, and a check that its checker detects faults."""
 from __future__ import annotations
 
 import random
@@ -12,7 +12,7 @@ ONE = "WHERE collection_uuid = %(one)s"
 MOVIES = (
     "(SELECT json_agg(movie) FROM ("
     "SELECT movie FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index) {}) AS taken)")
-# Each makes one thing wrong that the checker has to see, with a collection of which everything is certain.
+# Each of these damages a collection of certain state; the checker must detect it.
 SABOTAGE = {
     "an acknowledged write is missing": "DELETE FROM collections WHERE collection_uuid = %(one)s",
     "a movie of a list is missing": f"UPDATE collections SET movies = {MOVIES.format('WHERE index > 1')} {ONE}",
@@ -20,7 +20,7 @@ SABOTAGE = {
     "a uuid is not that of its movie": (
         f"UPDATE collections SET movie_uuids = array_replace(movie_uuids, movie_uuids[1], gen_random_uuid()) {ONE}"),
     "an old title is back": "UPDATE collections SET title = 'old' WHERE collection_uuid = %(one)s",
-    "there is what nobody sent": (
+    "a collection that was not sent": (
         "INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)"
         f" SELECT user_id, 'none', '', '[]', '{{}}', '[]' FROM collections {ONE}"),
     "a number of movies is wrong": (
@@ -52,7 +52,7 @@ def known_collections(writers: list[Writer]) -> list[str]:
 
 
 def assert_all_is_seen(checker: Checker, writers: list[Writer]) -> None:
-    """Each sabotage adds to what the checker finds. A slow machine may first have to write enough to damage."""
+    """The checker finds each sabotage. A slow machine may first need time to write enough."""
     for _ in range(1000):
         if len(certain := known_collections(writers)) >= len(SABOTAGE):
             break
@@ -70,7 +70,7 @@ def assert_all_is_seen(checker: Checker, writers: list[Writer]) -> None:
     session.close()
 
 
-def test_the_reference_of_favourite_genres() -> None:
+def test_the_expected_favourite_genres() -> None:
     state = State("", (("", "", "drama, Comedy ,"), ("", "", "Drama,Drama"), ("", "", "Action,,Horror")))
     assert favourite_genres([state, state]) == "Drama,Action,Comedy"
     assert favourite_genres([]) == ""

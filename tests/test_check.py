@@ -1,4 +1,4 @@
-"""`run.py check`: what is wrong, where, and what to do about it; all of it at once, and never a password."""
+"""`run.py check` reports every problem, where it is, and what to do about it, but never a password."""
 from __future__ import annotations
 
 import os
@@ -27,7 +27,7 @@ host all ada,bob,manual 127.0.0.1/32 scram-sha-256
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    """A database over TCP that lets in a user with a password, migrated."""
+    """A migrated database over TCP with password authentication."""
     with temporary_folder() as folder:
         (folder / "pg_hba.conf").write_text(ACCESS, encoding="ascii")
         port = free_port()
@@ -41,7 +41,7 @@ def database_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def redis_port() -> Iterator[int]:
-    """A Redis over TCP that wants a password."""
+    """A Redis over TCP that requires a password."""
     port = free_port()
     with temporary_folder() as folder, server(folder / "redis", port, "--appendonly", "yes"):
         ask(port, "CONFIG", "SET", "requirepass", WORD)
@@ -50,7 +50,7 @@ def redis_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def movie_api_url() -> Iterator[str]:
-    """A list of movies that wants a user name and a password."""
+    """A movie list that requires a user name and a password."""
     with subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "0"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def movie_api_url() -> Iterator[str]:
 
 @pytest.fixture
 def good(database_url: str, redis_port: int, movie_api_url: str) -> dict[str, str]:
-    """Settings with which all is well."""
+    """Valid settings."""
     return {
         "DATABASE_URL": database_url, "REDIS_URL": f"redis://:{WORD}@127.0.0.1:{redis_port}", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": movie_api_url, "MOVIE_API_USERNAME": "bob", "MOVIE_API_PASSWORD": WORD,
@@ -80,20 +80,20 @@ def execute(url: str, *statements: str) -> None:
 
 
 def check(settings: dict[str, str]) -> tuple[int, str, dict[str, str]]:
-    """The exit status, all that was said, and what was said of each service."""
+    """The exit status, the output, and the sections of the services."""
     done = command("check", cwd=Path("/"), **settings)
-    said = done.stdout + done.stderr
-    assert WORD not in said and "Traceback" not in said
+    output = done.stdout + done.stderr
+    assert WORD not in output and "Traceback" not in output
     assert "outage began" not in done.stderr
     sections: dict[str, str] = {}
     for line in done.stdout.splitlines():
         if not line.startswith("  "):
             name, _, line = line.partition(": ")
         sections[name] = sections.get(name, "") + line + "\n"
-    return done.returncode, said, sections
+    return done.returncode, output, sections
 
 
-def test_all_is_well(good: dict[str, str], redis_port: int) -> None:
+def test_no_problems(good: dict[str, str], redis_port: int) -> None:
     status, _, sections = check(good)
     place = good["DATABASE_URL"].partition("@")[2].partition("/")[0]
     assert status == 0
@@ -117,7 +117,7 @@ PROBLEMS = [
     ("PostgreSQL", "DATABASE_URL", {"hidden-word@": "wrong-word@"}, "refuses this user and password"),
     ("PostgreSQL", "DATABASE_URL", {":hidden-word@": "@"}, "refuses this user and password"),
     ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/nowhere"}, "no such database"),
-    ("PostgreSQL", "DATABASE_URL", {"ada:": "eve:"}, "lets nobody in from here"),
+    ("PostgreSQL", "DATABASE_URL", {"ada:": "eve:"}, "does not allow this user from this address"),
     ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/movieserver?sslmode=require"}, "do not agree about TLS"),
     ("PostgreSQL", "DATABASE_URL", {r"@127.0.0.1:(\d+)": r"@127.0.0.1:1,127.0.0.1:\1"}, None),
     ("PostgreSQL", "DATABASE_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
@@ -141,30 +141,52 @@ def test_one_problem(
     for old, new in change.items():
         good[variable], changes = re.subn(old, new, good[variable])
         assert changes == 1
-    status, said, sections = check(good)
+    status, output, sections = check(good)
     assert len(sections) == 3
     if words:
         assert status == 1 and words in sections[service]
         assert variable in sections[service] and "\n  what to do: " in sections[service]
         del sections[service]
     assert status == bool(words)
-    assert all(section.startswith("ok\n") for section in sections.values()), said
+    assert all(section.startswith("ok\n") for section in sections.values()), output
+
+
+@pytest.mark.parametrize("url, words", [
+    ("redis+sentinel://:{}@127.0.0.1:1/name?sentinel_password={}", "no sentinel that can be reached knows its master"),
+    ("redis+sentinel://u:{}@127.0.0.1:1,127.0.0.1:2/password/0", "no sentinel that can be reached knows its master"),
+])
+def test_sentinels_that_cannot_be_reached(good: dict[str, str], url: str, words: str) -> None:
+    """redis-py's message has its whole configuration in it."""
+    status, said, sections = check({**good, "REDIS_URL": url.replace("{}", WORD)})
+    assert status == 1 and words in sections["Redis"]
+    assert "<" not in sections["Redis"] and WORD not in said
+
+
+@pytest.mark.parametrize("parameters", [
+    "sslmode=S3CRET", "target_session_attrs=S3CRET", "channel_binding=S3CRET", "gssencmode=S3CRET",
+    "keepalives_idle=S3CRET", "service=S3CRET", "require_auth=S3CRET", "hostaddr=S3CRET", "connect_timeout=S3CRET"])
+def test_no_value_of_a_parameter_is_quoted(good: dict[str, str], parameters: str) -> None:
+    """libpq quotes those that it does not know."""
+    good["DATABASE_URL"] += f"?{parameters}"
+    assert "S3CRET" not in check(good)[1]
+    done = command("migrate", cwd=Path("/"), **good)
+    assert "S3CRET" not in done.stdout + done.stderr
 
 
 def test_all_problems_at_once(good: dict[str, str]) -> None:
     away = {"DATABASE_URL": f"postgresql://u:{WORD}@127.0.0.1:1/d", "REDIS_URL": f"redis://:{WORD}@127.0.0.1:1",
             "MOVIE_API_URL": f"http://u:{WORD}@127.0.0.1:1/list/?key={WORD}"}
-    status, said, sections = check({**good, **away, "JWT_SECRET": "tiny-key", "PORT": "x"})
+    status, output, sections = check({**good, **away, "JWT_SECRET": "tiny-key", "PORT": "x"})
     assert status == 1
-    assert "JWT_SECRET: is too short: at least 32 bytes" in said and "PORT: " in said
+    assert "JWT_SECRET: is too short: at least 32 bytes" in output and "PORT: " in output
     assert [section.partition(":")[0] for section in sections.values()] == ["it cannot be reached"] * 3
     assert "where: 127.0.0.1:1, database d, user u" in sections["PostgreSQL"]
 
 
-def test_what_has_a_bad_address_is_left_out(good: dict[str, str]) -> None:
-    status, said, sections = check({**good, "DATABASE_URL": "mysql://db/d"})
+def test_a_service_with_an_invalid_address_is_skipped(good: dict[str, str]) -> None:
+    status, output, sections = check({**good, "DATABASE_URL": "mysql://db/d"})
     assert status == 1
-    assert "DATABASE_URL: must begin with postgresql://" in said
+    assert "DATABASE_URL: must begin with postgresql://" in output
     assert {name: section[:3] for name, section in sections.items()} == {"Redis": "ok\n", "movie API": "ok\n"}
     assert set(check({**good, "MOVIE_API_KIND": "tmdb"})[2]) == {"PostgreSQL", "Redis"}
 
@@ -184,8 +206,8 @@ def test_migrations_missing(good: dict[str, str]) -> None:
 def test_warnings_do_not_fail(good: dict[str, str], redis_port: int) -> None:
     url = good["DATABASE_URL"]
     execute(url, "ALTER ROLE ada SET synchronous_commit = off")
-    told = ["appendonly", "no"], ["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]
-    for setting in told:
+    settings = ["appendonly", "no"], ["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]
+    for setting in settings:
         assert ask(redis_port, "-a", WORD, "CONFIG", "SET", *setting) == "OK"
     try:
         status, _, sections = check({**good, "PROCESSES": "20", "DATABASE_POOL_SIZE": "30"})
@@ -197,7 +219,7 @@ def test_warnings_do_not_fail(good: dict[str, str], redis_port: int) -> None:
     assert "connections; PROCESSES × DATABASE_POOL_SIZE is 600" in sections["PostgreSQL"]
     assert "warning: fsync or synchronous_commit is off" in sections["PostgreSQL"]
     assert "warning: appendonly is off" in sections["Redis"]
-    assert "warning: maxmemory-policy lets it drop the request count" in sections["Redis"]
+    assert "warning: maxmemory-policy allows evicting the request count" in sections["Redis"]
 
 
 def test_a_replica_is_not_a_master(good: dict[str, str], redis_port: int) -> None:
@@ -211,13 +233,13 @@ def test_a_replica_is_not_a_master(good: dict[str, str], redis_port: int) -> Non
     assert "name the master in REDIS_URL" in sections["Redis"]
 
 
-def test_what_is_embedded(good: dict[str, str]) -> None:
+def test_embedded_services(good: dict[str, str]) -> None:
     with temporary_folder() as folder:
-        status, said, sections = check({"DATA_DIR": str(folder / "data")})
-    assert status == 0, said
+        status, output, sections = check({"DATA_DIR": str(folder / "data")})
+    assert status == 0, output
     assert [sections[name][:3] for name in ("PostgreSQL", "Redis", "movie API")] == ["ok\n"] * 3
     assert all(", embedded\n" in sections[name] for name in ("PostgreSQL", "Redis", "movie API"))
-    assert "warning" not in said
+    assert "warning" not in output
 
 
 @pytest.mark.parametrize("settings, words", [
@@ -251,10 +273,10 @@ def test_a_redis_user_without_rights(good: dict[str, str], redis_port: int) -> N
     good["REDIS_URL"] = good["REDIS_URL"].replace("reader", "writer")
     status, _, sections = check(good)
     assert status == 0
-    assert "warning: this user may not ask for INFO" in sections["Redis"]
+    assert "warning: this user may not run INFO" in sections["Redis"]
 
 
-def test_the_probe_leaves_nothing(good: dict[str, str], redis_port: int) -> None:
+def test_the_write_check_leaves_no_key(good: dict[str, str], redis_port: int) -> None:
     def state() -> list[str]:
         changes = re.findall(r"rdb_changes_since_last_save:\d+", ask(redis_port, "-a", WORD, "INFO", "persistence"))
         return [ask(redis_port, "-a", WORD, "DBSIZE"), *changes]
@@ -283,23 +305,23 @@ def database(good: dict[str, str]) -> Iterator[Callable[..., str]]:
     execute(postgres_url, "DROP ROLE bob")
 
 
-def advised(said: str) -> str:
-    """The SQL statement that is advised."""
+def advised(output: str) -> str:
+    """The SQL statement in the advice."""
     statement: str
-    [statement] = set(re.findall(r"run `([A-Z]{4,} [^`]+;)`", said))
+    [statement] = set(re.findall(r"run `([A-Z]{4,} [^`]+;)`", output))
     return statement
 
 
 def test_a_role_that_may_not_create_tables(good: dict[str, str], database: Callable[..., str]) -> None:
     url = database("closed")
-    status, said, sections = check(good)
+    status, output, sections = check(good)
     assert status == 1
     assert sections["PostgreSQL"].startswith("this user may not create tables in schema public\n")
-    assert advised(said) == "GRANT CREATE ON SCHEMA public TO bob;"
+    assert advised(output) == "GRANT CREATE ON SCHEMA public TO bob;"
     done = command("migrate", cwd=Path("/"), **good)
-    assert (done.returncode, advised(done.stderr)) == (1, advised(said))
+    assert (done.returncode, advised(done.stderr)) == (1, advised(output))
     assert done.stderr.startswith("run.py: the database cannot be migrated: this user may not create tables")
-    execute(url, advised(said))
+    execute(url, advised(output))
     assert "run.py migrate" in check(good)[2]["PostgreSQL"]
     assert command("migrate", cwd=Path("/"), **good).returncode == 0
     assert check(good)[0] == 0
@@ -330,13 +352,13 @@ def test_a_database_in_another_encoding(
 ) -> None:
     name = f"in_{encoding.lower()}"
     url = database(name, f"OWNER bob ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'")
-    status, said, sections = check(good)
+    status, output, sections = check(good)
     assert status == 1
     assert sections["PostgreSQL"].startswith(f"the encoding of the database is {encoding}, not UTF8\n")
     done = command("migrate", cwd=Path("/"), **good)
-    assert (done.returncode, advised(done.stderr)) == (1, advised(said))
+    assert (done.returncode, advised(done.stderr)) == (1, advised(output))
     assert tables(url) == 0
-    execute(url, advised(said))
+    execute(url, advised(output))
     good["DATABASE_URL"] = url.replace(f"/{name}", f"/{name}_utf8")
     assert command("migrate", cwd=Path("/"), **good).returncode == 0
     assert check(good)[0] == 0
@@ -352,11 +374,11 @@ def tables(url: str) -> int:
 def test_tables_of_another_role(good: dict[str, str], database: Callable[..., str]) -> None:
     url = database("others")
     migrations.migrate(url)
-    status, said, sections = check(good)
+    status, output, sections = check(good)
     assert status == 1
     assert sections["PostgreSQL"].startswith("this user may not read and write all tables\n")
-    assert advised(said) == "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bob;"
-    execute(url, advised(said))
+    assert advised(output) == "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bob;"
+    execute(url, advised(output))
     assert check(good)[0] == 0
     migrations.rollback(url)
     execute(url, "GRANT CREATE ON SCHEMA public TO bob")
@@ -371,10 +393,10 @@ def test_a_database_that_is_read_only(good: dict[str, str], database: Callable[.
     url = database("frozen", "OWNER bob")
     assert command("migrate", cwd=Path("/"), **good).returncode == 0
     execute(url, "ALTER DATABASE frozen SET default_transaction_read_only = on")
-    status, said, sections = check(good)
+    status, output, sections = check(good)
     assert status == 1
     assert sections["PostgreSQL"].startswith("it is read-only: default_transaction_read_only is on\n")
-    execute(url + "?options=-cdefault_transaction_read_only%3Doff", advised(said))
+    execute(url + "?options=-cdefault_transaction_read_only%3Doff", advised(output))
     assert check(good)[0] == 0
 
 

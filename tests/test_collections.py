@@ -1,4 +1,4 @@
-"""Collections: each its owner's, movies in their order, walked by cursor."""
+"""Collections: ownership, the order of movies, paging with a cursor."""
 from __future__ import annotations
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 from movieserver.serving.request import MovieServer
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
-from tests.client import Answer, Api, pointers
+from tests.client import Response, Api, pointers
 from tests.conftest import SignUp
 from tests.factories import collection, movies
 from tests.statements import noted
@@ -26,42 +26,42 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 async def created(api: Api, **given: Any) -> str:
-    answer = await api.post("/collection/", collection(**given))
-    assert answer.status == 201, answer.json
-    collection_uuid: str = answer.json["collection_uuid"]
+    response = await api.post("/collection/", collection(**given))
+    assert response.status == 201, response.json
+    collection_uuid: str = response.json["collection_uuid"]
     return collection_uuid
 
 
 async def walk(api: Api, query: str = "limit=3") -> list[dict[str, Any]]:
     found, link = [], f"/collection/?{query}"
     while link:
-        answer = await api.get(link)
-        assert answer.status == 200
-        found += answer.json["data"]["collections"]
-        link = answer.json["next"]
+        response = await api.get(link)
+        assert response.status == 200
+        found += response.json["data"]["collections"]
+        link = response.json["next"]
     return found
 
 
 async def test_a_collection_is_created_and_read(alice: Api) -> None:
     body = collection()
-    answer = await alice.post("/collection/", body)
-    assert answer.status == 201
-    assert list(answer.json) == ["collection_uuid"]
-    assert answer.headers["Location"] == f"/collection/{answer.json['collection_uuid']}/"
-    read = await alice.get(answer.headers["Location"])
+    response = await alice.post("/collection/", body)
+    assert response.status == 201
+    assert list(response.json) == ["collection_uuid"]
+    assert response.headers["Location"] == f"/collection/{response.json['collection_uuid']}/"
+    read = await alice.get(response.headers["Location"])
     assert read.status == 200
     assert TIME.fullmatch(read.json.pop("created_at"))
     assert TIME.fullmatch(read.json.pop("updated_at"))
     assert read.json == {
-        "uuid": answer.json["collection_uuid"], "title": body["title"], "description": body["description"],
+        "uuid": response.json["collection_uuid"], "title": body["title"], "description": body["description"],
         "movies": body["movies"],
     }
 
 
 async def test_the_sample_comes_back_byte_for_byte(alice: Api) -> None:
     raw = (TOP / "tests" / "sample_collection.json").read_bytes()
-    answer = await alice.post("/collection/", raw=raw)
-    read = await alice.get(answer.headers["Location"])
+    response = await alice.post("/collection/", raw=raw)
+    read = await alice.get(response.headers["Location"])
     assert (read.json["title"], read.json["description"]) == (SAMPLE["title"], SAMPLE["description"])
     assert read.json["movies"] == SAMPLE["movies"]
     for text in re.findall(rb'"(?:title|description|uuid)": ("(?:[^"\\]|\\.)*")', raw):
@@ -72,7 +72,7 @@ async def test_the_sample_comes_back_byte_for_byte(alice: Api) -> None:
     "Amélie — 千と千尋 🎬", "\\ \" / \b\f\n\r\t", "\u2028\u200b\ufeff", "%s %(x)s %%", "'; DROP TABLE users; --", " ",
     "\x01\x7f",
 ])
-async def test_any_text_is_kept(alice: Api, text: str) -> None:
+async def test_any_text_is_stored_unchanged(alice: Api, text: str) -> None:
     given = movies(1, title=text, description=text, genres=text)
     uuid_ = await created(alice, title=text, description=text, movies=given)
     read = (await alice.get(f"/collection/{uuid_}/")).json
@@ -81,10 +81,10 @@ async def test_any_text_is_kept(alice: Api, text: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["collection", "collections"])
 @pytest.mark.parametrize("slash", ["/", ""])
-async def test_both_spellings_are_one_resource(alice: Api, spelling: str, slash: str) -> None:
-    answer = await alice.post(f"/{spelling}{slash}", collection(title="first"))
-    assert answer.status == 201
-    path = f"/{spelling}/{answer.json['collection_uuid']}{slash}"
+async def test_collection_and_collections_are_the_same_resource(alice: Api, spelling: str, slash: str) -> None:
+    response = await alice.post(f"/{spelling}{slash}", collection(title="first"))
+    assert response.status == 201
+    path = f"/{spelling}/{response.json['collection_uuid']}{slash}"
     assert (await alice.get(path)).json["title"] == "first"
     assert (await alice.put(path, {"title": "second"})).status == 200
     assert (await alice.get(f"/{spelling}{slash}")).json["data"]["collections"][0]["title"] == "second"
@@ -93,15 +93,15 @@ async def test_both_spellings_are_one_resource(alice: Api, spelling: str, slash:
 
 
 async def test_description_and_movies_may_be_absent(alice: Api) -> None:
-    answer = await alice.post("/collection/", {"title": "alone"})
-    read = (await alice.get(answer.headers["Location"])).json
+    response = await alice.post("/collection/", {"title": "alone"})
+    read = (await alice.get(response.headers["Location"])).json
     assert (read["description"], read["movies"]) == ("", [])
 
 
-async def test_other_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
+async def test_unknown_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
-    answer = await alice.post("/collection/", {**collection(), "user_id": "1", "owner": bob.token, "uuid": "x"})
-    assert answer.status == 201
+    response = await alice.post("/collection/", {**collection(), "user_id": "1", "owner": bob.token, "uuid": "x"})
+    assert response.status == 201
     assert (await bob.get("/collection/")).json["count"] == 0
     assert (await alice.get("/collection/")).json["count"] == 1
 
@@ -110,7 +110,7 @@ async def test_other_keys_are_ignored(alice: Api, sign_up: SignUp) -> None:
     ("Drama,Comedy", "Drama,Comedy"), (" Drama , ,Comedy ", " Drama , ,Comedy "), ("", ""), (None, ""), ("absent", ""),
     ([], ""), (["Drama"], "Drama"), (["Drama", "Comedy"], "Drama,Comedy"),
 ])
-async def test_genres_go_out_as_text(alice: Api, given: Any, out: str) -> None:
+async def test_genres_are_returned_as_text(alice: Api, given: Any, out: str) -> None:
     movie = movies(1, genres=given)[0]
     if given == "absent":
         del movie["genres"]
@@ -149,19 +149,19 @@ async def test_a_movie_needs_only_uuid_and_title(alice: Api) -> None:
     ({"title": "", "movies": movies(1) + movies(1, title=3)}, ["/title", "/movies/1/title"]),
 ])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_every_field_at_fault_is_named(
+async def test_every_invalid_field_is_listed(
     alice: Api, change: dict[str, Any], at_fault: list[str], method: str
 ) -> None:
     path = "/collection/" if method == "POST" else f"/collection/{await created(alice)}/"
-    answer = await alice.call(method, path, {**collection(), **change})
-    assert answer.status == 400
-    assert pointers(answer) == at_fault
+    response = await alice.call(method, path, {**collection(), **change})
+    assert response.status == 400
+    assert pointers(response) == at_fault
 
 
 async def test_title_is_required(alice: Api) -> None:
-    answer = await alice.post("/collection/", {"description": "no title"})
-    assert answer.status == 400
-    assert pointers(answer) == ["/title"]
+    response = await alice.post("/collection/", {"description": "no title"})
+    assert response.status == 400
+    assert pointers(response) == ["/title"]
 
 
 async def test_the_longest_texts(alice: Api) -> None:
@@ -171,24 +171,24 @@ async def test_the_longest_texts(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_the_same_uuid_twice(alice: Api, method: str) -> None:
+async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
     path = "/collection/" if method == "POST" else f"/collection/{await created(alice)}/"
     given = movies(4)
     given[2]["uuid"] = given[0]["uuid"].upper()
-    answer = await alice.call(method, path, {"title": "twice", "movies": given})
-    assert answer.status == 400
-    assert pointers(answer) == ["/movies/2/uuid"]
-    assert given[0]["uuid"] in answer.json["errors"][0]["detail"]
+    response = await alice.call(method, path, {"title": "twice", "movies": given})
+    assert response.status == 400
+    assert pointers(response) == ["/movies/2/uuid"]
+    assert given[0]["uuid"] in response.json["errors"][0]["detail"]
     given[3]["title"] = 1
-    answer = await alice.call(method, path, {"title": "twice", "movies": given})
-    assert pointers(answer) == ["/movies/3/title", "/movies/2/uuid"]
+    response = await alice.call(method, path, {"title": "twice", "movies": given})
+    assert pointers(response) == ["/movies/3/title", "/movies/2/uuid"]
 
 
-async def test_the_uuid_given_is_the_uuid_kept(alice: Api) -> None:
+async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:
     given = movies(1, uuid="FFFFFFFF-0000-0000-0000-00000000000A")
     uuid_ = await created(alice, movies=given)
-    kept = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
-    assert uuid.UUID(kept) == uuid.UUID(given[0]["uuid"])
+    stored = (await alice.get(f"/collection/{uuid_}/")).json["movies"][0]["uuid"]
+    assert uuid.UUID(stored) == uuid.UUID(given[0]["uuid"])
 
 
 async def test_movies_keep_their_order(alice: Api) -> None:
@@ -204,16 +204,16 @@ async def test_movies_keep_their_order(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_update_changes_what_it_names(alice: Api, method: str) -> None:
+async def test_an_update_changes_only_its_keys(alice: Api, method: str) -> None:
     body = collection()
     path = f"/collection/{await created(alice, **body)}/"
     before = (await alice.get(path)).json
     for change in (
         {"title": "new"}, {"description": "new too"}, {"movies": movies(3)}, {"title": "newest", "movies": []},
     ):
-        answer = await alice.call(method, path, change)
-        assert answer.status == 200
-        assert answer.json == {
+        response = await alice.call(method, path, change)
+        assert response.status == 200
+        assert response.json == {
             "message": "Collection updated successfully", "collection_uuid": before["uuid"]
         }
         after = (await alice.get(path)).json
@@ -222,24 +222,24 @@ async def test_an_update_changes_what_it_names(alice: Api, method: str) -> None:
         before = after
 
 
-async def test_null_is_no_value_for_an_update(alice: Api) -> None:
+async def test_an_update_refuses_null(alice: Api) -> None:
     path = f"/collection/{await created(alice)}/"
-    answer = await alice.put(path, {"title": None, "movies": None})
-    assert pointers(answer) == ["/title", "/movies"]
+    response = await alice.put(path, {"title": None, "movies": None})
+    assert pointers(response) == ["/title", "/movies"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_update_that_names_nothing_changes_nothing(alice: Api, method: str) -> None:
+async def test_an_update_without_known_keys_is_400(alice: Api, method: str) -> None:
     path = f"/collection/{await created(alice)}/"
     before = await alice.get(path)
     for body, words in (({}, "no key"), ({"name": "x", "movie": []}, "name, movie")):
-        answer = await alice.call(method, path, body)
-        assert (answer.status, answer.json["code"]) == (400, "bad_request")
-        assert words in answer.json["detail"]
+        response = await alice.call(method, path, body)
+        assert (response.status, response.json["code"]) == (400, "bad_request")
+        assert words in response.json["detail"]
     assert (await alice.get(path)).body == before.body
 
 
-async def test_what_was_read_can_be_sent_back(alice: Api) -> None:
+async def test_a_read_collection_can_be_put_back(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=movies(5, genres=' Drama ,, drama'))}/"
     read, listed = (await alice.get(path)).json, (await alice.get("/collection/")).json["data"]["collections"][0]
     for body in (read, listed):
@@ -248,7 +248,7 @@ async def test_what_was_read_can_be_sent_back(alice: Api) -> None:
         assert after == {**read, "updated_at": after["updated_at"]}
 
 
-async def test_of_two_updates_at_once_one_wins_whole(alice: Api) -> None:
+async def test_concurrent_updates_do_not_mix(alice: Api) -> None:
     path = f"/collection/{await created(alice)}/"
     shared = movies(30)
     lists = [movies(20) + shared[:count] for count in (10, 20, 30)] + [shared[::-1], []]
@@ -257,28 +257,28 @@ async def test_of_two_updates_at_once_one_wins_whole(alice: Api) -> None:
         assert (await alice.get(path)).json["movies"] in lists
 
 
-async def test_updates_and_a_delete_at_once(alice: Api) -> None:
+async def test_concurrent_updates_and_delete(alice: Api) -> None:
     for _ in range(5):
         path = f"/collection/{await created(alice)}/"
         *updated, deleted = await asyncio.gather(
             *[alice.put(path, {"movies": movies(20)}) for _ in range(4)], alice.delete(path))
         assert deleted.status == 200
-        assert {answer.status for answer in updated} <= {200, 404}
+        assert {response.status for response in updated} <= {200, 404}
         assert (await alice.get(path)).status == 404
 
 
 async def test_delete(alice: Api) -> None:
     path = f"/collection/{await created(alice)}/"
-    answer = await alice.delete(path)
-    assert answer.status == 200
-    assert answer.json == {"message": "Collection deleted successfully"}
+    response = await alice.delete(path)
+    assert response.status == 200
+    assert response.json == {"message": "Collection deleted successfully"}
     assert (await alice.get(path)).status == 404
     assert (await alice.delete(path)).status == 404
     assert (await alice.get("/collection/")).json["count"] == 0
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_a_strangers_an_unknown_and_a_malformed_uuid_are_one_404(
+async def test_foreign_unknown_and_malformed_uuids_get_the_same_404(
     alice: Api, sign_up: SignUp, method: str
 ) -> None:
     body = collection()
@@ -287,15 +287,15 @@ async def test_a_strangers_an_unknown_and_a_malformed_uuid_are_one_404(
     malformed = ["1", "x" * 500, "%00", "%ff", "%2f", mine[:-1], f"{{{mine}}}", mine.replace("-", "")]
     others = [mine, str(uuid.uuid4()), *malformed]
     change = None if method in ("GET", "DELETE") else {"title": "taken over", "movies": []}
-    answers = [await bob.call(method, f"/collection/{other}/", change) for other in others]
-    assert {answer.status for answer in answers} == {404}
-    assert len({json.dumps({**answer.json, "request_id": ""}) for answer in answers}) == 1
+    responses = [await bob.call(method, f"/collection/{other}/", change) for other in others]
+    assert {response.status for response in responses} == {404}
+    assert len({json.dumps({**response.json, "request_id": ""}) for response in responses}) == 1
     if change:
         assert {(await bob.call(method, f"/collection/{other}/", raw=b"{")).status for other in others} == {400}
     assert (await alice.get(f"/collection/{mine}/")).json["movies"] == body["movies"]
 
 
-async def test_what_one_stores_of_a_movie_is_not_seen_by_another(alice: Api, sign_up: SignUp) -> None:
+async def test_movie_data_is_private_to_its_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     movie = movies(1)[0]
     hers = await created(alice, movies=[{**movie, "title": "hers"}])
@@ -306,7 +306,7 @@ async def test_what_one_stores_of_a_movie_is_not_seen_by_another(alice: Api, sig
     assert (await bob.get(f"/collection/{his}/")).json["movies"] == [{**movie, "title": "his, changed"}]
 
 
-async def test_one_movie_may_be_told_differently_in_two_collections(alice: Api) -> None:
+async def test_a_movie_may_differ_between_collections(alice: Api) -> None:
     movie = movies(1)[0]
     first, second = await created(alice, movies=[movie]), await created(alice, movies=[{**movie, "title": "other"}])
     assert (await alice.get(f"/collection/{first}/")).json["movies"] == [movie]
@@ -316,11 +316,11 @@ async def test_one_movie_may_be_told_differently_in_two_collections(alice: Api) 
 async def test_the_list(alice: Api) -> None:
     body = collection()
     uuid_ = await created(alice, **body)
-    answer = await alice.get("/collection/")
-    assert set(answer.json) == {"is_success", "data", "count", "next"}
-    assert (answer.json["is_success"], answer.json["count"], answer.json["next"]) == (True, 1, None)
-    assert set(answer.json["data"]) == {"collections", "favourite_genres"}
-    [listed] = answer.json["data"]["collections"]
+    response = await alice.get("/collection/")
+    assert set(response.json) == {"is_success", "data", "count", "next"}
+    assert (response.json["is_success"], response.json["count"], response.json["next"]) == (True, 1, None)
+    assert set(response.json["data"]) == {"collections", "favourite_genres"}
+    [listed] = response.json["data"]["collections"]
     read = (await alice.get(f"/collection/{uuid_}/")).json
     assert listed == {**read, "movie_count": 2}
 
@@ -341,7 +341,7 @@ async def test_movies_may_be_left_out(alice: Api) -> None:
     assert without == full
 
 
-async def test_newest_first_and_every_collection_once(alice: Api) -> None:
+async def test_paging_gives_every_collection_once_newest_first(alice: Api) -> None:
     uuids = [await created(alice, title=f"number {number}", movies=[]) for number in range(25)]
     listed = await walk(alice, "limit=7")
     assert [entry["uuid"] for entry in listed] == uuids[::-1]
@@ -352,7 +352,7 @@ async def test_newest_first_and_every_collection_once(alice: Api) -> None:
     assert [entry["uuid"] for entry in await walk(alice, "limit=100&movies=false")] == uuids[::-1]
 
 
-async def test_the_next_page_is_linked_too(alice: Api) -> None:
+async def test_the_next_page_is_in_the_link_header(alice: Api) -> None:
     for _ in range(3):
         await created(alice, movies=[])
     first = await alice.get("/collection/?limit=2&movies=false")
@@ -360,32 +360,32 @@ async def test_the_next_page_is_linked_too(alice: Api) -> None:
     assert "Link" not in (await alice.get(first.json["next"])).headers
 
 
-async def test_a_walk_keeps_its_limit_and_leaves_out_what_it_left_out(alice: Api) -> None:
+async def test_next_keeps_limit_and_movies_parameters(alice: Api) -> None:
     for _ in range(5):
         await created(alice)
-    answer = await alice.get("/collection/?limit=2&movies=false")
-    following = await alice.get(answer.json["next"])
+    response = await alice.get("/collection/?limit=2&movies=false")
+    following = await alice.get(response.json["next"])
     assert len(following.json["data"]["collections"]) == 2
     assert all("movies" not in entry for entry in following.json["data"]["collections"])
 
 
-async def test_a_walk_while_others_write(alice: Api) -> None:
+async def test_paging_during_concurrent_writes(alice: Api) -> None:
     uuids = [await created(alice, movies=[]) for _ in range(12)]
     link, seen = "/collection/?limit=2", []
     while link:
-        answer = (await alice.get(link)).json
-        page = [entry["uuid"] for entry in answer["data"]["collections"]]
+        response = (await alice.get(link)).json
+        page = [entry["uuid"] for entry in response["data"]["collections"]]
         seen += page
         await created(alice, movies=[])
         await alice.put(f"/collection/{page[0]}/", {"title": "changed on the way"})
         if len(seen) == 6:
             await alice.delete(f"/collection/{page[-1]}/")
             await alice.delete(f"/collection/{uuids[0]}/")
-        link = answer["next"]
+        link = response["next"]
     assert seen == uuids[:0:-1]
 
 
-async def test_a_walk_over_collections_of_one_instant(alice: Api, resources: Resources) -> None:
+async def test_paging_over_collections_with_the_same_created_at(alice: Api, resources: Resources) -> None:
     uuids = {await created(alice, movies=[]) for _ in range(9)}
     database = resources.database
     database.statements["same instant"] = Statement(
@@ -402,13 +402,13 @@ async def test_a_walk_over_collections_of_one_instant(alice: Api, resources: Res
     "movies=no", "movies=", "movies=true&movies=false", "cursor=", "cursor=x", "cursor=%00", "cursor=é",
     "cursor=" + "A" * 31, "cursor=" + "_" * 32, "cursor=" + "A" * 5000,
 ])
-async def test_queries_that_are_refused(alice: Api, query: str) -> None:
-    answer = await alice.get(f"/collection/?{query}")
-    assert answer.status == 400
-    assert query.partition("=")[0] in answer.json["detail"]
+async def test_invalid_query_parameters(alice: Api, query: str) -> None:
+    response = await alice.get(f"/collection/?{query}")
+    assert response.status == 400
+    assert query.partition("=")[0] in response.json["detail"]
 
 
-async def test_a_cursor_opens_nothing_of_others(alice: Api, sign_up: SignUp) -> None:
+async def test_a_cursor_of_another_user_shows_only_own_collections(alice: Api, sign_up: SignUp) -> None:
     for _ in range(3):
         await created(alice)
     link = (await alice.get("/collection/?limit=1")).json["next"]
@@ -417,7 +417,7 @@ async def test_a_cursor_opens_nothing_of_others(alice: Api, sign_up: SignUp) -> 
 
 
 def trimmed(name: str) -> str:
-    """Without white space and format characters (Unicode category Cf) at its ends."""
+    """A name without white space and format characters (Unicode category Cf) at its ends."""
     while (bare := name.strip().strip("".join(filter(is_format, {*name})))) != name:
         name = bare
     return name
@@ -428,7 +428,7 @@ def is_format(character: str) -> bool:
 
 
 def genre_counts(genre_texts: list[str]) -> list[dict[str, Any]]:
-    """The genres with their counts by the words of the contract."""
+    """The genres with their counts, as the contract defines them."""
     spellings: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for text in genre_texts:
         for name in filter(None, map(trimmed, text.split(","))):
@@ -456,8 +456,8 @@ async def test_favourite_genres(alice: Api, genre_texts: list[str]) -> None:
 
 async def test_favourite_genres_follow_every_change(alice: Api, sign_up: SignUp) -> None:
     async def favourites() -> str:
-        answer = (await alice.get("/collection/?limit=1")).json
-        genres: str = answer["data"]["favourite_genres"]
+        response = (await alice.get("/collection/?limit=1")).json
+        genres: str = response["data"]["favourite_genres"]
         return genres
 
     movie = movies(1, genres="Drama,Comedy")[0]
@@ -488,18 +488,18 @@ def many(count: int) -> list[dict[str, str]]:
     ]
 
 
-async def test_ten_thousand_movies_are_one_statement(alice: Api, resources: Resources) -> None:
+async def test_creating_ten_thousand_movies_is_one_statement(alice: Api, resources: Resources) -> None:
     given, statements = many(10_000), noted(resources.database)
     uuid_ = await created(alice, movies=given)
     assert [each.name for each in statements] == ["collections.create"]
     assert (await alice.get(f"/collection/{uuid_}/")).json["movies"] == given
-    answer = await alice.post("/collection/", {"title": "one more", "movies": given + many(1)})
-    assert answer.status == 400
-    assert pointers(answer) == ["/movies"]
-    assert "10000" in answer.json["errors"][0]["detail"]
+    response = await alice.post("/collection/", {"title": "one more", "movies": given + many(1)})
+    assert response.status == 400
+    assert pointers(response) == ["/movies"]
+    assert "10000" in response.json["errors"][0]["detail"]
 
 
-async def test_another_list_of_thousands_of_movies(alice: Api) -> None:
+async def test_replacing_thousands_of_movies(alice: Api) -> None:
     first, given = ([{**movie, "description": "d" * 650} for movie in many(10_000)] for _ in range(2))
     path = f"/collection/{await created(alice, movies=first)}/"
     assert (await alice.put(path, {"movies": given})).status == 200
@@ -525,9 +525,9 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
     assert [each.name for each in statements] == ["collections.list_page"]
 
 
-async def test_a_token_of_a_user_who_is_gone(alice: Api, resources: Resources, app: MovieServer) -> None:
+async def test_a_token_of_a_deleted_user(alice: Api, resources: Resources, app: MovieServer) -> None:
     resources.database.statements["forget"] = Statement("DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1")
     assert alice.token
     await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)
-    answer: Answer = await alice.post("/collection/", collection())
-    assert answer.status == 401
+    response: Response = await alice.post("/collection/", collection())
+    assert response.status == 401

@@ -1,4 +1,4 @@
-"""compose.yaml: production passes every setting through, the demo needs none. Docker itself is not needed."""
+"""compose.yaml: production passes every setting on, the demo needs none. The tests do not need Docker."""
 from __future__ import annotations
 
 import os
@@ -47,11 +47,11 @@ def test_the_file_conforms_to_its_schema() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_docker_compose_1_29_knows_the_top_level_keys() -> None:
+def test_docker_compose_1_29_accepts_the_top_level_keys() -> None:
     assert {key for key in FILE if not key.startswith("x-")} == {"services", "networks", "volumes"}
 
 
-def test_services_name_what_exists_in_their_profile() -> None:
+def test_services_refer_to_services_of_their_profile() -> None:
     for name, service in SERVICES.items():
         for other, requirement in service.get("depends_on", {}).items():
             assert SERVICES[other]["profiles"] == service["profiles"]
@@ -66,12 +66,12 @@ def test_services_name_what_exists_in_their_profile() -> None:
 
 
 def test_every_setting_is_passed_through() -> None:
-    """A setting that is not listed would not reach the server from .env."""
+    """An unlisted setting in .env would not reach the server."""
     assert set(ENVIRONMENT) == {name.upper() for name in Settings.model_fields}
 
 
 def filled(**values: str) -> dict[str, str]:
-    """The server's environment where `values` are set, as Compose makes it."""
+    """The server's environment with `values` set, as Compose makes it."""
     def replaced(match: re.Match[str]) -> str:
         return values.get(match[1]) or match[2]
 
@@ -92,13 +92,13 @@ def test_production_gets_its_settings() -> None:
     assert settings.cors_origins == {"https://app.example"} and settings.proxies
 
 
-def test_production_refuses_what_is_missing() -> None:
+def test_production_requires_its_settings() -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(_env_file=None, **filled())  # type: ignore[arg-type]
     assert {fault["loc"][0] for fault in refused.value.errors()} == {"movie_api_url", "jwt_secret"}
 
 
-def test_the_file_has_no_secret_and_stops_no_profile() -> None:
+def test_the_file_has_no_secrets() -> None:
     found = dict(re.findall(r"\$\{(\w+)(:?[?-][^}]*|)\}", TEXT.replace("$${", "")))
     assert {kind[:2] for kind in found.values()} == {":-"}
     assert {default for name, default in found.items() if "PASSWORD" in name} == {":-"}
@@ -107,7 +107,7 @@ def test_the_file_has_no_secret_and_stops_no_profile() -> None:
 
 
 @pytest.mark.parametrize("password", ["", "long-random-word"])
-def test_redis_starts_with_a_password_only(password: str) -> None:
+def test_redis_requires_a_password(password: str) -> None:
     service = SERVICES["redis"]
     shell, option, script = service["command"]
     with temporary_folder() as folder:

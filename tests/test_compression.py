@@ -17,10 +17,10 @@ from tests.test_collections import created, many
 
 async def fetched(api: Api, path: str, accept: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
     """A response as it was sent, not decompressed."""
-    answer = await api.http.fetch(
+    response = await api.http.fetch(
         api.base_url + path, method=method, decompress_response=False, raise_error=False,
         headers={"Authorization": f"Bearer {api.token}", "Accept-Encoding": accept, **headers})
-    return answer.code, answer.headers, answer.body
+    return response.code, response.headers, response.body
 
 
 @pytest.mark.parametrize("count", [5, 200])
@@ -46,7 +46,7 @@ async def test_a_small_body_is_not_compressed(alice: Api) -> None:
     assert headers["Vary"] == "Accept-Encoding"
 
 
-@pytest.mark.parametrize("asked, welcome", [
+@pytest.mark.parametrize("accept_encoding, welcome", [
     ("gzip", True), ("GZIP", True), ("x-gzip", True), ("*", True), ("br, gzip", True), ("gzip;q=0.1", True),
     ("deflate, gzip;q=1.0, *;q=0.5", True), ("br;q=1.0, gzip; q=0.8, *;q=0.1", True), ("gzip, identity", True),
     ("gzip;q=0.5, identity;q=0.4", True), ("identity;q=0, gzip", True),
@@ -54,11 +54,11 @@ async def test_a_small_body_is_not_compressed(alice: Api) -> None:
     ("gzip;q=0.4, identity;q=0.5", False), ("gzip;q=x", False), ("gzip;q=", False), ("gzippy", False), (";,;", False),
     ("gzip;q=nan", False),
 ])
-async def test_which_clients_accept_gzip(asked: str, welcome: bool) -> None:
-    assert accepts_gzip(asked) is welcome
+async def test_which_clients_accept_gzip(accept_encoding: str, welcome: bool) -> None:
+    assert accepts_gzip(accept_encoding) is welcome
 
 
-async def test_each_coding_has_its_own_tag_and_both_name_the_version(alice: Api) -> None:
+async def test_each_coding_has_its_own_tag_of_the_same_version(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=movies(20))}/"
     for accept, other in (("gzip", "identity"), ("identity", "gzip")):
         _, headers, _ = await fetched(alice, path, accept)
@@ -70,15 +70,15 @@ async def test_each_coding_has_its_own_tag_and_both_name_the_version(alice: Api)
         assert (await alice.put(path, {"title": "too late"}, headers={"If-Match": tag})).status == 412
 
 
-async def test_other_requests_go_on_while_large_bodies_are_compressed(alice: Api, sign_up: SignUp) -> None:
+async def test_compressing_large_bodies_does_not_block_other_requests(alice: Api, sign_up: SignUp) -> None:
     for _ in range(2):
         await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])
     bob = await sign_up()
     large = [asyncio.ensure_future(fetched(alice, "/collection/", "gzip")) for _ in range(4)]
-    while not all(answer.done() for answer in large):
+    while not all(response.done() for response in large):
         assert (await bob.get("/collection/")).status == 200
     _, plain_headers, plain = await fetched(alice, "/collection/", "identity")
-    for status, headers, body in (answer.result() for answer in large):
+    for status, headers, body in (response.result() for response in large):
         assert (status, headers["Content-Encoding"]) == (200, "gzip")
         assert gzip.decompress(body) == plain
 

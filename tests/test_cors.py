@@ -22,18 +22,18 @@ def cors(headers: dict[str, str]) -> set[str]:
 
 
 class TestNamedOrigins:
-    """The setting names two origins."""
+    """CORS_ORIGINS has two origins."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         origins = frozenset({NAMED, "http://localhost:3000"})
         return make_settings(postgres.url, redis.url, third_party.url, cors_origins=origins)
 
-    async def test_they_may_read_every_response(self, alice: Api, api: Api) -> None:
+    async def test_allowed_origins_may_read_every_response(self, alice: Api, api: Api) -> None:
         for path in PATHS:
-            for caller in (alice, api):
+            for client in (alice, api):
                 for method in ("GET", "POST", "HEAD"):
-                    headers = (await caller.call(method, path, headers={"Origin": NAMED})).headers
+                    headers = (await client.call(method, path, headers={"Origin": NAMED})).headers
                     assert headers["Access-Control-Allow-Origin"] == NAMED
                     assert "Access-Control-Allow-Credentials" not in headers
                     assert "Origin" in headers["Vary"].split(",")
@@ -43,36 +43,36 @@ class TestNamedOrigins:
     async def test_other_origins_may_not(self, alice: Api) -> None:
         for path in PATHS:
             for origin in OTHERS:
-                answer = await alice.get(path, headers={"Origin": origin})
-                assert not cors(dict(answer.headers))
-                assert "Origin" in answer.headers["Vary"].split(",")
-            answer = await alice.get(path)
-            assert not cors(dict(answer.headers))
-            assert "Origin" in answer.headers["Vary"].split(",")
+                response = await alice.get(path, headers={"Origin": origin})
+                assert not cors(dict(response.headers))
+                assert "Origin" in response.headers["Vary"].split(",")
+            response = await alice.get(path)
+            assert not cors(dict(response.headers))
+            assert "Origin" in response.headers["Vary"].split(",")
 
     async def test_a_preflight(self, api: Api) -> None:
         for path in ("/collection/", "/collection/x/", "/login/", "/movies/"):
-            asked = {"Origin": NAMED, "Access-Control-Request-Method": "POST"}
-            answer = await api.call("OPTIONS", path, headers=asked)
-            assert (answer.status, answer.body) == (204, b"")
-            assert answer.headers["Access-Control-Allow-Origin"] == NAMED
-            assert answer.headers["Access-Control-Allow-Methods"] == answer.headers["Allow"]
-            allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+            preflight = {"Origin": NAMED, "Access-Control-Request-Method": "POST"}
+            response = await api.call("OPTIONS", path, headers=preflight)
+            assert (response.status, response.body) == (204, b"")
+            assert response.headers["Access-Control-Allow-Origin"] == NAMED
+            assert response.headers["Access-Control-Allow-Methods"] == response.headers["Allow"]
+            allowed = response.headers["Access-Control-Allow-Headers"].split(", ")
             assert set(allowed) >= {"Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"}
-            assert int(answer.headers["Access-Control-Max-Age"]) > 0
-            refused = await api.call("OPTIONS", path, headers={**asked, "Origin": "https://other.example"})
+            assert int(response.headers["Access-Control-Max-Age"]) > 0
+            refused = await api.call("OPTIONS", path, headers={**preflight, "Origin": "https://other.example"})
             assert refused.status == 204
             assert not cors(dict(refused.headers))
 
     async def test_vary_names_encoding_and_origin(self, alice: Api) -> None:
         for count in (0, 30):
             await created(alice, movies=movies(count))
-            answer = await alice.get("/collection/", headers={"Origin": NAMED})
-            assert set(answer.headers["Vary"].split(",")) == {"Origin", "Accept-Encoding"}
+            response = await alice.get("/collection/", headers={"Origin": NAMED})
+            assert set(response.headers["Vary"].split(",")) == {"Origin", "Accept-Encoding"}
 
 
 class TestAllOrigins:
-    """The setting is *."""
+    """CORS_ORIGINS is *."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -80,15 +80,15 @@ class TestAllOrigins:
 
     async def test_every_origin_may_read(self, alice: Api) -> None:
         for origin in (NAMED, *OTHERS):
-            answer = await alice.get("/collection/", headers={"Origin": origin})
-            assert answer.headers["Access-Control-Allow-Origin"] == "*"
-            assert answer.headers["Vary"] == "Accept-Encoding"
+            response = await alice.get("/collection/", headers={"Origin": origin})
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers["Vary"] == "Accept-Encoding"
         assert not cors(dict((await alice.get("/collection/")).headers))
 
 
 async def test_without_the_setting_there_is_no_cors(alice: Api) -> None:
     for method in ("GET", "OPTIONS"):
-        asked = {"Origin": NAMED, "Access-Control-Request-Method": "GET"}
-        answer = await alice.call(method, "/collection/", headers=asked)
-        assert not cors(dict(answer.headers))
-        assert "Origin" not in answer.headers.get("Vary", "")
+        preflight = {"Origin": NAMED, "Access-Control-Request-Method": "GET"}
+        response = await alice.call(method, "/collection/", headers=preflight)
+        assert not cors(dict(response.headers))
+        assert "Origin" not in response.headers.get("Vary", "")

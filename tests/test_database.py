@@ -1,4 +1,4 @@
-"""The pool and the statements: time limits, driver errors, connections that die, runs that were not applied."""
+"""The pool and the statements: time limits, driver errors, lost connections, retries."""
 from __future__ import annotations
 
 import asyncio
@@ -46,23 +46,23 @@ async def opened(postgres: Postgres, size: int = 1, limits: Limits | None = None
 
 
 async def nothing_sleeps(database: Database) -> None:
-    """Wait until the server runs none of the sleeps any more."""
+    """Wait until the server runs no more sleeps."""
     while await database.read("sleeping") != (0,):
         await asyncio.sleep(0.05)
 
 
-async def test_a_pool_of_one_serves_everybody(postgres: Postgres) -> None:
+async def test_a_pool_of_one_connection_serves_all_clients(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         assert await asyncio.gather(*[database.read("one") for _ in range(50)]) == [(1,)] * 50
 
 
-async def test_the_pool_has_its_size(postgres: Postgres) -> None:
+async def test_the_pool_does_not_exceed_its_size(postgres: Postgres) -> None:
     async with opened(postgres, 3) as database:
         pids = await asyncio.gather(*[database.read("pid") for _ in range(30)])
         assert 1 <= len(set(pids)) <= 3
 
 
-async def test_the_server_cancels_a_statement_over_its_time(
+async def test_the_server_cancels_a_slow_statement(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SESSION, "statement_timeout", "200ms")
@@ -73,7 +73,7 @@ async def test_the_server_cancels_a_statement_over_its_time(
         await nothing_sleeps(database)
 
 
-async def test_after_a_statement_that_was_given_up_the_next_in_line_is_served(postgres: Postgres) -> None:
+async def test_the_next_waiting_client_is_served_after_a_timeout(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         await database.read("one")
         database.pool.limits.statement = 0.2
@@ -86,7 +86,7 @@ async def test_after_a_statement_that_was_given_up_the_next_in_line_is_served(po
         await nothing_sleeps(database)
 
 
-async def test_a_full_pool_says_so_in_time_and_recovers(postgres: Postgres) -> None:
+async def test_a_full_pool_times_out_and_recovers(postgres: Postgres) -> None:
     async with opened(postgres, limits=Limits(acquire=0.1)) as database:
         busy = asyncio.create_task(database.write("sleep", seconds=0.5))
         await asyncio.sleep(0)
@@ -111,7 +111,7 @@ async def test_a_cancelled_client_returns_its_slot(postgres: Postgres) -> None:
     assert (database.pool.in_use, database.pool.waiting) == (0, 0)
 
 
-async def test_a_read_whose_connection_dies_is_run_again_and_a_write_is_not(postgres: Postgres) -> None:
+async def test_a_lost_connection_retries_reads_but_not_writes(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         database.statements["first dies"] = Statement(
             "SELECT CASE WHEN pg_backend_pid() = %(pid)s THEN pg_terminate_backend(pg_backend_pid()) END")
@@ -127,7 +127,7 @@ async def test_a_read_whose_connection_dies_is_run_again_and_a_write_is_not(post
             await database.read("dies")
 
 
-async def test_a_connection_that_died_idle_is_not_used_again(postgres: Postgres) -> None:
+async def test_a_connection_lost_while_idle_is_replaced(postgres: Postgres) -> None:
     async with opened(postgres) as database, opened(postgres) as other:
         row = await database.read("pid")
         assert row
@@ -165,7 +165,7 @@ async def test_errors_of_the_server(postgres: Postgres, state: str, error: type[
 
 
 class TestRunsThatWereNotApplied:
-    """A deadlock or serialization failure: a sequence counts the runs, since a transaction does not undo it."""
+    """A deadlock or serialization failure; a sequence counts the runs, because a rollback does not undo it."""
 
     @pytest.fixture
     def failing(self, postgres: Postgres) -> Iterator[str]:
@@ -185,7 +185,9 @@ class TestRunsThatWereNotApplied:
 
     @pytest.mark.parametrize("state", ["40P01", "40001"])
     @pytest.mark.parametrize("verb", ["read", "write"])
-    async def test_they_are_run_again(self, postgres: Postgres, failing: str, state: str, verb: str) -> None:
+    async def test_a_statement_that_was_not_applied_is_retried(
+        self, postgres: Postgres, failing: str, state: str, verb: str
+    ) -> None:
         async with opened(postgres) as database:
             database.statements["failing"] = Statement(failing)
             row = await getattr(database, verb)("failing", failures=MAX_RUNS - 1, state=state)
@@ -193,7 +195,7 @@ class TestRunsThatWereNotApplied:
             assert run(postgres.url, "SELECT array_agg(run) FROM applied") == ([MAX_RUNS],)
 
     @pytest.mark.parametrize("state", ["40P01", "40001"])
-    async def test_but_only_so_often(self, postgres: Postgres, failing: str, state: str) -> None:
+    async def test_retries_are_limited(self, postgres: Postgres, failing: str, state: str) -> None:
         async with opened(postgres) as database:
             database.statements["failing"] = Statement(failing)
             with pytest.raises(NotApplied):
@@ -203,7 +205,7 @@ class TestRunsThatWereNotApplied:
             assert await database.read("one") == (1,)
 
     @pytest.mark.parametrize("state", ["22012", "57014", "53200", "08006"])
-    async def test_no_other_failed_write_is_run_again(self, postgres: Postgres, failing: str, state: str) -> None:
+    async def test_other_failed_writes_are_not_retried(self, postgres: Postgres, failing: str, state: str) -> None:
         async with opened(postgres) as database:
             database.statements["failing"] = Statement(failing)
             with pytest.raises((DatabaseUnavailable, InternalError)):
@@ -211,8 +213,8 @@ class TestRunsThatWereNotApplied:
             assert run(postgres.url, "SELECT last_value FROM runs") == (1,)
 
 
-async def test_two_that_deadlock_are_both_carried_out(postgres: Postgres) -> None:
-    """A real one: each holds the row that the other waits for."""
+async def test_deadlocked_writes_both_succeed(postgres: Postgres) -> None:
+    """A real deadlock: each write holds the row that the other waits for."""
     run(postgres.url, "CREATE TABLE rows AS SELECT id, 0 AS times FROM generate_series(1, 2) AS id")
     update = "UPDATE rows SET times = times + 1 WHERE id = %%(%s)s;\n"
     text = update % "first" + "SELECT pg_sleep(0.2);\n" + update % "second" + "SELECT 1"
@@ -228,7 +230,7 @@ async def test_two_that_deadlock_are_both_carried_out(postgres: Postgres) -> Non
         run(postgres.url, "DROP TABLE rows")
 
 
-async def test_a_host_that_is_away_is_passed_over(postgres: Postgres) -> None:
+async def test_a_host_that_is_down_is_skipped(postgres: Postgres) -> None:
     folder = postgres.url.partition("host=")[2]
     url = postgres.url.replace(f"host={folder}", f"host=/nowhere,127.0.0.1,{folder}&port=5432,1,5432")
     async with open_database(url, 3, statements=STATEMENTS) as database:
@@ -247,7 +249,7 @@ async def test_a_server_that_never_responds(io_loop: object) -> None:
     silent.close()
 
 
-async def test_a_connection_that_dies_while_much_is_sent(postgres: Postgres) -> None:
+async def test_a_connection_lost_while_sending(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         database.statements["long"] = Statement("SELECT length(%(text)s), pg_terminate_backend(pg_backend_pid())")
         for _ in range(2):
@@ -256,7 +258,7 @@ async def test_a_connection_that_dies_while_much_is_sent(postgres: Postgres) -> 
             assert await database.read("one") == (1,)
 
 
-async def test_two_statements_are_one_transaction_and_give_the_last_row(postgres: Postgres) -> None:
+async def test_two_statements_are_one_transaction_and_return_the_last_row(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         assert await database.write("two") == (2,)
         with pytest.raises(InternalError):
@@ -280,7 +282,7 @@ async def test_prepared_statements_are_one_transaction_too(postgres: Postgres) -
 
 
 @pytest.mark.parametrize("value", ["", "a", "'; DROP TABLE users; --", "%s %(value)s %%", "\\", "é\u2028\n", "$1"])
-async def test_parameters_reach_each_part_as_they_are(postgres: Postgres, value: str) -> None:
+async def test_parameters_are_passed_to_each_part(postgres: Postgres, value: str) -> None:
     async with opened(postgres) as database:
         assert await database.read("first and last", value=value, other=7) == (f"{value}%", 7, value)
 
@@ -297,14 +299,14 @@ def test_the_text_of_an_array() -> None:
     assert array([1, None, "a\"b\\c"]) == '{"1",NULL,"a\\"b\\\\c"}'
 
 
-async def test_a_missing_table_is_a_missing_migration(postgres: Postgres) -> None:
+async def test_a_missing_table_is_reported_as_a_missing_migration(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         with pytest.raises(SchemaMissing):
             await database.read("table")
 
 
-async def test_tables_that_change_under_a_prepared_statement(postgres: Postgres) -> None:
-    """A column more, while the server runs: a read is run again, and what comes next is right."""
+async def test_tables_may_change_under_prepared_statements(postgres: Postgres) -> None:
+    """A column is added while the server runs: the read is retried, and later ones are right."""
     run(postgres.url, "CREATE TABLE growing AS SELECT 1 AS x")
     try:
         async with opened(postgres) as database:
@@ -322,7 +324,7 @@ async def test_the_session_has_its_limits(postgres: Postgres) -> None:
             assert await database.read("setting", setting=name) == (value,)
 
 
-async def test_options_of_the_url_are_kept(postgres: Postgres) -> None:
+async def test_options_of_the_url_are_preserved(postgres: Postgres) -> None:
     url = postgres.url + "&options=-c%20application_name%3Dkept"
     async with open_database(url, 1, statements=STATEMENTS) as database:
         assert await database.read("setting", setting="application_name") == ("kept",)
@@ -338,7 +340,7 @@ def test_every_statement_has_a_name_and_a_contract() -> None:
 
 
 def test_every_statement_is_prepared() -> None:
-    """Each part of its own: a semicolon within a line would not end one."""
+    """A semicolon within a line would not end a statement."""
     for name, statement in load_statements().items():
         assert statement.parts, name
         assert all(";" not in re.sub("'[^']*'", "", part.prepare) for part in statement.parts), name
@@ -351,7 +353,7 @@ def test_statements_of_a_file() -> None:
     assert [len(statement.parts) for statement in statements.values()] == [1, 2]
 
 
-def test_each_host_of_a_url_is_dialled_for_itself() -> None:
+def test_each_host_of_a_url_is_tried_separately() -> None:
     first, second = hosts_of("postgresql://u@a:1,b:2/d")
     assert (first["host"], first["port"], second["host"], second["port"]) == ("a", "1", "b", "2")
     assert first["target_session_attrs"] == second["target_session_attrs"] == "read-write"

@@ -1,4 +1,4 @@
-"""The systemd unit, the nginx site in front of real servers, and the log events of the manual."""
+"""The systemd unit, the nginx site in front of real servers, and the log events in docs/operations.md."""
 from __future__ import annotations
 
 import http.client
@@ -26,7 +26,7 @@ from movieserver.schemas.requests import MAX_BYTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.settings import Settings
-from tests.client import Answer, assert_problem
+from tests.client import Response, assert_problem
 from tests.conftest import SECRET, temporary_folder
 from tests.test_redis_kinds import free_port
 from tests.test_run import TOP, serving, until
@@ -71,7 +71,7 @@ def test_systemd_accepts_the_unit() -> None:
 
 
 def settings_of(postgres: Postgres, redis: Redis) -> dict[str, str]:
-    """Settings of a server that starts nothing embedded."""
+    """Settings of a server without embedded services."""
     return {
         "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
         "JWT_SECRET": SECRET,
@@ -110,12 +110,12 @@ class Front:
             assert changes
         return text
 
-    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Response:
         """One request over TLS."""
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.context)
         return response_of(connection, method, path, body, headers)
 
-    def call_without_tls(self, path: str) -> Answer:
+    def call_without_tls(self, path: str) -> Response:
         """A GET over plain HTTP."""
         return response_of(http.client.HTTPConnection("localhost", self.plain_port, timeout=30), "GET", path, None, {})
 
@@ -129,7 +129,7 @@ class Front:
 
 def response_of(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
-) -> Answer:
+) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body, {"Content-Type": "application/json", **named} if body else named)
     response = connection.getresponse()
@@ -137,7 +137,7 @@ def response_of(
     connection.close()
     is_json = "json" in response.headers.get("Content-Type", "")
     parsed = json.loads(text) if is_json and text else None
-    return Answer(response.status, HTTPHeaders(dict(response.headers)), text, parsed)
+    return Response(response.status, HTTPHeaders(dict(response.headers)), text, parsed)
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def test_nginx_passes_responses_through(front: Front) -> None:
 
 
 @with_nginx
-def test_the_server_limits_bodies_and_nginx_responds_alike(front: Front) -> None:
+def test_nginx_does_not_limit_bodies(front: Front) -> None:
     before = front.call("GET", "/request-count/").json["requests"]
     servers = front.call("POST", "/register/", b" " * (MAX_BYTES + 1))
     of_nginx = front.call("POST", "/register/", b" " * (MAX_BYTES + 2 * 1024 * 1024))
@@ -235,7 +235,7 @@ def echoing() -> Iterator[int]:
 
 
 @with_nginx
-def test_nginx_sets_the_forwarding_headers_itself() -> None:
+def test_nginx_overwrites_the_forwarding_headers() -> None:
     with echoing() as backend, fronting(backend) as front:
         forged: dict[str, Any] = {
             "X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "gopher", "X_Real_IP": "6.6.6.6", "X_Scheme": "gopher",
@@ -270,7 +270,7 @@ def test_a_server_that_stops_loses_no_request(postgres: Postgres, redis: Redis) 
 
 
 def statuses(front: Front, enough: Callable[[], bool]) -> set[int]:
-    """The statuses of at least fifty requests, and of more until `enough`."""
+    """The statuses of at least fifty requests, until `enough`."""
     found: set[int] = set()
     calls = 0
     while calls < 50 or not enough():

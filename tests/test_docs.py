@@ -1,4 +1,4 @@
-"""The page /docs/: its files, and what a person sees who registers, creates a collection and deletes the account."""
+"""The page /docs/: its files, and registering, creating a collection and deleting the account on it."""
 from __future__ import annotations
 
 import json
@@ -46,12 +46,12 @@ async def test_the_files_of_the_page(api: Api, path: str) -> None:
     "/docs/other.js", "/docs/docs.html", "/docs/../app.py", "/docs/%2e%2e/app.py", "/docs/..%2fapp.py",
     "/docs//docs.js",
 ])
-async def test_there_are_no_other_files(api: Api, path: str) -> None:
+async def test_other_files_are_404(api: Api, path: str) -> None:
     assert (await api.get(path)).status == 404
 
 
 async def shown(page: Browser, call: str) -> tuple[str, Any]:
-    """Click "Try it"; the status and the body of the response that the page then shows."""
+    """Click "Try it"; the status and the body that the page then shows."""
     await page.click(f"{call} .try button")
     status = await page.until(f"document.querySelector('{call} .status strong')?.textContent")
     return status, json.loads(await page.evaluate(f"document.querySelector('{call} .result .body').textContent"))
@@ -59,19 +59,19 @@ async def shown(page: Browser, call: str) -> tuple[str, Any]:
 
 async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
     """Fill in the form at the top and click one of its buttons."""
-    record.said(pair)
+    record.exchanged(pair)
     for name, text in pair.items():
         await page.type(f"#sign-in [name={name}]", text)
     await page.click(f"#sign-in [value='{way}']")
 
 
 def own(api: Api, page: Browser) -> bool:
-    """Whether the page sent requests to this server only."""
+    """Whether the page sent requests only to this server."""
     return all(address.startswith((f"{api.base_url}/", "data:")) for address in page.requests)
 
 
 @in_a_browser
-async def test_a_person_creates_a_collection_by_clicking(api: Api, tmp_path: Path) -> None:
+async def test_creating_a_collection_on_the_page(api: Api, tmp_path: Path) -> None:
     pair, new = registration(), collection()
     async with browsing() as page:
         await page.look(1280, 900)
@@ -96,7 +96,7 @@ async def test_a_person_creates_a_collection_by_clicking(api: Api, tmp_path: Pat
 
 
 @in_a_browser
-async def test_deleting_asks_first_and_the_end_of_the_account_signs_out(api: Api) -> None:
+async def test_deleting_asks_first_and_deleting_the_account_signs_out(api: Api) -> None:
     pair = registration()
     async with browsing() as page:
         await page.open(f"{api.base_url}/docs/")

@@ -1,4 +1,4 @@
-"""Errors: one shape, whatever caused them and wherever; methods, slashes, bodies."""
+"""Errors: one form for all of them; methods, slashes, bodies."""
 from __future__ import annotations
 
 import asyncio
@@ -11,7 +11,7 @@ from tornado.httputil import HTTPHeaders
 from movieserver.handlers.base import Handler
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
-from tests.client import REQUEST_ID, Answer, Api, assert_problem
+from tests.client import REQUEST_ID, Response, Api, assert_problem
 from tests.factories import collection, registration
 
 PATHS = {
@@ -45,18 +45,18 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 @pytest.mark.parametrize("slash", ["/", ""])
 async def test_methods(alice: Api, path: str, slash: str) -> None:
     for method in METHODS:
-        answer = await alice.call(method, path.rstrip("/") + slash)
+        response = await alice.call(method, path.rstrip("/") + slash)
         if method in PATHS[path].split(", "):
-            assert answer.status != 405
+            assert response.status != 405
         else:
-            assert answer.status == 405
-            assert answer.headers["Allow"] == PATHS[path]
+            assert response.status == 405
+            assert response.headers["Allow"] == PATHS[path]
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_options(api: Api, path: str) -> None:
-    answer = await api.call("OPTIONS", path)
-    assert (answer.status, answer.headers["Allow"], answer.body) == (204, PATHS[path], b"")
+    response = await api.call("OPTIONS", path)
+    assert (response.status, response.headers["Allow"], response.body) == (204, PATHS[path], b"")
 
 
 @pytest.mark.parametrize("path", [path for path, allowed in PATHS.items() if "GET" in allowed and path != "/metrics/"])
@@ -76,14 +76,14 @@ async def test_unknown_paths(api: Api, path: str) -> None:
         assert (await api.call(method, path)).status == 404
 
 
-async def test_the_absolute_form_of_an_address(api: Api) -> None:
+async def test_absolute_request_targets(api: Api) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
     writer.write(b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     writer.close()
 
 
-async def test_words_that_json_does_not_know_may_stand_in_texts(alice: Api) -> None:
+async def test_nan_and_infinity_are_allowed_in_texts(alice: Api) -> None:
     assert (await alice.post("/collection/", {"title": "NaN and Infinity"})).status == 201
 
 
@@ -96,16 +96,16 @@ async def test_a_well_formed_request_id_is_taken(api: Api) -> None:
     for path in ("/healthz", "/nowhere", "/collection/"):
         assert (await api.get(path, headers={"X-Request-ID": "abc-1.2_3"})).headers["X-Request-ID"] == "abc-1.2_3"
     for bad in ("", "x" * 65, "a b", "a,b", "é", "<x>"):
-        answer = await api.get("/healthz", headers={"X-Request-ID": bad})
-        assert answer.headers["X-Request-ID"] != bad
-        assert REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+        response = await api.get("/healthz", headers={"X-Request-ID": bad})
+        assert response.headers["X-Request-ID"] != bad
+        assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
 
 
-async def test_private_answers_are_kept_by_nobody(alice: Api, api: Api) -> None:
+async def test_private_responses_are_not_cached(alice: Api, api: Api) -> None:
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for path in ("/collection/", f"/collection/{uuid}/", "/collection/x/", "/nowhere", "/request-count/", "/healthz"):
-        for caller in (alice, api):
-            assert (await caller.get(path)).headers["Cache-Control"] == "no-store"
+        for client in (alice, api):
+            assert (await client.get(path)).headers["Cache-Control"] == "no-store"
     for path in ("/register/", "/login/", "/collection/"):
         assert (await alice.post(path, {})).headers["Cache-Control"] == "no-store"
     assert (await alice.get("/movies/?page=0")).headers["Cache-Control"] == "no-store"
@@ -142,13 +142,13 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("case", BAD_JSON)
-async def test_bodies_at_fault(alice: Api, case: str) -> None:
+async def test_invalid_bodies(alice: Api, case: str) -> None:
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for method, path in (("POST", "/collection/"), ("PUT", f"/collection/{uuid}/"), ("POST", "/register/")):
         assert (await alice.call(method, path, raw=BAD_JSON[case])).status == 400
 
 
-async def test_fuzzed_bodies_are_never_our_fault(alice: Api) -> None:
+async def test_fuzzed_bodies_never_cause_500(alice: Api) -> None:
     values: list[Any] = [None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "\0", [], {}, [[]], [{}], [None], {"a": 1}]
     uuid = (await alice.post("/collection/", collection())).json["collection_uuid"]
     for value in values:
@@ -164,16 +164,16 @@ async def test_fuzzed_bodies_are_never_our_fault(alice: Api) -> None:
     "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data",
     "application/xml", "application/jsonx", "nonsense",
 ])
-async def test_a_body_that_says_it_is_not_json(alice: Api, kind: str) -> None:
+async def test_a_body_declared_as_another_type_is_415(alice: Api, kind: str) -> None:
     for path in ("/collection/", "/login/"):
-        answer = await alice.post(path, collection(), headers={"Content-Type": kind})
-        assert answer.status == 415
+        response = await alice.post(path, collection(), headers={"Content-Type": kind})
+        assert response.status == 415
 
 
 @pytest.mark.parametrize("kind", [
     "application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json",
 ])
-async def test_a_body_that_says_it_is_json(alice: Api, kind: str) -> None:
+async def test_a_body_declared_as_json_is_accepted(alice: Api, kind: str) -> None:
     assert (await alice.post("/collection/", collection(), headers={"Content-Type": kind})).status == 201
 
 
@@ -188,9 +188,9 @@ async def test_a_body_of_the_largest_size(alice: Api) -> None:
 
 @pytest.mark.parametrize("size", [BYTES + 1, 3 * BYTES])
 async def test_a_larger_body(alice: Api, size: int) -> None:
-    answer = await alice.post("/collection/", raw=padded(size))
-    assert answer.status == 413
-    assert str(BYTES) in answer.json["detail"]
+    response = await alice.post("/collection/", raw=padded(size))
+    assert response.status == 413
+    assert str(BYTES) in response.json["detail"]
     assert (await alice.get("/collection/")).json["count"] == 0
 
 
@@ -236,27 +236,27 @@ async def test_what_is_not_http(api: Api, case: str) -> None:
     assert status.startswith("HTTP/1.1 400 ")
     assert REQUEST_ID.fullmatch(headers["X-Request-ID"])
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
-    assert_problem(Answer(400, headers, body, json.loads(body)))
+    assert_problem(Response(400, headers, body, json.loads(body)))
     assert (await api.get("/request-count/")).json["requests"] == before + 2
 
 
-async def test_an_unexpected_error_is_told_without_a_word_of_what_it_was(
+async def test_an_unexpected_error_reveals_nothing(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for statement in ("SELECT 1/0", "SELECT nothing FROM nowhere_at_all", "SELEKT"):
         resources.database.statements["collections.list_page"] = Statement(statement)
-        answer = await alice.get("/collection/")
-        assert answer.status in (500, 503)
-        assert b"nowhere" not in answer.body and b"zero" not in answer.body
+        response = await alice.get("/collection/")
+        assert response.status in (500, 503)
+        assert b"nowhere" not in response.body and b"zero" not in response.body
     monkeypatch.setattr(Handler, "query", None)
-    answer = await alice.get("/collection/")
-    assert answer.status == 500
-    assert b"NoneType" not in answer.body
+    response = await alice.get("/collection/")
+    assert response.status == 500
+    assert b"NoneType" not in response.body
     monkeypatch.undo()
     assert (await alice.get("/request-count/")).status == 200
 
 
-async def test_a_handler_that_is_cancelled_still_answers(
+async def test_a_cancelled_handler_still_responds(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cancelled(*given: Any, **named: Any) -> None:
@@ -269,5 +269,5 @@ async def test_a_handler_that_is_cancelled_still_answers(
 async def test_a_taken_name(api: Api) -> None:
     body = registration()
     await api.post("/register/", body)
-    answer = await api.post("/register/", body)
-    assert (answer.status, answer.json["code"]) == (409, "conflict")
+    response = await api.post("/register/", body)
+    assert (response.status, response.json["code"]) == (409, "conflict")

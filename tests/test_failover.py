@@ -1,4 +1,4 @@
-"""A failover: the primary is killed under a writing load, the standby is promoted, and nothing acknowledged is lost."""
+"""A failover: the primary is killed under load, the standby is promoted, and no acknowledged write is lost."""
 from __future__ import annotations
 
 import random
@@ -30,14 +30,14 @@ def test_a_failover_loses_nothing(redis: Redis, commit: str) -> None:
             with writing(client, seed) as writers:
                 until(lambda: acknowledged(writers) >= WRITES)
                 primary.kill()
-                refused = client.answers[503]
-                until(lambda: client.answers[503] > refused)
+                refused = client.responses[503]
+                until(lambda: client.responses[503] > refused)
                 began = time.monotonic()
                 standby.promote()
                 before = acknowledged(writers)
                 until(lambda: acknowledged(writers) > before)
                 assert time.monotonic() - began < SERVING_AGAIN_SECONDS
                 until(lambda: acknowledged(writers) >= before + WRITES)
-            assert set(client.answers) <= {200, 201, 503}
+            assert set(client.responses) <= {200, 201, 503}
             assert Checker(standby.url, client).faults(writers) == []
             assert server.stop() == 0

@@ -1,5 +1,5 @@
 """A proxy between the server and Redis, and between the server and the third party: the count stays exact, every call
-ends within its budget, and nothing but the truth is told."""
+ends within its time limit, and no response is wrong."""
 from __future__ import annotations
 
 import asyncio
@@ -69,33 +69,33 @@ FAULTS: list[Fault] = [cut, lose_replies, black_hole, refuse, delay, everything]
 
 
 class Load:
-    """Requests to several processes, counted as their answers arrive."""
+    """Requests to several processes, counted as their responses arrive."""
 
     def __init__(self, server: Server) -> None:
         self.url = server.url
-        self.answers = 0
+        self.responses = 0
         self.unnumbered = 0  # of them, those that were 503
         self.longest = 0.0
         self.client = AsyncHTTPClient(force_instance=True, max_clients=100)
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        """One request; every one of them must be answered."""
+        """One request; every one must get a response."""
         began = time.monotonic()
-        answer = await self.client.fetch(
+        response = await self.client.fetch(
             self.url + path, method=method, raise_error=False, request_timeout=20, allow_nonstandard_methods=True)
         self.longest = max(self.longest, time.monotonic() - began)
-        self.answers += 1
-        self.unnumbered += answer.code == 503
-        return answer.code, answer.body
+        self.responses += 1
+        self.unnumbered += response.code == 503
+        return response.code, response.body
 
     async def until(self, over: asyncio.Task[None]) -> None:
-        """Ask until a fault is over."""
+        """Repeat a request until the fault is over."""
         while not over.done():
             status, _ = await self.ask("/nowhere")
             assert status == 404
 
     async def count(self) -> int:
-        """The count, as soon as it is to be had."""
+        """The count, as soon as it can be read."""
         while True:
             status, body = await self.ask("/request-count/")
             if status == 200:
@@ -104,19 +104,19 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def settled(self) -> int:
-        """The count when every process has delivered what it kept."""
+        """The count after every process has delivered its pending requests."""
         before = -1
-        while (now := await self.count()) != before + 1 or now != self.answers:
+        while (now := await self.count()) != before + 1 or now != self.responses:
             before = now
             await asyncio.sleep(0.1)
-            if before > self.answers:
+            if before > self.responses:
                 return before
         return now
 
 
 @asynccontextmanager
 async def processes(postgres: Postgres, redis_port: int, folder: Path) -> AsyncIterator[Server]:
-    """Three processes over a Redis behind the proxy."""
+    """Three processes with a Redis behind the proxy."""
     outside = {
         "DATABASE_URL": postgres.url, "REDIS_URL": f"redis://127.0.0.1:{redis_port}", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": "http://127.0.0.1:1/", "PROCESSES": "3",
@@ -132,14 +132,14 @@ async def test_the_count_is_exact_through_every_fault(postgres: Postgres, own_re
             for fault in FAULTS:
                 over = asyncio.ensure_future(fault(between))
                 await asyncio.gather(*[load.until(over) for _ in range(30)])
-                assert await load.settled() == load.answers, fault.__name__
-            assert load.answers > 500
+                assert await load.settled() == load.responses, fault.__name__
+            assert load.responses > 500
             assert load.longest < 5
             load.client.close()
 
 
 async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_redis: Redis) -> None:
-    """Nothing from before it is counted after it, and everything after it that had a number."""
+    """No request from before the reset is counted after it, and every numbered request after it is."""
     with temporary_folder() as folder:
         async with proxy(own_redis.url) as between, processes(postgres, between.port, folder / "data") as server:
             load = Load(server)
@@ -148,17 +148,17 @@ async def test_a_reset_during_an_outage_of_one_process(postgres: Postgres, own_r
             await asyncio.gather(*[load.until(over) for _ in range(10)])
             while (await load.ask("/request-count/reset/", "POST"))[0] != 200:
                 await asyncio.sleep(0.02)
-            load.answers = load.unnumbered = 0
+            load.responses = load.unnumbered = 0
             missing: list[int] = []
             while len(missing) < 10 or len(set(missing[-10:])) > 1:
-                missing.append(-await load.count() + load.answers)
+                missing.append(-await load.count() + load.responses)
                 await asyncio.sleep(0.05)
             assert 0 <= missing[-1] <= load.unnumbered
             load.client.close()
 
 
 class TestBehindAProxy:
-    """The third party, as a bad line makes it look."""
+    """The third party behind a faulty network."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
@@ -178,9 +178,9 @@ class TestBehindAProxy:
             if name == "refuse":
                 between.cut()
             began = time.monotonic()
-            answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 4)])
+            responses = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 4)])
             assert time.monotonic() - began < 3
-            assert {answer.status for answer in answers} <= {503, 504}
+            assert {response.status for response in responses} <= {503, 504}
             for path in ("/collection/", "/readyz"):
                 assert (await alice.get(path)).status == 200
             setattr(between, name, 0.0 if name == "delay" else False)
@@ -188,7 +188,7 @@ class TestBehindAProxy:
             resources.movie_api.upstream.breaker = client.Breaker()
             assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
-    async def test_a_line_that_is_cut_again_and_again(
+    async def test_a_connection_that_is_cut_repeatedly(
         self, alice: Api, third_party: ThirdParty, resources: Resources
     ) -> None:
         third_party.behaviour = page(listing())
@@ -199,18 +199,18 @@ class TestBehindAProxy:
             between.delay = 0.02
             cutting = asyncio.ensure_future(cut(between))
             while not cutting.done():
-                answer = await alice.get("/movies/")
-                assert answer.status in (200, 503, 504)
-                assert answer.status != 200 or answer.json["data"] == [MOVIE]
+                response = await alice.get("/movies/")
+                assert response.status in (200, 503, 504)
+                assert response.status != 200 or response.json["data"] == [MOVIE]
 
-    async def test_a_handshake_that_is_broken_off_is_asked_again(
+    async def test_an_aborted_tls_handshake_is_retried(
         self, alice: Api, third_party: ThirdParty, resources: Resources
     ) -> None:
         assert isinstance(resources.movie_api.provider, Plain)
         resources.movie_api.provider.url = third_party.url.replace("http://", "https://")
         assert (await alice.get("/movies/")).status in (503, 504)
 
-    async def test_headers_and_then_nothing(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_a_response_that_stops_after_its_headers(self, alice: Api, third_party: ThirdParty) -> None:
         async def headers_alone(handler: ThirdPartyHandler) -> None:
             await handler.detach().write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
             await asyncio.Event().wait()
@@ -218,7 +218,7 @@ class TestBehindAProxy:
         third_party.behaviour = headers_alone
         assert (await alice.get("/movies/")).status == 504
 
-    async def test_a_certificate_that_nobody_vouches_for(
+    async def test_an_untrusted_certificate(
         self, alice: Api, third_party: ThirdParty, resources: Resources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         authority = trustme.CA()
@@ -228,9 +228,9 @@ class TestBehindAProxy:
         assert isinstance(resources.movie_api.provider, Plain)
         resources.movie_api.provider.url = third_party.serve_tls(context)
         for _ in range(2):
-            answer = await alice.get("/movies/")
-            assert answer.status == 502
-            assert b"certificate" not in answer.body
+            response = await alice.get("/movies/")
+            assert response.status == 502
+            assert b"certificate" not in response.body
         assert third_party.calls == []
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))

@@ -1,4 +1,4 @@
-"""What is kept with the writes (counts and spellings of genres): always what counting from scratch gives."""
+"""The stored counts and spellings of genres always equal a count from scratch."""
 from __future__ import annotations
 
 import random
@@ -42,7 +42,7 @@ FILLED = ["comedy 2 Comedy", "drama 6 Drama", "western 2 Western"]
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    """A database of its own, migrated, with three users who have two collections each."""
+    """A migrated database with three users who have two collections each."""
     run(postgres.url, "CREATE DATABASE counts")
     own = postgres.url.replace(f"/{DATABASE}?", "/counts?")
     migrations.migrate(own)
@@ -69,7 +69,7 @@ async def everything(api: Api) -> list[dict[str, Any]]:
 
 
 async def assert_counted(api: Api) -> None:
-    """GET /genres/ is what counting the movies of GET /collection/ gives."""
+    """Check that GET /genres/ equals a count over the movies of GET /collection/."""
     texts = [movie["genres"] for one in await everything(api) for movie in one["movies"]]
     counted, link = list[dict[str, Any]](), "/genres/"
     while link:
@@ -106,7 +106,7 @@ async def test_every_change_is_counted(alice: Api, postgres: Postgres) -> None:
 
 @pytest.mark.gen_test(timeout=60)
 async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> None:
-    """Spellings come, meet, and go again, until no genre is left."""
+    """Spellings are added, merged and removed until no genre is left."""
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     names = ["Drama", "drama", "DRAMA", "Straße", "STRASSE", "é", "e\u0301", "War", "\ufeffwar ", ""]
@@ -124,8 +124,8 @@ async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> Non
             assert (await alice.put(path, {"movies": drawn()})).status == 200
         elif action == 2:
             assert (await alice.post(f"{path}movies/", drawn())).status == 200
-        elif action == 3 and (kept := (await alice.get(path)).json["movies"]):
-            assert (await alice.delete(f"{path}movies/{chance.choice(kept)['uuid']}/")).status == 200
+        elif action == 3 and (stored := (await alice.get(path)).json["movies"]):
+            assert (await alice.delete(f"{path}movies/{chance.choice(stored)['uuid']}/")).status == 200
         elif action == 4:
             assert (await alice.delete(path)).status == 200
             paths.remove(path)
@@ -137,7 +137,7 @@ async def test_random_changes_are_counted(alice: Api, postgres: Postgres) -> Non
     assert_exact(postgres.url, alice)
 
 
-async def test_a_key_counts_once(alice: Api, postgres: Postgres) -> None:
+async def test_a_repeated_idempotency_key_counts_once(alice: Api, postgres: Postgres) -> None:
     body, headers = collection(movies=movies(2, genres="Drama")), keyed()
     path = (await alice.post("/collection/", body, headers=headers)).headers["Location"]
     extra, headers_of_extra = movies(2, genres="War"), keyed()
@@ -148,7 +148,9 @@ async def test_a_key_counts_once(alice: Api, postgres: Postgres) -> None:
     assert_exact(postgres.url, alice)
 
 
-async def test_an_account_takes_its_counts_along(sign_up: SignUp, resources: Resources, postgres: Postgres) -> None:
+async def test_deleting_an_account_deletes_its_counts(
+    sign_up: SignUp, resources: Resources, postgres: Postgres
+) -> None:
     leaving = await sign_up()
     user_id = resources.tokens.read(str(leaving.token)).user_id
     for _ in range(3):
@@ -162,7 +164,7 @@ async def test_an_account_takes_its_counts_along(sign_up: SignUp, resources: Res
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_writers_of_one_user_at_once(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_writes_of_one_user_are_counted(alice: Api, postgres: Postgres) -> None:
     paths = [f"/collection/{await created(alice)}/" for _ in range(3)]
     texts = ["Drama", "drama,Comedy", "War, War", ""]
     for _ in range(MEETINGS):
@@ -177,7 +179,7 @@ async def test_writers_of_one_user_at_once(alice: Api, postgres: Postgres) -> No
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_an_account_is_deleted_while_it_is_written(sign_up: SignUp, postgres: Postgres) -> None:
+async def test_an_account_is_deleted_during_writes(sign_up: SignUp, postgres: Postgres) -> None:
     for _ in range(MEETINGS):
         leaving = await sign_up()
         path = f"/collection/{await created(leaving)}/"
@@ -190,8 +192,8 @@ async def test_an_account_is_deleted_while_it_is_written(sign_up: SignUp, postgr
         assert_exact(postgres.url, leaving)
 
 
-async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postgres: Postgres) -> None:
-    """It does not count."""
+async def test_reads_use_the_stored_counts(alice: Api, resources: Resources, postgres: Postgres) -> None:
+    """The repeated request does not count."""
     await created(alice, movies=movies(2, genres="Drama"))
     user_id = resources.tokens.read(str(alice.token)).user_id
     change = f"UPDATE user_genres SET spelling = '%s', times = %d WHERE user_id = '{user_id}'"
@@ -218,8 +220,8 @@ async def test_a_read_takes_what_is_kept(alice: Api, resources: Resources, postg
     "UPDATE collections SET movies = '[]'",
     "DELETE FROM collections WHERE title = '1'",
 ])
-def test_what_is_wrong_is_found(url: str, wrong: str) -> None:
-    """The view that every test asks: of one user, and of all."""
+def test_wrong_counts_are_detected(url: str, wrong: str) -> None:
+    """The view that the tests use, for one user and for all."""
     assert_exact(url)
     run(url, f"{wrong} {'AND' if 'WHERE' in wrong else 'WHERE'} user_id = (SELECT user_id FROM users LIMIT 1)")
     assert run(url, "SELECT array_length(array_agg(user_id), 1) FROM miscounted_users") == (1,)
@@ -227,8 +229,8 @@ def test_what_is_wrong_is_found(url: str, wrong: str) -> None:
     assert run(url, "SELECT array_length(array_agg(user_id), 1) FROM miscounted_users") != (1,)
 
 
-def test_a_restored_backup_goes_on_counting(url: str, postgres: Postgres) -> None:
-    """As docs/operations.md has it."""
+def test_a_restored_backup_continues_counting(url: str, postgres: Postgres) -> None:
+    """As docs/operations.md describes it."""
     with temporary_folder() as folder:
         dump = folder / "movieserver.dump"
         call("pg_dump", "--format=custom", f"--file={dump}", url)

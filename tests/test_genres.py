@@ -1,4 +1,4 @@
-"""Genres: all of the caller's, counted over all movies of all their collections."""
+"""Genres of a user, counted over all movies of all their collections."""
 from __future__ import annotations
 
 import pytest
@@ -17,14 +17,14 @@ async def test_genres_are_counted(alice: Api, genre_texts: list[str]) -> None:
     for text in genre_texts:
         await created(alice, movies=movies(1, genres=text))
     expected = genre_counts(genre_texts)
-    answer = await alice.get("/genres/")
-    assert answer.status == 200
-    assert answer.json == {"genres": expected, "count": len(expected), "next": None}
+    response = await alice.get("/genres/")
+    assert response.status == 200
+    assert response.json == {"genres": expected, "count": len(expected), "next": None}
     favourites = (await alice.get("/collection/?movies=false")).json["data"]["favourite_genres"]
     assert favourites == ",".join(entry["genre"] for entry in expected[:3])
 
 
-async def test_genres_follow_every_change_and_are_the_callers_own(alice: Api, sign_up: SignUp) -> None:
+async def test_genres_follow_every_change_and_are_private(alice: Api, sign_up: SignUp) -> None:
     async def counts() -> dict[str, int]:
         return {entry["genre"]: entry["count"] for entry in (await alice.get("/genres/")).json["genres"]}
 
@@ -40,7 +40,7 @@ async def test_genres_follow_every_change_and_are_the_callers_own(alice: Api, si
     assert await counts() == {"War": 4}
 
 
-async def test_genres_come_in_pages(alice: Api) -> None:
+async def test_genres_are_paged(alice: Api) -> None:
     names = [f"g{number:04}" for number in range(1000)]
     given = movies(10)
     for number, movie in enumerate(given):
@@ -48,13 +48,13 @@ async def test_genres_come_in_pages(alice: Api) -> None:
     await created(alice, movies=given)
     walked, link, before = [], "/genres/", None
     while link:
-        answer = await alice.get(link)
-        assert answer.json["count"] == 1000
-        walked += [entry["genre"] for entry in answer.json["genres"]]
-        links = answer.headers.get("Link", "")
+        response = await alice.get(link)
+        assert response.json["count"] == 1000
+        walked += [entry["genre"] for entry in response.json["genres"]]
+        links = response.headers.get("Link", "")
         assert (f'<{before}>; rel="prev"' in links) is bool(before)
         before = link if link.startswith("http") else f"{alice.base_url}/genres/?limit=400&page=1"
-        link = answer.json["next"]
+        link = response.json["next"]
         assert (f'<{link}>; rel="next"' in links) is bool(link)
     assert walked == names
     page = (await alice.get("/genres/?limit=3&page=2")).json
@@ -64,13 +64,13 @@ async def test_genres_come_in_pages(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=401", "limit=x", "page=0", "page=x", "page=1&page=1"])
-async def test_queries_that_are_refused(alice: Api, query: str) -> None:
-    answer = await alice.get(f"/genres/?{query}")
-    assert answer.status == 400
-    assert query.partition("=")[0] in answer.json["detail"]
+async def test_invalid_query_parameters(alice: Api, query: str) -> None:
+    response = await alice.get(f"/genres/?{query}")
+    assert response.status == 400
+    assert query.partition("=")[0] in response.json["detail"]
 
 
-async def test_what_the_caller_has_is_not_sent_again(alice: Api) -> None:
+async def test_unchanged_genres_are_304(alice: Api) -> None:
     await created(alice, movies=movies(1, genres="Drama"))
     tag = (await alice.get("/genres/")).headers["ETag"]
     assert (await alice.get("/genres/", headers={"If-None-Match": tag})).status == 304

@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) on a connection: what ends a request, in which order responses come, what is refused and when."""
+"""HTTP/1.1 (RFC 9112) on a connection: where a request ends, the order of responses, refusals and time limits."""
 from __future__ import annotations
 
 import asyncio
@@ -37,7 +37,7 @@ async def count(api: Api) -> int:
 
 
 async def opened(api: Api, server: Server, *parts: bytes) -> tuple[Connection, Streams]:
-    """A new connection, seen from both sides."""
+    """Both ends of a new connection."""
     before = set(server.connections)
     streams = await connect(port_of(api), *parts)
     await until(lambda: bool(set(server.connections) - before))
@@ -46,7 +46,7 @@ async def opened(api: Api, server: Server, *parts: bytes) -> tuple[Connection, S
 
 
 def problem(response: Response) -> dict[str, object]:
-    """The problem of a refusal, which has the headers of every response."""
+    """The problem document of a refusal, which must have the usual headers."""
     found: dict[str, object] = json.loads(response.body)
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -54,10 +54,10 @@ def problem(response: Response) -> dict[str, object]:
     return found
 
 
-# requests one after the other
+# pipelining
 
 
-async def test_pipelined_requests_are_answered_in_order(alice: Api) -> None:
+async def test_pipelined_requests_get_responses_in_order(alice: Api) -> None:
     """RFC 9112 section 9.3.2"""
     sent = [head(alice, path) for path in ("/request-count/", "/nowhere", "/collection/", "/healthz")] * 5
     found = await exchange(alice, b"".join(sent) + LAST)
@@ -70,7 +70,7 @@ async def test_pipelined_requests_are_answered_in_order(alice: Api) -> None:
 async def test_a_request_waits_for_the_response_before_it(
     alice: Api, app: MovieServer, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And reading pauses while it does, so that a client that sends without end holds little memory."""
+    """Reading pauses meanwhile, so that a client that keeps sending takes little memory."""
     gate = Gate(monkeypatch, CollectionsHandler)
     new, (reader, writer) = await opened(alice, http_server, head(alice, "/collection/"))
     await until(lambda: bool(app.active))
@@ -85,14 +85,14 @@ async def test_a_request_waits_for_the_response_before_it(
     assert app.memory.total < 2**20
     assert len(app.active) == 1
     gate.open()
-    for _ in range(2000):  # so many that reading must have gone on
+    for _ in range(2000):  # so many that reading must have resumed
         assert (await reader.readline()).split()[1] == b"200"
         await reader.readuntil(b"}\n")
     flooding.cancel()
     writer.close()
 
 
-async def test_bytes_one_by_one(alice: Api) -> None:
+async def test_a_request_may_arrive_byte_by_byte(alice: Api) -> None:
     body = json.dumps(collection()).encode()
     sent = (
         head(alice, "/collection/", "POST", Content_Length=len(body)) + body
@@ -126,7 +126,7 @@ async def test_extensions_and_trailers_are_not_part_of_the_body(alice: Api) -> N
     assert (await alice.get(first.headers["Location"])).json["title"] == "chunks"
 
 
-async def test_many_small_chunks_leave_other_connections_their_turn(
+async def test_many_small_chunks_do_not_block_other_connections(
     alice: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parser, "MAX_STEPS", 10)
@@ -143,10 +143,10 @@ async def test_a_response_to_head_has_no_body(alice: Api) -> None:
     assert all(int(response.headers["Content-Length"]) > 0 for response in found)
 
 
-async def test_what_an_http_1_0_client_is_told(api: Api) -> None:
+async def test_http_1_0_responses(api: Api) -> None:
     """RFC 9112 section 9.3 and appendix C.2.2"""
-    kept = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    found = await exchange(api, kept * 2 + LAST)
+    keep_alive = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    found = await exchange(api, keep_alive * 2 + LAST)
     assert [response.headers.get("Connection") for response in found] == ["keep-alive", "keep-alive", "close"]
 
 
@@ -156,7 +156,7 @@ async def test_what_an_http_1_0_client_is_told(api: Api) -> None:
 async def test_a_client_that_half_closes_gets_its_response(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 9112 section 9.6: also if the response takes its time, and if it is large."""
+    """RFC 9112 section 9.6: also if the response is slow or large."""
     body = json.dumps(collection(movies=movies(1000, description="d" * 3000))).encode()
     post = head(alice, "/collection/", "POST", Content_Length=len(body)) + body
     gate = Gate(monkeypatch, CollectionsHandler)
@@ -170,12 +170,12 @@ async def test_a_client_that_half_closes_gets_its_response(
     assert listed.headers["Connection"] == "close"
 
 
-async def test_an_incomplete_request_is_told_so(alice: Api) -> None:
+async def test_an_incomplete_request_is_400(alice: Api) -> None:
     """RFC 9112 section 8"""
     before = await count(alice)
     sent = head(alice, "/collection/", "POST", Content_Length=100) + b'{"title": '
     (refused,) = await exchange(alice, sent, half_close=True)
-    assert problem(refused)["detail"] == "The request ended before it was complete."
+    assert problem(refused)["detail"] == "The request ended before it was complete. Send it again."
     assert await count(alice) == before + 2
     assert (await alice.get("/collection/")).json["count"] == 0
 
@@ -193,18 +193,18 @@ async def test_a_client_that_leaves_between_requests_is_no_error(api: Api, http_
 # refusals
 
 
-async def test_what_is_no_request_is_a_counted_problem(api: Api) -> None:
-    """And nothing after it is taken for a request (RFC 9112 section 11.2)."""
+async def test_a_malformed_request_is_a_counted_problem(api: Api) -> None:
+    """Nothing after it is parsed as a request (RFC 9112 section 11.2)."""
     before = await count(api)
-    kept, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
-    assert kept.status == 200
+    accepted, refused = await exchange(api, HEALTH + b"hello\r\n\r\n" + HEALTH)
+    assert accepted.status == 200
     assert "request line" in str(problem(refused)["detail"])
     assert (refused.status, refused.headers["Connection"]) == (400, "close")
     assert {"Date", "Cache-Control"} <= set(refused.headers)
     assert await count(api) == before + 2
 
 
-async def test_a_host_with_an_endless_port(api: Api) -> None:
+async def test_a_host_with_a_very_long_port(api: Api) -> None:
     before = await count(api)
     for digits in (6, 100, 4301, 5000):
         (refused,) = await exchange(api, b"GET /healthz HTTP/1.1\r\nHost: x:%s\r\n\r\n" % (b"1" * digits))
@@ -213,7 +213,7 @@ async def test_a_host_with_an_endless_port(api: Api) -> None:
     assert await count(api) == before + 5
 
 
-async def test_a_fault_of_ours_while_a_request_is_read_is_a_counted_problem(
+async def test_an_internal_error_while_reading_a_request_is_a_counted_problem(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await count(api)
@@ -235,7 +235,7 @@ async def test_a_fault_of_ours_while_a_request_is_read_is_a_counted_problem(
 
 
 async def test_a_head_is_refused_as_soon_as_it_is_too_large(api: Api, http_server: Server) -> None:
-    """RFC 6585 section 5: without waiting for its end, and without keeping it."""
+    """RFC 6585 section 5: without waiting for its end, and without storing it."""
     start = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
     for rest in (b"a: b\r\n" * 101, b"a" * 65_536, b"a: b\n" * 101):
         (refused,) = await exchange(api, start + rest)
@@ -247,10 +247,10 @@ async def test_a_head_is_refused_as_soon_as_it_is_too_large(api: Api, http_serve
 
 
 @pytest.mark.parametrize("rest", [b"", b"\r\nContent-Length: 10\r\n\r\n{"], ids=["half a head", "half a body"])
-async def test_large_heads_are_bounded_in_all(
+async def test_the_memory_for_large_heads_is_limited(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
-    """Before a token is known: 503 for the connection that would exceed what all of them may hold."""
+    """Before a token is known: 503 for a connection that would exceed the limit of all of them."""
     monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 310_000)
     half = b"POST /login/ HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 60_000 + rest
     async with crowd(api, 5, half):
@@ -265,7 +265,7 @@ async def test_large_heads_are_bounded_in_all(
     assert http_server.memory.total == 0
 
 
-async def test_requests_that_exceed_what_all_may_hold_are_dropped_behind_another(
+async def test_pipelined_requests_beyond_the_memory_limit_are_dropped(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The response before them says that the connection closes, so the client sends them again (RFC 9112 9.3.2)."""
@@ -288,7 +288,7 @@ async def test_requests_that_exceed_what_all_may_hold_are_dropped_behind_another
 
 
 async def test_the_authority_of_an_absolute_target_is_the_host(alice: Api) -> None:
-    """RFC 9112 section 3.2.2: for links too."""
+    """RFC 9112 section 3.2.2; links use it too."""
     for _ in range(2):
         await alice.post("/collection/", collection())
     for target, address in (
@@ -318,7 +318,7 @@ async def test_options_of_the_whole_server(api: Api) -> None:
 # 100 Continue
 
 
-async def test_a_client_that_waits_is_told_to_continue(alice: Api) -> None:
+async def test_expect_continue_gets_100(alice: Api) -> None:
     """RFC 9110 section 10.1.1"""
     body = json.dumps(collection()).encode()
     for expectation, framing in (("100-continue", {"Content_Length": len(body)}), ("100-Continue", {
@@ -330,12 +330,12 @@ async def test_a_client_that_waits_is_told_to_continue(alice: Api) -> None:
         assert [response.status for response in await responses((reader, writer))] == [201]
 
 
-async def test_a_request_that_is_certain_to_be_refused_is_refused_before_its_body(alice: Api, app: MovieServer) -> None:
-    """RFC 9110 section 10.1.1: at once, by the same response as with a body, and counted once."""
-    stranger = alice.signed("no.token.of.ours")
+async def test_expect_continue_gets_the_refusal_before_the_body(alice: Api, app: MovieServer) -> None:
+    """RFC 9110 section 10.1.1: at once, with the same response as after a body, and counted once."""
+    unknown = alice.signed("no.token.of.ours")
     waiting: dict[str, object] = {"Expect": "100-continue", "Content_Length": 10}
     for client, method, path, fields, status in (
-        (stranger, "POST", "/collection/", waiting, 401), (stranger, "PUT", "/collection/x/", waiting, 401),
+        (unknown, "POST", "/collection/", waiting, 401), (unknown, "PUT", "/collection/x/", waiting, 401),
         (alice, "POST", "/collection/", waiting | {"Content_Length": MAX_BYTES + 1}, 413),
         (alice, "POST", "/login/", waiting | {"Content_Length": 10**19}, 413),
         (alice, "POST", "/collection/", waiting | {"Content_Type": "text/plain"}, 415),
@@ -354,8 +354,8 @@ async def test_a_request_that_is_certain_to_be_refused_is_refused_before_its_bod
     await until(lambda: not app.active)
 
 
-async def test_what_a_refusal_before_the_body_says(alice: Api) -> None:
-    """The same as after it."""
+async def test_details_of_refusals_before_the_body(alice: Api) -> None:
+    """The same as those after the body."""
     body = json.dumps(collection()).encode()
     for fields in ({"Authorization": "Bearer x"}, {"Content_Type": "text/plain"}):
         early, late = [
@@ -367,8 +367,8 @@ async def test_what_a_refusal_before_the_body_says(alice: Api) -> None:
         assert early.headers.keys() == late.headers.keys()
 
 
-async def test_nobody_is_told_to_continue_who_did_not_ask(alice: Api) -> None:
-    """RFC 9110 section 10.1.1: with HTTP/1.0, once the body has begun, or without the expectation."""
+async def test_no_100_without_expect_continue(alice: Api) -> None:
+    """RFC 9110 section 10.1.1: with HTTP/1.0, after the body has begun, or without Expect."""
     body = json.dumps(collection()).encode()
     waiting = head(alice, "/collection/", "POST", Expect="100-continue", Content_Length=len(body), Connection="close")
     assert await statuses(alice, waiting + body) == [201]
@@ -378,7 +378,7 @@ async def test_nobody_is_told_to_continue_who_did_not_ask(alice: Api) -> None:
     assert await statuses(alice, refused, body) == [401]
 
 
-async def test_a_refused_body_without_end_is_not_read_for_ever(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_refused_body_is_not_read_forever(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request, "IGNORED_BYTES", MAX_BYTES + 2**20)
     sent = head(alice, "/collection/", "POST", Transfer_Encoding="chunked")
     reader, writer = await connect(port_of(alice), sent)
@@ -397,10 +397,10 @@ async def test_a_refused_body_without_end_is_not_read_for_ever(alice: Api, monke
 # time limits
 
 
-async def test_a_slow_body_is_judged_by_its_progress(
+async def test_a_slow_body_needs_progress(
     alice: Api, http_server: Server, app: MovieServer
 ) -> None:
-    """However long it takes, as long as BODY_BYTES arrive in BODY_SECONDS; else 408 (RFC 9110 section 15.5.9)."""
+    """It may take long if BODY_BYTES arrive in BODY_SECONDS; otherwise 408 (RFC 9110 section 15.5.9)."""
     body = json.dumps(collection(description="d" * 5000, movies=movies(20, description="d" * 5000))).encode()
     sent = head(alice, "/collection/", "POST", Content_Length=len(body), Connection="close")
     new, (reader, writer) = await opened(alice, http_server, sent)
@@ -441,7 +441,7 @@ async def test_a_head_that_stops_arriving(api: Api, http_server: Server) -> None
     assert (refused.status, problem(refused)["code"]) == (408, "request_timeout")
 
 
-async def test_an_idle_connection_is_closed_without_a_word(api: Api, http_server: Server) -> None:
+async def test_an_idle_connection_is_closed_without_a_response(api: Api, http_server: Server) -> None:
     for sent in (b"", HEALTH):
         new, (reader, writer) = await opened(api, http_server, sent)
         if sent:
@@ -456,10 +456,10 @@ async def test_an_idle_connection_is_closed_without_a_word(api: Api, http_server
 
 @pytest.mark.parametrize("fault", [
     "CR LF in a value", "not Latin-1", "CR in the reason", "LF in a name", "too long", "too short", "no head"])
-async def test_a_response_that_would_be_misread_is_not_sent(
+async def test_a_response_of_the_wrong_length_aborts_the_connection(
     api: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """RFC 9112 sections 6.3 and 11.1: no line that a value brings in, no more and no less than was declared."""
+    """RFC 9112 sections 6.3 and 11.1: no injected header line, and exactly the declared length."""
     def get(handler: HealthHandler) -> None:
         headers, reason = HTTPHeaders({"Content-Length": "5"}), "OK"
         if fault == "CR LF in a value":
@@ -489,8 +489,8 @@ async def test_a_response_that_would_be_misread_is_not_sent(
     assert (await api.get("/request-count/")).status == 200
 
 
-async def test_a_refusal_of_what_is_sent_on_reaches_its_client(api: Api) -> None:
-    """RFC 9112 section 9.6: what the client still sends is read, or a reset would take the response from it."""
+async def test_a_client_that_keeps_sending_gets_its_refusal(api: Api) -> None:
+    """RFC 9112 section 9.6: the server keeps reading, because a reset could discard the response."""
     reader, writer = await connect(port_of(api), b"hello\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The corpus of requests against this server, and against stock Tornado where both should agree."""
+"""Sends the corpus of requests to this server, and to unmodified Tornado where both should agree."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.wire import Response, connect, port_of, responses
 
 
 class AnyHandler(RequestHandler):
-    """What stock Tornado answers with."""
+    """What unmodified Tornado responds with."""
 
     def get(self) -> None:
         self.write("ok")
@@ -26,7 +26,7 @@ class AnyHandler(RequestHandler):
 
 @pytest.fixture
 def stock(io_loop: AsyncIOLoop) -> Iterator[int]:
-    """The port of a server of Tornado's own."""
+    """The port of an unmodified Tornado server."""
     listening, port = bind_unused_port()
     server = HTTPServer(Application([(".*", AnyHandler)], log_function=lambda handler: None))
 
@@ -58,7 +58,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-async def test_each_request_is_taken_or_refused_by_its_rule(api: Api, group: str) -> None:
+async def test_each_request_is_accepted_or_refused(api: Api, group: str) -> None:
     wrong: dict[bytes, Any] = {}
     for case in GROUPS[group]:
         found = await received(port_of(api), case)

@@ -20,7 +20,7 @@ import pytest
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import SECRET, SignUp, temporary_folder
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
@@ -34,9 +34,9 @@ def keyed(key: str | None = None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid.uuid4())}
 
 
-def stated(answer: Answer) -> tuple[Any, ...]:
-    """All that a response says of what was done."""
-    return answer.status, answer.body, *(answer.headers.get(name) for name in SAME)
+def stated(response: Response) -> tuple[Any, ...]:
+    """What a response says about the result."""
+    return response.status, response.body, *(response.headers.get(name) for name in SAME)
 
 
 async def count(api: Api) -> int:
@@ -46,7 +46,7 @@ async def count(api: Api) -> int:
 
 @contextmanager
 def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
-    """A transaction that holds rows as long as the block lasts."""
+    """A transaction that holds row locks during the block."""
     connection = psycopg2.connect(postgres.url)
     try:
         with connection.cursor() as cursor:
@@ -58,7 +58,7 @@ def locked(postgres: Postgres, statement: str, *values: str) -> Iterator[None]:
 
 
 async def waiting(postgres: Postgres, number: int = 1) -> None:
-    """Until so many statements wait for a lock."""
+    """Wait until `number` statements wait for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     while run(postgres.url, query) != (number,):
         await asyncio.sleep(0.01)
@@ -86,7 +86,7 @@ async def test_movies_are_added_once(alice: Api) -> None:
     assert (again.json["added"], again.json["existing"]) == (1, 2)
 
 
-async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> None:
+async def test_the_stored_response_outlives_the_collection(alice: Api) -> None:
     body, headers, more = collection(), keyed(), keyed()
     first = await alice.post("/collection/", body, headers=headers)
     path = first.headers["Location"]
@@ -101,14 +101,14 @@ async def test_an_answer_stays_whatever_became_of_the_collection(alice: Api) -> 
     assert await count(alice) == 0
 
 
-async def test_a_key_belongs_to_one_request(alice: Api) -> None:
+async def test_a_key_for_another_request_is_422(alice: Api) -> None:
     body, headers = collection(), keyed()
     first = await alice.post("/collection/", body, headers=headers)
     path = first.headers["Location"]
     others = [("/collection/", collection()), ("/collection/", {**body, "more": 1}), (f"{path}movies/", movies(1))]
     for address, other in others:
-        answer = await alice.post(address, other, headers=headers)
-        assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+        response = await alice.post(address, other, headers=headers)
+        assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(first)
     assert await count(alice) == 1
     assert (await alice.get(path)).json["movies"] == body["movies"]
@@ -124,11 +124,11 @@ SPELLINGS: list[Callable[[Any], bytes]] = [
 ]
 BODY: dict[str, Any] = {
     "title": "Dune / Дюна", "description": "d", "movies": [
-        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "year": 1.5}]}
+        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "rank": 1.5}]}
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
-async def test_a_request_is_its_json_value(alice: Api, spell: Callable[[Any], bytes]) -> None:
+async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callable[[Any], bytes]) -> None:
     """Key order, white space, escapes and a byte order mark do not make another request."""
     headers = keyed()
     first = await alice.post("/collection/", BODY, headers=headers)
@@ -140,19 +140,19 @@ async def test_a_request_is_its_json_value(alice: Api, spell: Callable[[Any], by
 @pytest.mark.parametrize("change", [
     {"title": "Dune / Дюна "}, {"title": "dune / Дюна"}, {"description": None}, {"more": 1}, {"movies": []},
     {"movies": [*BODY["movies"], {**BODY["movies"][0], "uuid": str(uuid.uuid4())}]},
-    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "year": 1.25}]},
+    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "rank": 1.25}]},
 ])
 async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
-    """Also if the two would store the same."""
+    """Even if both would store the same."""
     headers = keyed()
     assert (await alice.post("/collection/", BODY, headers=headers)).status == 201
-    answer = await alice.post("/collection/", BODY | change, headers=headers)
-    assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+    response = await alice.post("/collection/", BODY | change, headers=headers)
+    assert (response.status, response.json["code"]) == (422, "idempotency_key_reused")
     assert await count(alice) == 1
 
 
 async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
-    """In a key that is ignored: they are read like every JSON value."""
+    """In an ignored key, which is part of the JSON value."""
     for number in (b"1e999", b"-0.0", b"9" * 4000, b"1" + b"0" * 400 + b".5", b"1e-999"):
         headers, raw = keyed(), b'{"title": "t", "ignored": %s}' % number
         first = await alice.post("/collection/", raw=raw, headers=headers)
@@ -176,16 +176,16 @@ async def test_one_movie_list_for_two_collections_is_two_requests(alice: Api) ->
     assert (await alice.post(other, given, headers=headers)).status == 422
 
 
-async def test_a_key_is_its_users(alice: Api, sign_up: SignUp) -> None:
+async def test_keys_are_per_user(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     body, headers = collection(), keyed()
-    mine, his = [await caller.post("/collection/", body, headers=headers) for caller in (alice, bob)]
+    mine, his = [await client.post("/collection/", body, headers=headers) for client in (alice, bob)]
     assert (mine.status, his.status) == (201, 201)
     assert mine.json != his.json
     assert (await bob.get(mine.headers["Location"])).status == 404
 
 
-async def test_without_a_key_each_request_is_another(alice: Api) -> None:
+async def test_without_a_key_every_request_is_carried_out(alice: Api) -> None:
     body = collection()
     for _ in range(3):
         assert (await alice.post("/collection/", body)).status == 201
@@ -193,24 +193,24 @@ async def test_without_a_key_each_request_is_another(alice: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\tb"])
-async def test_a_malformed_key_is_told(alice: Api, key: str) -> None:
+async def test_a_malformed_key_is_400(alice: Api, key: str) -> None:
     path = f"/collection/{await created(alice)}/movies/"
     for address, body in (("/collection/", collection()), (path, movies(1)), ("/collection/x/movies/", movies(1))):
-        answer = await alice.post(address, body, headers={"Idempotency-Key": key})
-        assert answer.status == 400
-        assert "Idempotency-Key must be 1 to 255 " in answer.json["detail"]
+        response = await alice.post(address, body, headers={"Idempotency-Key": key})
+        assert response.status == 400
+        assert "Idempotency-Key must be 1 to 255 " in response.json["detail"]
     assert await count(alice) == 1
 
 
 @pytest.mark.parametrize("key", ["x", "~" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "%s", "a,b'c\\"])
-async def test_any_visible_characters_are_a_key(alice: Api, key: str) -> None:
+async def test_a_key_may_have_any_visible_characters(alice: Api, key: str) -> None:
     body = collection()
     first = await alice.post("/collection/", body, headers=keyed(key))
     assert stated(await alice.post("/collection/", body, headers=keyed(key))) == stated(first)
     assert await count(alice) == 1
 
 
-async def test_what_was_refused_is_not_kept(alice: Api) -> None:
+async def test_refused_requests_are_not_stored(alice: Api) -> None:
     headers, body = keyed(), collection()
     full = f"/collection/{await created(alice, movies=many(10_000))}/"
     refused = [
@@ -231,9 +231,9 @@ async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Pos
         running = asyncio.ensure_future(alice.post("/collection/", body, headers=headers))
         await waiting(postgres)
         for second in (body, collection()):
-            answer = await alice.post("/collection/", second, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert int(answer.headers["Retry-After"]) >= 1
+            response = await alice.post("/collection/", second, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert int(response.headers["Retry-After"]) >= 1
         assert not running.done()
     assert (await running).status == 201
     assert stated(await alice.post("/collection/", body, headers=headers)) == stated(await running)
@@ -247,15 +247,15 @@ async def test_an_addition_that_is_still_running_is_409(alice: Api, postgres: Po
         running = asyncio.ensure_future(alice.post(path, given, headers=headers))
         await waiting(postgres)
         for address, body in ((path, given), ("/collection/", collection())):
-            answer = await alice.post(address, body, headers=headers)
-            assert (answer.status, answer.json["code"]) == (409, "idempotency_key_in_use")
-            assert answer.headers["Retry-After"]
+            response = await alice.post(address, body, headers=headers)
+            assert (response.status, response.json["code"]) == (409, "idempotency_key_in_use")
+            assert response.headers["Retry-After"]
         assert not running.done()
     assert (await running).json["added"] == 2
     assert stated(await alice.post(path, given, headers=headers)) == stated(await running)
 
 
-async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres: Postgres) -> None:
+async def test_a_failed_request_frees_its_key(alice: Api, postgres: Postgres) -> None:
     collection_uuid = await created(alice, movies=[])
     path, given, headers = f"/collection/{collection_uuid}/movies/", movies(2), keyed()
     with locked(postgres, "SELECT FROM collections WHERE collection_uuid = %s FOR UPDATE", collection_uuid):
@@ -266,7 +266,7 @@ async def test_a_running_request_that_fails_leaves_its_key(alice: Api, postgres:
     assert (await alice.post(path, given, headers=headers)).json["added"] == 2
 
 
-async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres, resources: Resources) -> None:
+async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resources: Resources) -> None:
     assert alice.token
     user_id = resources.tokens.read(alice.token).user_id
     path = f"/collection/{await created(alice, movies=[])}/movies/"
@@ -276,7 +276,7 @@ async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres
         run(postgres.url, f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours' "
                           f"WHERE user_id = '{user_id}'")
 
-    def kept() -> object:
+    def stored() -> object:
         return run(postgres.url, f"SELECT count(*) FROM idempotency_keys WHERE user_id = '{user_id}'")
 
     firsts = [await alice.post("/collection/", body, headers=key) for key in keys]
@@ -285,50 +285,51 @@ async def test_a_key_is_kept_a_day_and_then_swept(alice: Api, postgres: Postgres
         assert stated(await alice.post("/collection/", body, headers=key)) == stated(first)
     age(0.2)
     assert (await alice.post(path, given)).status == 200
-    assert kept() == (3,)
+    assert stored() == (3,)
     again = await alice.post("/collection/", body, headers=keys[0])
     assert again.json != firsts[0].json
-    assert kept() == (1,)
+    assert stored() == (1,)
     assert stated(await alice.post("/collection/", body, headers=keys[0])) == stated(again)
     age(24.1)
     assert (await alice.post("/collection/", collection(), headers=keys[0])).status == 201
     age(24.1)
     assert (await alice.post(path, given, headers=keys[0])).json["existing"] == 1
     await alice.post(path, given, headers=keys[1])
-    assert kept() == (2,)
+    assert stored() == (2,)
     age(24.1)
     await alice.post(path, given, headers=keyed())
-    assert kept() == (1,)
+    assert stored() == (1,)
 
 
-async def test_the_same_key_twice_at_once(alice: Api) -> None:
+async def test_concurrent_requests_with_the_same_key(alice: Api) -> None:
     path = f"/collection/{await created(alice, movies=[])}/"
     for number in range(10):
         for address, body in (("/collection/", collection()), (f"{path}movies/", movies(2))):
             headers = keyed()
-            answers = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
-            done = [stated(answer) for answer in answers if answer.status in (200, 201)]
+            responses = await asyncio.gather(*[alice.post(address, body, headers=headers) for _ in range(8)])
+            done = [stated(response) for response in responses if response.status in (200, 201)]
             assert len(set(done)) == 1
-            assert all(answer.json["code"] == "idempotency_key_in_use" for answer in answers if answer.status >= 400)
+            conflicts = [response for response in responses if response.status >= 400]
+            assert all(response.json["code"] == "idempotency_key_in_use" for response in conflicts)
             assert stated(await alice.post(address, body, headers=headers)) == done[0]
         assert await count(alice) == number + 2
         assert len((await alice.get(path)).json["movies"]) == 2 * (number + 1)
 
 
-async def test_one_key_for_two_bodies_at_once(alice: Api) -> None:
+async def test_concurrent_requests_with_one_key_and_two_bodies(alice: Api) -> None:
     for number in range(10):
         headers, bodies = keyed(), [collection(), collection()]
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
-        assert {answer.status for answer in answers} <= {201, 409, 422}
-        assert len({stated(answer) for answer in answers if answer.status == 201}) == 1
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=headers) for body in bodies * 3])
+        assert {response.status for response in responses} <= {201, 409, 422}
+        assert len({stated(response) for response in responses if response.status == 201}) == 1
         assert await count(alice) == number + 1
 
 
-async def test_expired_keys_that_meet_block_nobody(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_deletion_of_expired_keys(alice: Api, postgres: Postgres) -> None:
     keys, body = [keyed() for _ in range(6)], collection(movies=many(500))
     for number in range(5):
-        answers = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
-        assert {answer.status for answer in answers} == {201}
+        responses = await asyncio.gather(*[alice.post("/collection/", body, headers=key) for key in keys])
+        assert {response.status for response in responses} == {201}
         run(postgres.url, "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
         assert await count(alice) == 6 * (number + 1)
 
@@ -339,13 +340,13 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_server_that_is_killed_does_nothing_twice(postgres: Postgres, redis: Redis) -> None:
+def test_a_killed_server_does_nothing_twice(postgres: Postgres, redis: Redis) -> None:
     settings = {
         "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "MOVIE_API_URL": "http://127.0.0.1:1/",
         "JWT_SECRET": SECRET,
     }
     keys: dict[str, dict[str, Any]] = {str(uuid.uuid4()): collection() for _ in range(60)}
-    answered: dict[str, str] = {}
+    created_by_key: dict[str, str] = {}
     with temporary_folder() as folder:
         token = None
         for _ in range(4):
@@ -355,18 +356,18 @@ def test_a_server_that_is_killed_does_nothing_twice(postgres: Postgres, redis: R
                 killer.start()
                 try:
                     for key, body in keys.items():
-                        status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                        status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                         assert status == 201
-                        assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                        assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
                 except (OSError, HTTPException):
                     pass
                 killer.join()
                 server.process.wait()
         with serving(folder / "data", **settings) as server:
             for key, body in keys.items():
-                status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
                 while status == 409:
                     time.sleep(0.05)
-                    status, said = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
-                assert answered.setdefault(key, said["collection_uuid"]) == said["collection_uuid"]
+                    status, result = server.call("POST", "/collection/", body, token, {"Idempotency-Key": key})
+                assert created_by_key.setdefault(key, result["collection_uuid"]) == result["collection_uuid"]
             assert server.call("GET", "/collection/?movies=false", token=token)[1]["count"] == len(keys)

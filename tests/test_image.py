@@ -1,4 +1,4 @@
-"""The requirements files, and the image that the Dockerfile makes of them. Docker itself is not needed."""
+"""The requirements files, and the image that the Dockerfile describes. The tests do not need Docker."""
 from __future__ import annotations
 
 import http.client
@@ -118,7 +118,7 @@ def app() -> Iterator[Path]:
 
 @contextmanager
 def container(python: Path, folder: Path, **settings: str) -> Iterator[tuple[int, Path]]:
-    """What a container of the image runs, until it is healthy; its port and its log."""
+    """Run the command of the image until it is healthy; its port and its log."""
     check = json.loads(final("HEALTHCHECK").partition("CMD ")[2])
     environment = variables() | {
         "PATH": f"{python.parent}:{os.environ['PATH']}", "HOST": "127.0.0.1", "PORT": str(free_port()), **settings}

@@ -9,12 +9,12 @@ import pytest
 
 from movieserver.data import collections
 from movieserver.resources import Resources
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.factories import collection, movies, registration
 from tests.test_collections import created, many
 from tests.wire import exchange
 
-Excess = Callable[[Api, int], Awaitable[Answer]]
+Excess = Callable[[Api, int], Awaitable[Response]]
 
 
 def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, int]]:
@@ -42,27 +42,36 @@ def movie(**given: Any) -> dict[str, Any]:
     return collection(movies=movies(1, **given))
 
 
-async def added(api: Api, bound: int) -> Answer:
-    """Add movies to a collection that has room for one more."""
+async def added(api: Api, bound: int) -> Response:
+    """Add movies to a collection that can hold one more."""
     path = f"/collection/{await created(api, movies=many(9_999))}/movies/"
     return await api.post(path, movies(bound - 9_999))
 
 
-async def keyed(api: Api, bound: int) -> Answer:
+async def keyed(api: Api, bound: int) -> Response:
     return await api.post("/collection/", collection(), headers={"Idempotency-Key": "k" * bound})
 
 
-async def padded(api: Api, bound: int) -> Answer:
+async def padded(api: Api, bound: int) -> Response:
     body = json.dumps({**collection(), "ignored": ""}).encode()
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
 
 
-async def nested(api: Api, bound: int) -> Answer:
+def imported(kind: str, head: str, line: Callable[[int], str]) -> Excess:
+    """An import of so many lines."""
+    async def excess(api: Api, bound: int) -> Response:
+        text = head + "".join(map(line, range(bound)))
+        return await api.post("/import/", raw=text.encode(), headers={"Content-Type": kind})
+
+    return excess
+
+
+async def nested(api: Api, bound: int) -> Response:
     return await api.post("/collection/", raw=b'{"title": "x", "ignored": %s%s}' % (b"[" * bound, b"]" * bound))
 
 
 def with_genres(number: int) -> dict[str, Any]:
-    """A collection that names so many different genres, 100 a movie."""
+    """A collection with `number` different genres, 100 per movie."""
     named = [f"g{genre}" for genre in range(number)]
     groups = [",".join(named[start:start + 100]) for start in range(0, number, 100)]
     return collection(movies=[movie | {"genres": genres} for movie, genres in zip(movies(len(groups)), groups)])
@@ -78,47 +87,55 @@ EXCESSES: dict[str, Excess] = {
     "movie title_characters": posted("/collection/", lambda n: movie(title="t" * n)),
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
+    "movie year_at_most": posted("/collection/", lambda n: movie(year=n)),
+    "movie poster_characters": posted("/collection/", lambda n: movie(poster="https://x/".ljust(n, "p"))),
+    "movie ids": posted("/collection/", lambda n: movie(ids={f"id{number}": "x" for number in range(n)})),
+    "movie id_characters": posted("/collection/", lambda n: movie(ids={"x" * n: "x", "imdb": "x" * n})),
+    "movie note_characters": posted("/collection/", lambda n: movie(note="n" * n)),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
+    "import lines": imported("text/csv", "Title,Year\n", lambda number: f"M{number % 9},1931\n"),
+    "import collections": imported("application/x-ndjson", "", lambda number: f'{{"title":"t{number}"}}\n'),
     "idempotency_key characters": keyed,
 }
-OTHERS = {  # each is tested by itself
+OTHERS = {  # these have tests of their own
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
     "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
-    "idempotency_key kept_seconds", "tokens access_seconds", "tokens refresh_seconds",
+    "idempotency_key kept_seconds", "movie year_at_least", "export bytes", "export collections",
+    "import errors", "tokens access_seconds", "tokens refresh_seconds",
 }
 
 
 async def published(api: Api) -> dict[str, int]:
-    answer = await api.get("/limits/")
-    assert answer.status == 200
-    assert answer.headers["Cache-Control"] == "public, max-age=3600"
-    return dict(leaves(answer.json))
+    response = await api.get("/limits/")
+    assert response.status == 200
+    assert response.headers["Cache-Control"] == "public, max-age=3600"
+    return dict(leaves(response.json))
 
 
-async def test_every_bound_is_tried(api: Api) -> None:
+async def test_every_limit_is_tested(api: Api) -> None:
     assert set(await published(api)) == set(EXCESSES) | OTHERS
 
 
 @pytest.mark.parametrize("name", EXCESSES)
-async def test_what_exceeds_a_bound_is_told_which(alice: Api, name: str) -> None:
+async def test_errors_name_the_exceeded_limit(alice: Api, name: str) -> None:
     bound = (await published(alice))[name]
     excess = EXCESSES[name]
-    within = await excess(alice, bound - (name == "body nesting"))  # the body itself is a level
+    within = await excess(alice, bound - (name == "body nesting"))  # the body itself is one level
     assert within.status in (200, 201), within.json
     beyond = await excess(alice, bound + 1)
     assert beyond.status in (400, 413)
-    said = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
-    assert any(str(bound) in detail.replace(" after validation", "") for detail in said)
+    details = [beyond.json["detail"], *(error["detail"] for error in beyond.json.get("errors", []))]
+    assert any(str(bound) in detail.replace(" after validation", "") for detail in details)
 
 
-async def test_a_full_collection_names_its_bound(alice: Api) -> None:
+async def test_a_full_collection_names_its_limit(alice: Api) -> None:
     bound = (await published(alice))["collection movies"]
     assert (await added(alice, bound)).status == 200
     beyond = await added(alice, bound + 1)
@@ -126,12 +143,12 @@ async def test_a_full_collection_names_its_bound(alice: Api) -> None:
     assert str(bound) in beyond.json["detail"]
 
 
-async def test_a_short_password_names_its_bound(api: Api) -> None:
+async def test_a_short_password_names_its_limit(api: Api) -> None:
     least = (await published(api))["registration password_characters_at_least"]
     assert (await api.post("/register/", registration(password="pässwörter"[:least]))).status == 201
-    answer = await api.post("/register/", registration(password="p" * (least - 1)))
-    assert answer.status == 400
-    assert str(least) in answer.json["errors"][0]["detail"]
+    response = await api.post("/register/", registration(password="p" * (least - 1)))
+    assert response.status == 400
+    assert str(least) in response.json["errors"][0]["detail"]
 
 
 async def test_pages_have_their_default_size(alice: Api) -> None:
@@ -147,14 +164,14 @@ async def test_pages_have_their_default_size(alice: Api) -> None:
     assert len((await alice.get("/genres/")).json["genres"]) == bounds["pages /genres/ default"]
 
 
-async def test_lifetimes_are_true(api: Api, resources: Resources) -> None:
+async def test_token_lifetimes(api: Api, resources: Resources) -> None:
     bounds = await published(api)
     assert bounds["tokens access_seconds"] == (await api.post("/register/", registration())).json["expires_in"]
     assert bounds["tokens refresh_seconds"] == resources.tokens.refresh_seconds
     assert bounds["pages bytes"] == collections.PAGE_BYTES
 
 
-async def test_headers_have_a_bound(api: Api) -> None:
+async def test_headers_are_limited(api: Api) -> None:
     bounds = await published(api)
     size, fields = bounds["headers bytes"], bounds["headers fields"]
     line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n%s\r\n"
@@ -167,9 +184,9 @@ async def test_headers_have_a_bound(api: Api) -> None:
         assert status == 200 or all(str(bound) in json.loads(response.body)["detail"] for bound in (size, fields))
 
 
-async def test_query_arguments_have_a_bound(api: Api) -> None:
+async def test_query_arguments_are_limited(api: Api) -> None:
     bound = (await published(api))["query arguments"]
     assert (await api.get("/healthz?" + "&".join(["a=1"] * bound))).status == 200
-    answer = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))
-    assert answer.status == 400
-    assert str(bound) in answer.json["detail"]
+    response = await api.get("/healthz?" + "&".join(["a=1"] * (bound + 1)))
+    assert response.status == 400
+    assert str(bound) in response.json["detail"]

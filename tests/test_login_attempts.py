@@ -1,4 +1,4 @@
-"""Failed login attempts are limited per account and per address, and nobody is locked out for long."""
+"""Failed login attempts are limited per account and per address, and no user is locked out for long."""
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +22,7 @@ from movieserver.redis import client
 from movieserver.redis.client import open_redis
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api, assert_unauthenticated, but_request_id
+from tests.client import Response, Api, assert_unauthenticated, but_request_id
 from tests.conftest import make_settings
 from tests.factories import collection, registration
 from tests.proxy import Proxy, proxy
@@ -40,17 +40,17 @@ def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Setti
 
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A window that a test can wait for."""
+    """A short window."""
     monkeypatch.setattr(login_attempts, "WINDOW_SECONDS", 4.0)
     return 4.0
 
 
-async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Answer:
+async def login(api: Api, pair: Pair, address: str = HOME, **given: Any) -> Response:
     """POST /login/ from an address."""
     return await api.post("/login/", {**pair, **given}, headers={"X-Forwarded-For": address})
 
 
-async def fail(api: Api, pair: Pair, address: str = HOME) -> Answer:
+async def fail(api: Api, pair: Pair, address: str = HOME) -> Response:
     """A login with a wrong password."""
     return await login(api, pair, address, password="not the password")
 
@@ -64,7 +64,7 @@ async def new_user(api: Api) -> Pair:
 
 @asynccontextmanager
 async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Attacks that go on until the end."""
+    """Attacks that go on until the end of the block."""
     tasks = [asyncio.create_task(attack) for attack in attacks]
     try:
         yield
@@ -74,7 +74,7 @@ async def under_way(*attacks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def assert_slowed(response: Answer) -> int:
+def assert_slowed(response: Response) -> int:
     """429; returns the seconds until the next attempt."""
     assert response.status == 429
     assert response.json["code"] == "too_many_attempts"
@@ -85,7 +85,7 @@ def assert_slowed(response: Answer) -> int:
 
 
 async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
-    """ASVS 5.0 6.3.1; the right one is refused too: an attacker would learn that it is right."""
+    """ASVS 5.0 6.3.1; the right password is refused too, or an attacker would learn that it is right."""
     pair = await new_user(api)
     for _ in range(PAIR_FAILURES):
         assert_unauthenticated(await fail(api, pair))
@@ -95,8 +95,8 @@ async def test_wrong_passwords_are_slowed_down(api: Api) -> None:
     assert (await login(api, await new_user(api))).status == 200
 
 
-async def test_an_account_that_does_not_exist_is_slowed_down_alike(api: Api) -> None:
-    """ASVS 5.0 6.3.8; however a name is written, it is one account."""
+async def test_unknown_accounts_are_slowed_down_like_others(api: Api) -> None:
+    """ASVS 5.0 6.3.8; all spellings of a name are one account."""
     results = []
     for pair in (await new_user(api), registration()):
         responses = [
@@ -108,8 +108,8 @@ async def test_an_account_that_does_not_exist_is_slowed_down_alike(api: Api) -> 
     assert results[0][-1] == (429, "too_many_attempts")
 
 
-async def test_the_attempt_after_retry_after_is_a_real_one(api: Api, short_window: float) -> None:
-    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, whatever was attempted meanwhile."""
+async def test_an_attempt_after_retry_after_succeeds(api: Api, short_window: float) -> None:
+    """RFC 9110 section 10.2.3, RFC 6585 section 4: Retry-After is right, regardless of attempts in the meantime."""
     pair = await new_user(api)
     while (response := await fail(api, pair)).status == 401:
         pass
@@ -120,8 +120,8 @@ async def test_the_attempt_after_retry_after_is_a_real_one(api: Api, short_windo
     assert (await login(api, pair)).status == 200
 
 
-async def test_nobody_locks_others_out_from_elsewhere(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1, no malicious account lockout: the owner logs in at once during an endless attack."""
+async def test_other_addresses_do_not_lock_a_user_out(api: Api, short_window: float) -> None:
+    """ASVS 5.0 6.1.1, no malicious account lockout: the owner can log in during an attack."""
     pair = await new_user(api)
 
     async def hammer() -> None:
@@ -135,8 +135,8 @@ async def test_nobody_locks_others_out_from_elsewhere(api: Api, short_window: fl
             assert (await login(api, pair)).status == 200
 
 
-async def test_an_owner_who_mistypes_during_an_attack_gets_in_within_a_window(api: Api, short_window: float) -> None:
-    """ASVS 5.0 6.1.1: even an attack from everywhere locks the owner out for one window at most."""
+async def test_an_owner_can_log_in_during_an_attack(api: Api, short_window: float) -> None:
+    """ASVS 5.0 6.1.1: an attack from many addresses locks the owner out for one window at most."""
     pair = await new_user(api)
 
     async def hammer(number: int) -> None:
@@ -152,7 +152,7 @@ async def test_an_owner_who_mistypes_during_an_attack_gets_in_within_a_window(ap
 
 
 async def test_an_account_under_attack_leaves_fewer_attempts_to_each_address(api: Api) -> None:
-    """ASVS 5.0 6.3.1: the account, however many addresses an attacker has."""
+    """ASVS 5.0 6.3.1: the limit is per account, however many addresses an attacker has."""
     pair = await new_user(api)
     for number in range(ACCOUNT_FAILURES):
         assert_unauthenticated(await fail(api, pair, f"203.0.113.{number}"))
@@ -168,7 +168,7 @@ async def test_an_account_under_attack_leaves_fewer_attempts_to_each_address(api
 async def test_an_address_that_attacks_many_accounts_is_slowed_down(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASVS 5.0 6.3.1: credential stuffing has one attempt per account."""
+    """ASVS 5.0 6.3.1: credential stuffing needs one attempt per account."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 12)
     for _ in range(12):
         assert_unauthenticated(await login(api, registration()))
@@ -178,22 +178,22 @@ async def test_an_address_that_attacks_many_accounts_is_slowed_down(
     assert (await login(api, pair, ELSEWHERE)).status == 200
 
 
-async def test_a_burst_has_no_more_attempts(api: Api) -> None:
+async def test_concurrent_attempts_do_not_exceed_the_limit(api: Api) -> None:
     """ASVS 5.0 6.3.1: an attempt counts from its beginning, not from its failure."""
     pair = await new_user(api)
     responses = await asyncio.gather(*[fail(api, pair) for _ in range(60)])
     assert sorted(response.status for response in responses) == [401] * PAIR_FAILURES + [429] * (60 - PAIR_FAILURES)
 
 
-async def test_successes_slow_nobody_down(api: Api) -> None:
-    """ASVS 5.0 6.1.1: many right passwords at once only wait for each other."""
+async def test_successes_are_not_limited(api: Api) -> None:
+    """ASVS 5.0 6.1.1: concurrent right passwords only wait for each other."""
     pair = await new_user(api)
     responses = await asyncio.gather(*[login(api, pair) for _ in range(50)])
     assert {response.status for response in responses} == {200}
 
 
-async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: the slot of an attempt that did not fail is free again."""
+async def test_successes_of_one_address_are_not_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASVS 5.0 6.1.1: an attempt that did not fail frees its slot."""
     monkeypatch.setattr(login_attempts, "ADDRESS_FAILURES", 3)
     pairs = [await new_user(api) for _ in range(10)]
     assert {response.status for response in await asyncio.gather(*[login(api, pair) for pair in pairs])} == {200}
@@ -203,7 +203,7 @@ async def test_successes_of_one_address_slow_nobody_down(api: Api, monkeypatch: 
 
 
 async def test_a_login_that_waits_too_long_for_a_slot_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 9110 section 15.6.4: the server is busy; that is no failed attempt."""
+    """RFC 9110 section 15.6.4: a busy server is not a failed attempt."""
     pair = await new_user(api)
     monkeypatch.setattr(login_attempts, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
@@ -214,7 +214,7 @@ async def test_a_login_that_waits_too_long_for_a_slot_is_503(api: Api, monkeypat
 
 
 async def test_a_success_clears_the_failures(api: Api) -> None:
-    """ASVS 5.0 6.1.1: who knows the password has mistyped it before."""
+    """ASVS 5.0 6.1.1: a user who knows the password has only mistyped it before."""
     pair = await new_user(api)
     for _ in range(3):
         for _ in range(PAIR_FAILURES - 1):
@@ -227,7 +227,7 @@ async def outage(*_: object, **__: object) -> None:
 
 
 async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: neither an outage of the database nor an invalid body slows anybody down."""
+    """ASVS 5.0 6.1.1: a database outage or an invalid body is not a failed attempt."""
     pair = await new_user(api)
     with monkeypatch.context() as patch:
         patch.setattr(users, "find", outage)
@@ -242,8 +242,8 @@ async def test_only_a_wrong_password_is_a_failed_attempt(api: Api, monkeypatch: 
     ("PUT", "/password/", {"old_password": "wrong", "new_password": "another good one"}),
     ("DELETE", "/account/", {"password": "wrong"}),
 ])
-async def test_a_password_is_guessed_nowhere_else(api: Api, method: str, path: str, body: dict[str, str]) -> None:
-    """ASVS 5.0 6.3.4: a wrong password counts for its account wherever it is requested."""
+async def test_every_password_check_is_limited(api: Api, method: str, path: str, body: dict[str, str]) -> None:
+    """ASVS 5.0 6.3.4: a wrong password counts in every call that checks one."""
     pair = registration()
     user = api.signed((await api.post("/register/", pair)).json["access_token"])
     for _ in range(PAIR_FAILURES):
@@ -253,7 +253,7 @@ async def test_a_password_is_guessed_nowhere_else(api: Api, method: str, path: s
     assert (await user.post("/collection/", collection(), headers={"X-Forwarded-For": HOME})).status == 201
 
 
-async def test_redis_learns_no_names_and_no_addresses(api: Api, redis: Redis) -> None:
+async def test_redis_stores_no_names_and_no_addresses(api: Api, redis: Redis) -> None:
     """ASVS 5.0 14.2: attempts are counted under a keyed digest."""
     pair = await new_user(api)
     await fail(api, pair)
@@ -271,7 +271,7 @@ class TestWithoutRedis:
         return make_settings(postgres.url, own_redis.url, third_party.url)
 
     async def test_logins_work(self, api: Api, own_redis: Redis) -> None:
-        """ASVS 5.0 16.5.2: an outage of Redis affects no login; attempts are not limited meanwhile."""
+        """ASVS 5.0 16.5.2: logins work while Redis is away, without a limit."""
         pair = await new_user(api)
         own_redis.stop()
         for _ in range(2 * PAIR_FAILURES):
@@ -280,7 +280,7 @@ class TestWithoutRedis:
 
 
 async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None:
-    """ASVS 5.0 16.5.2: the attempt ends as if there was no outage."""
+    """ASVS 5.0 16.5.2: the attempt ends as usual."""
     async with open_login_attempts(own_redis.url, b"key") as attempts:
         async with attempts.attempt(b"account", HOME):
             own_redis.stop()
@@ -290,7 +290,7 @@ async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None
 
 
 async def test_a_slot_is_freed_after_an_outage(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ASVS 5.0 6.1.1: an outage keeps nobody out for longer than it lasts."""
+    """ASVS 5.0 6.1.1: after an outage, logins work again."""
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
     monkeypatch.setattr(client, "PAUSE_SECONDS", 1.0)
     async with proxy(own_redis.url) as between, open_redis(own_redis.url) as redis, \
@@ -318,8 +318,8 @@ class TestWithRedisThatDoesNotReply:
     def settings(self, postgres: Postgres, between: Proxy, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, f"redis://127.0.0.1:{between.port}", third_party.url)
 
-    async def test_nobody_waits_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
-        """ASVS 5.0 16.5.2: the request counter has waited in vain, so the login does not wait again."""
+    async def test_no_request_waits_for_redis_twice(self, api: Api, between: Proxy, resources: Resources) -> None:
+        """ASVS 5.0 16.5.2: after the request counter, the login does not wait for Redis again."""
         pair = await new_user(api)
         between.black_hole = True
         assert (await login(api, pair)).status == 200
@@ -330,7 +330,7 @@ class TestWithRedisThatDoesNotReply:
 PROXIES = "127.0.0.1, ::1, 10.0.0.0/8, fd00::/8"
 SAME = [
     ("192.0.2.1", "192.0.2.1"),
-    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # the client's own claim is on the left
+    ("192.0.2.1", "203.0.113.5, 192.0.2.1"),  # the client's own entry is on the left
     ("192.0.2.1", "192.0.2.1, 10.3.2.1, fd00::7"),
     ("192.0.2.1", " 192.0.2.1 ,10.3.2.1"),
     ("192.0.2.1", "192.0.2.1:4711"),
@@ -340,7 +340,7 @@ SAME = [
     ("2001:db8:1:2::3", "[2001:db8:1:2::4]:4711"),
     ("2001:db8:1:2::3", "[2001:db8:1:2::5]"),
     ("", "unknown"),
-    ("", "192.0.2.1, unknown"),  # whatever is left of it cannot be trusted
+    ("", "192.0.2.1, unknown"),  # everything to its left is untrusted
     ("", "192.0.2.1, "),
     ("", "_hidden, 1.2.3, 999.1.1.1, ::g"),
     ("10.0.0.9", "192.0.2.1, what, 10.0.0.9"),
@@ -361,7 +361,7 @@ class TestBehindProxies:
 
     @pytest.mark.parametrize("one, other", SAME)
     async def test_one_address(self, api: Api, one: str, other: str) -> None:
-        """ASVS 5.0 4.1.3: the client's address is the right-most one that is no trusted proxy."""
+        """ASVS 5.0 4.1.3: the client's address is the right-most one that is not a trusted proxy."""
         pair = registration()
         for _ in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, one))
@@ -380,7 +380,7 @@ class TestBehindProxies:
         ("https", "https"), ("HTTPS", "https"), ("http", "http"), ("http, https", "https"), ("javascript", "http"),
         ("", "http"), ("https://evil", "http"),
     ])
-    async def test_links_have_the_scheme_that_the_proxy_names(self, api: Api, forwarded: str, scheme: str) -> None:
+    async def test_links_have_the_scheme_of_the_proxy(self, api: Api, forwarded: str, scheme: str) -> None:
         """ASVS 5.0 4.1.3."""
         user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):
@@ -394,14 +394,14 @@ class TestWithoutProxies:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_the_address_that_a_client_claims_is_ignored(self, api: Api) -> None:
+    async def test_a_forged_client_address_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
         pair = registration()
         for number in range(PAIR_FAILURES):
             assert_unauthenticated(await fail(api, pair, f"192.0.2.{number}"))
         assert_slowed(await fail(api, pair, "198.51.100.1"))
 
-    async def test_the_scheme_that_a_client_claims_is_ignored(self, api: Api) -> None:
+    async def test_a_forged_scheme_is_ignored(self, api: Api) -> None:
         """ASVS 5.0 4.1.3."""
         user = api.signed((await api.post("/register/", registration())).json["access_token"])
         for _ in range(2):

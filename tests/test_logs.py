@@ -1,4 +1,4 @@
-"""The log: a line a request, an outage logged once, and no secret in all that this run of the suite has logged."""
+"""The log: a line per request, a begin and an end per outage, and no secrets in the log of the whole test run."""
 from __future__ import annotations
 
 import asyncio
@@ -42,7 +42,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines() -> Lines:
-    """What was logged since the test began."""
+    """The log lines since the test began."""
     begin = record.position()
     return lambda: [json.loads(line) for line in record.logged(begin).splitlines()]
 
@@ -52,14 +52,14 @@ def requests(lines: Lines) -> list[dict[str, Any]]:
 
 
 def outages(lines: Lines) -> list[tuple[str, str]]:
-    """What began and ended, in turn."""
-    said = [line["event"].partition(": outage ") for line in lines()]
-    return [(what, how) for what, _, how in said if how]
+    """The outages that began and ended, in order."""
+    events = [line["event"].partition(": outage ") for line in lines()]
+    return [(what, how) for what, _, how in events if how]
 
 
 @contextmanager
 def locked(postgres: Postgres, table: str) -> Iterator[Any]:
-    """Meanwhile every statement on a table waits; gives a cursor."""
+    """Statements on a table wait during the block; yields a cursor."""
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield cursor
@@ -70,8 +70,8 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
-    answer = await alice.get("/collection/?limit=7", headers={"X-Request-ID": "one-of-mine"})
+async def test_a_request_is_logged_in_one_line(alice: Api, lines: Lines) -> None:
+    response = await alice.get("/collection/?limit=7", headers={"X-Request-ID": "one-of-mine"})
     [line] = requests(lines)
     assert set(line) == FIELDS
     assert datetime.now().astimezone() - datetime.fromisoformat(line["timestamp"]) < timedelta(minutes=1)
@@ -82,7 +82,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}|\d+", str(user))
     assert line == {
         "level": "info", "event": "request", "request_id": "one-of-mine", "method": "GET", "route": "/collection/",
-        "status": 200, "bytes": len(answer.body), "client": "127.0.0.1", "pid": os.getpid(),
+        "status": 200, "bytes": len(response.body), "client": "127.0.0.1", "pid": os.getpid(),
     }
     created = (await alice.post("/collection/", {"title": "x"})).json["collection_uuid"]
     await alice.get(f"/collections/{created}")
@@ -90,7 +90,7 @@ async def test_a_request_is_a_line(alice: Api, lines: Lines) -> None:
         ("/collection/", user), ("/collections/{collection_uuid}/", user)]
 
 
-async def test_who_logs_in_is_named(api: Api, lines: Lines) -> None:
+async def test_a_login_is_logged_with_its_user(api: Api, lines: Lines) -> None:
     pair = registration()
     await api.post("/register/", pair)
     await api.post("/login/", pair)
@@ -100,24 +100,24 @@ async def test_who_logs_in_is_named(api: Api, lines: Lines) -> None:
     assert third is None
 
 
-async def test_the_request_id_is_the_answers_own(api: Api, lines: Lines) -> None:
+async def test_the_request_id_is_that_of_the_response(api: Api, lines: Lines) -> None:
     for given in ("abc-1.2_3", "x" * 64, "", "x" * 65, "a b", "a,b", "é", "<x>", 'a"b', "a\tb"):
-        answer = await api.get("/nowhere", headers={"X-Request-ID": given})
-        assert requests(lines)[-1]["request_id"] == answer.headers["X-Request-ID"]
-        assert (answer.headers["X-Request-ID"] == given) == (given in ("abc-1.2_3", "x" * 64))
+        response = await api.get("/nowhere", headers={"X-Request-ID": given})
+        assert requests(lines)[-1]["request_id"] == response.headers["X-Request-ID"]
+        assert (response.headers["X-Request-ID"] == given) == (given in ("abc-1.2_3", "x" * 64))
 
 
-async def test_the_bytes_are_those_that_were_sent(alice: Api, lines: Lines) -> None:
+async def test_the_logged_bytes_are_the_sent_bytes(alice: Api, lines: Lines) -> None:
     for method, path, status in (
         ("GET", "/collection/", 200), ("HEAD", "/collection/", 200), ("OPTIONS", "/collection/", 204),
         ("GET", "/nowhere", 404), ("FOO", "/movies/", 405), ("GET", "/metrics", 200), ("POST", "/login/", 415),
     ):
-        answer = await alice.call(method, path)
+        response = await alice.call(method, path)
         line = requests(lines)[-1]
-        assert (line["method"], line["status"], line["bytes"]) == (method, status, len(answer.body))
+        assert (line["method"], line["status"], line["bytes"]) == (method, status, len(response.body))
 
 
-async def test_a_client_that_has_gone_is_sent_nothing(
+async def test_a_client_that_is_gone_gets_no_bytes(
     alice: Api, app: MovieServer, postgres: Postgres, lines: Lines
 ) -> None:
     path, token = b"/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", str(alice.token).encode()
@@ -126,12 +126,12 @@ async def test_a_client_that_has_gone_is_sent_nothing(
         writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (path, token))
         await until(lambda: app.active)
         reset(writer)
-        await alice.get("/healthz")  # so the server has seen the end of the other connection
+        await alice.get("/healthz")  # so the server has noticed the end of the other connection
     await until(lambda: len(requests(lines)) == 2)
     assert requests(lines)[1]["bytes"] == 0
 
 
-async def test_a_message_that_is_not_http_is_a_line(api: Api, lines: Lines) -> None:
+async def test_a_malformed_request_is_logged(api: Api, lines: Lines) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.base_url.rpartition(":")[2]))
     writer.write(b"hello\r\n\r\n")
     body = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
@@ -219,18 +219,18 @@ class TestBehindAProxy:
 
 
 def drained(terminal: int) -> str:
-    said = b""
+    output = b""
     try:
         while part := os.read(terminal, 65536):
-            said += part
+            output += part
     except OSError as error:
-        assert error.errno == errno.EIO  # nobody holds the other end any more
+        assert error.errno == errno.EIO  # the other end is closed
     os.close(terminal)
-    return said.decode()
+    return output.decode()
 
 
 class TestOutage:
-    """It is told once when it begins and once when it ends, with how long it lasted and how much failed."""
+    """It is logged when it begins and when it ends, with its duration and the number of failures."""
 
     @pytest.fixture
     def settings(self, postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> Settings:
@@ -240,10 +240,10 @@ class TestOutage:
     def soon_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(logs, "QUIET_SECONDS", 0.2)
 
-    def told(self, lines: Lines, what: str) -> list[dict[str, Any]]:
+    def outage_lines(self, lines: Lines, what: str) -> list[dict[str, Any]]:
         return [line for line in lines() if line["event"].startswith(what + ": outage ")]
 
-    async def test_successes_in_between_do_not_end_it(
+    async def test_successes_in_between_do_not_end_an_outage(
         self, io_loop: object, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logs, "QUIET_SECONDS", 0.5)
@@ -255,36 +255,36 @@ class TestOutage:
             await asyncio.sleep(0.05)
         assert outages(lines) == [("the weather", "began")]
         await until(lambda: len(outages(lines)) == 2)
-        began, ended = self.told(lines, "the weather")
+        began, ended = self.outage_lines(lines, "the weather")
         assert (began["level"], began["reason"]) == ("warning", "OSError: rain")
         assert (ended["level"], ended["failures"]) == ("warning", 20)
         assert 0.5 < ended["seconds"] <= 30
         outage.record_failure("snow")
         outage.record_failure("snow")
-        assert self.told(lines, "the weather")[-1]["reason"] == "snow"
+        assert self.outage_lines(lines, "the weather")[-1]["reason"] == "snow"
         await asyncio.sleep(0.6)
         assert len(outages(lines)) == 3
 
     async def test_a_full_pool(self, alice: Api, resources: Resources, lines: Lines) -> None:
         resources.database.pool.limits.acquire = 0.1
         resources.database.statements["genres.list_page"] = Statement("SELECT '[]', 0 FROM pg_sleep(0.6)")
-        answers = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
-        assert sorted(answer.status for answer in answers) == [200, *[503] * 5]
+        responses = await asyncio.gather(*[alice.get("/genres/") for _ in range(6)])
+        assert sorted(response.status for response in responses) == [200, *[503] * 5]
         pool = "the pool of connections to PostgreSQL"
-        await until(lambda: len(self.told(lines, pool)) == 2)
+        await until(lambda: len(self.outage_lines(lines, pool)) == 2)
         assert outages(lines) == [(pool, "began"), (pool, "ended")]
-        began, ended = self.told(lines, pool)
+        began, ended = self.outage_lines(lines, pool)
         assert began["reason"] == (
             "no connection for genres.list_page in 0.1 s: all 1 of this process are in use; "
             "raise DATABASE_POOL_SIZE, or look for slow statements")
         assert ended["failures"] == 5
 
-    async def test_a_statement_over_its_time(self, alice: Api, resources: Resources, lines: Lines) -> None:
+    async def test_a_statement_timeout(self, alice: Api, resources: Resources, lines: Lines) -> None:
         resources.database.pool.limits.statement = 0.1
         resources.database.statements["collections.list_page"] = Statement("SELECT pg_sleep(5)")
         for _ in range(3):
             assert (await alice.get("/collection/")).status == 503
-        assert [line["reason"] for line in self.told(lines, "PostgreSQL")] == [
+        assert [line["reason"] for line in self.outage_lines(lines, "PostgreSQL")] == [
             "collections.list_page was cancelled: it reached its time limit, or an operator cancelled it"]
 
     async def test_a_database_that_closes_connections(self, alice: Api, postgres: Postgres, lines: Lines) -> None:
@@ -296,10 +296,10 @@ class TestOutage:
                     await asyncio.sleep(0.01)
                 assert (await asking).status == 503
         assert outages(lines) == [("PostgreSQL", "began")]
-        assert "terminating connection" in self.told(lines, "PostgreSQL")[0]["reason"]
+        assert "terminating connection" in self.outage_lines(lines, "PostgreSQL")[0]["reason"]
         assert (await alice.get("/collection/")).status == 200
         await until(lambda: outages(lines)[1:] == [("PostgreSQL", "ended")])
-        assert self.told(lines, "PostgreSQL")[1]["failures"] == 3
+        assert self.outage_lines(lines, "PostgreSQL")[1]["failures"] == 3
 
     async def test_redis_away(self, api: Api, own_redis: Redis, lines: Lines) -> None:
         await api.get("/request-count/")
@@ -308,11 +308,11 @@ class TestOutage:
             assert (await api.get("/request-count/")).status == 503
         counter = "Redis (request count)"
         assert outages(lines) == [(counter, "began")]
-        assert self.told(lines, counter)[0]["reason"]
+        assert self.outage_lines(lines, counter)[0]["reason"]
         own_redis.launch()
         own_redis.wait_ready()
         await until(lambda: outages(lines)[1:] == [(counter, "ended")])
-        assert self.told(lines, counter)[1]["failures"] >= 1
+        assert self.outage_lines(lines, counter)[1]["failures"] >= 1
 
     @pytest.mark.usefixtures("impatient")
     async def test_the_third_party_away_and_back(
@@ -324,8 +324,8 @@ class TestOutage:
             assert (await alice.get("/movies/")).status in (502, 503)
         away, wrong = "movie API", "movie API, its responses"
         assert outages(lines) == [(away, "began"), (wrong, "began")]
-        assert self.told(lines, away)[0]["reason"] == "status 500"
-        assert "cannot be read" in self.told(lines, wrong)[0]["reason"]
+        assert self.outage_lines(lines, away)[0]["reason"] == "status 500"
+        assert "cannot be read" in self.outage_lines(lines, wrong)[0]["reason"]
         third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
         assert (await alice.get("/movies/")).status == 200
         await until(lambda: len(outages(lines)) == 4)
@@ -354,7 +354,7 @@ class TestOutageOfTheCache:
 
 
 async def test_secrets_are_recorded_and_found(api: Api) -> None:
-    """What the fixture `_no_secret_is_logged` stands on."""
+    """Checks what the fixture `_no_secret_is_logged` relies on."""
     pair = registration()
     await api.post("/register/", pair)
     assert (await api.post("/login/", pair)).status == 200

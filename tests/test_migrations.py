@@ -1,4 +1,4 @@
-"""The migrations: applied, rolled back, applied again, and never two at once."""
+"""The migrations: applied, rolled back, applied again, and never two at a time."""
 from __future__ import annotations
 
 import threading
@@ -45,7 +45,8 @@ def run(url: str, statement: str) -> object:
 def test_applied_rolled_back_and_applied_again(url: str) -> None:
     names = sorted(needed_migrations())
     assert names == [
-        "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys"]
+        "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys",
+        "0006_spent_refresh_tokens"]
     assert migrations.migrate(url) == names
     schema = run(url, SCHEMA)
     assert migrations.migrate(url) == []
@@ -62,7 +63,7 @@ def test_every_migration_can_be_rolled_back() -> None:
         assert (migrations.FOLDER / f"{name}.rollback.sql").exists()
 
 
-def test_each_is_rolled_back_and_applied_again_by_itself(url: str) -> None:
+def test_each_migration_is_rolled_back_and_applied_again_alone(url: str) -> None:
     names = sorted(needed_migrations())
     migrations.migrate(url)
     schema = run(url, SCHEMA)
@@ -72,7 +73,7 @@ def test_each_is_rolled_back_and_applied_again_by_itself(url: str) -> None:
         assert run(url, SCHEMA) == schema
 
 
-def test_several_at_once(url: str) -> None:
+def test_concurrent_migrations(url: str) -> None:
     applied: list[list[str]] = []
     threads = [threading.Thread(target=lambda: applied.append(migrations.migrate(url))) for _ in range(4)]
     for thread in threads:
@@ -82,7 +83,7 @@ def test_several_at_once(url: str) -> None:
     assert sorted(map(len, applied)) == [0, 0, 0, len(needed_migrations())]
 
 
-def test_a_lock_left_by_a_killed_migration_stops_nobody(url: str) -> None:
+def test_a_lock_of_a_killed_migration_is_removed(url: str) -> None:
     migrations.migrate(url)
     migrations.rollback(url, None)
     run(url, "INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 12345)")
@@ -96,5 +97,5 @@ def test_user_id_leads_every_key(postgres: Postgres) -> None:
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
         WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ 'yoyo')
     """)
-    tables = ["collections", "idempotency_keys", "sessions", "user_genres", "users"]
+    tables = ["collections", "idempotency_keys", "sessions", "spent_refresh_tokens", "user_genres", "users"]
     assert row == (tables, ["users_username_key_key"])

@@ -1,4 +1,4 @@
-"""The cache of movie pages, and the breaker: what clients see while the third party comes and goes."""
+"""The cache of movie pages and the circuit breaker."""
 from __future__ import annotations
 
 import asyncio
@@ -15,7 +15,7 @@ from movieserver.redis.client import open_redis
 from movieserver.third_party.movies import MovieApi
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import make_settings
 from tests.test_movies import MOVIE, listing
 from tests.third_party import ThirdParty, ThirdPartyHandler, hang, page
@@ -35,13 +35,13 @@ def movies(resources: Resources) -> MovieApi:
     return resources.movie_api
 
 
-def assert_page(answer: Answer) -> None:
-    assert answer.status == 200
-    assert answer.json["data"] == [MOVIE]
+def assert_page(response: Response) -> None:
+    assert response.status == 200
+    assert response.json["data"] == [MOVIE]
 
 
 def grow_old(movies: MovieApi, seconds: float) -> None:
-    """Let every cached page be older from now on."""
+    """Make every cached page `seconds` older."""
     get = movies.cache.get
 
     async def older(key: str) -> Any:
@@ -59,10 +59,10 @@ async def slowly(handler: ThirdPartyHandler) -> None:
 async def test_a_fresh_page_is_not_fetched_again(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing())
     for _ in range(3):
-        answer = await alice.get("/movies/")
-        assert_page(answer)
-        assert answer.headers["Cache-Control"] == "private, max-age=60"
-        assert 0 <= int(answer.headers["Age"]) < 60
+        response = await alice.get("/movies/")
+        assert_page(response)
+        assert response.headers["Cache-Control"] == "private, max-age=60"
+        assert 0 <= int(response.headers["Age"]) < 60
     assert len(third_party.calls) == 1
     assert_page(await alice.get("/movies/?page=2"))
     assert len(third_party.calls) == 2
@@ -70,12 +70,12 @@ async def test_a_fresh_page_is_not_fetched_again(alice: Api, third_party: ThirdP
 
 async def test_a_hundred_clients_of_an_uncached_page_make_one_call(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = slowly
-    for answer in await asyncio.gather(*[alice.get("/movies/") for _ in range(100)]):
-        assert_page(answer)
+    for response in await asyncio.gather(*[alice.get("/movies/") for _ in range(100)]):
+        assert_page(response)
     assert len(third_party.calls) == 1
 
 
-async def test_a_burst_does_not_switch_the_cache_off(movies: MovieApi, third_party: ThirdParty) -> None:
+async def test_a_burst_does_not_disable_the_cache(movies: MovieApi, third_party: ThirdParty) -> None:
     third_party.behaviour = slowly
     listed = await asyncio.gather(*[movies.page(1) for _ in range(500)])
     assert {entry.page.movies for entry in listed} == {json.dumps([MOVIE], ensure_ascii=False)}
@@ -140,7 +140,7 @@ async def test_clients_of_several_processes_make_one_call(settings: Settings, th
     assert len(third_party.calls) == 1
 
 
-async def test_when_one_process_fails_the_other_tries(settings: Settings, third_party: ThirdParty) -> None:
+async def test_another_process_fetches_when_one_fails(settings: Settings, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"not JSON")
     async with open_resources(settings) as first, open_resources(settings) as second:
         both = await asyncio.gather(*[each.movie_api.page(1) for each in (first, second)], return_exceptions=True)
@@ -148,7 +148,7 @@ async def test_when_one_process_fails_the_other_tries(settings: Settings, third_
     assert len(third_party.calls) == 2
 
 
-async def test_a_stale_page_is_served_at_once_and_refreshed_behind(
+async def test_a_stale_page_is_served_and_refreshed_in_the_background(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -162,9 +162,9 @@ async def test_a_stale_page_is_served_at_once_and_refreshed_behind(
 
     third_party.behaviour = newer
     for _ in range(5):
-        answer = await alice.get("/movies/")
-        assert_page(answer)
-        assert int(answer.headers["Age"]) >= 1000 > 60
+        response = await alice.get("/movies/")
+        assert_page(response)
+        assert int(response.headers["Age"]) >= 1000 > 60
     while len(third_party.calls) < 2:
         await asyncio.sleep(0.01)
     released.set()
@@ -183,9 +183,9 @@ async def test_a_stale_page_is_served_while_the_third_party_is_away(
     grow_old(movies, 5000)
     third_party.behaviour = away
     for _ in range(10):
-        answer = await alice.get("/movies/")
-        assert_page(answer)
-        assert int(answer.headers["Age"]) >= 5000
+        response = await alice.get("/movies/")
+        assert_page(response)
+        assert int(response.headers["Age"]) >= 5000
 
 
 async def test_errors_are_not_cached(alice: Api, third_party: ThirdParty) -> None:
@@ -207,8 +207,8 @@ async def test_without_redis_pages_are_served_and_not_cached(
         assert_page(await alice.get("/movies/"))
     assert len(third_party.calls) == 3
     third_party.behaviour = slowly
-    for answer in await asyncio.gather(*[alice.get("/movies/") for _ in range(30)]):
-        assert_page(answer)
+    for response in await asyncio.gather(*[alice.get("/movies/") for _ in range(30)]):
+        assert_page(response)
     assert len(third_party.calls) == 4
     own_redis.launch()
     own_redis.wait_ready()
@@ -224,7 +224,7 @@ async def test_a_page_is_cached_for_a_day(own_redis: Redis, resources: Resources
     assert await cache.get("other") is None
 
 
-async def test_a_pause_that_it_asks_for_leaves_cached_pages(
+async def test_cached_pages_are_served_during_retry_after(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -235,8 +235,8 @@ async def test_a_pause_that_it_asks_for_leaves_cached_pages(
     third_party.calls.clear()
     for _ in range(3):
         assert_page(await alice.get("/movies/"))
-        answer = await alice.get("/movies/?page=3")
-        assert (answer.status, int(answer.headers["Retry-After"]) > 500) == (503, True)
+        response = await alice.get("/movies/?page=3")
+        assert (response.status, int(response.headers["Retry-After"]) > 500) == (503, True)
     assert third_party.calls == []
 
 
@@ -254,9 +254,9 @@ async def test_the_breaker_stops_calls_and_one_probe_closes_it(
 ) -> None:
     monkeypatch.setattr(client, "OPEN_SECONDS", 60)
     await broken(alice, third_party, movies)
-    for answer in await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 30)]):
-        assert answer.status == 503
-        assert int(answer.headers["Retry-After"]) >= 1
+    for response in await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 30)]):
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) >= 1
     assert third_party.calls == []
     for path in ("/collection/", "/request-count/", "/readyz"):
         assert (await alice.get(path)).status == 200
@@ -272,7 +272,7 @@ async def test_the_breaker_stops_calls_and_one_probe_closes_it(
     asking = asyncio.ensure_future(alice.get("/movies/"))
     while not third_party.calls:
         await asyncio.sleep(0.01)
-    assert {answer.status for answer in await asyncio.gather(
+    assert {response.status for response in await asyncio.gather(
         *[alice.get(f"/movies/?page={number}") for number in range(2, 9)])} == {503}
     assert len(third_party.calls) == 1
     released.set()
@@ -280,7 +280,7 @@ async def test_the_breaker_stops_calls_and_one_probe_closes_it(
     assert_page(await alice.get("/movies/?page=3"))
 
 
-async def test_a_probe_that_fails_opens_it_again(
+async def test_a_failed_probe_opens_the_breaker_again(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "OPEN_SECONDS", 0)
@@ -293,7 +293,7 @@ async def test_a_probe_that_fails_opens_it_again(
     assert third_party.calls == []
 
 
-async def test_an_open_breaker_answers_from_the_cache(
+async def test_cached_pages_are_served_while_the_breaker_is_open(
     alice: Api, third_party: ThirdParty, movies: MovieApi
 ) -> None:
     third_party.behaviour = page(listing())
@@ -305,12 +305,12 @@ async def test_an_open_breaker_answers_from_the_cache(
     assert third_party.calls == []
 
 
-async def test_waiting_clients_are_bounded(
+async def test_the_number_of_waiting_clients_is_limited(
     alice: Api, third_party: ThirdParty, movies: MovieApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_WAITING", 5)
     movies.upstream.seconds = 1
     third_party.behaviour = hang
-    answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 41)])
-    assert sorted({answer.status for answer in answers}) == [503, 504]
-    assert sum(answer.status == 504 for answer in answers) <= 5
+    responses = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 41)])
+    assert sorted({response.status for response in responses}) == [503, 504]
+    assert sum(response.status == 504 for response in responses) <= 5

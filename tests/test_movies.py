@@ -1,4 +1,4 @@
-"""The movie list: a page of the third party's, or an error that is ours."""
+"""The movie list: a page of the third party, or an error."""
 from __future__ import annotations
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 from movieserver.third_party import client
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.third_party import (
     PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw
 )
@@ -35,38 +35,38 @@ def listing(number: int = 1, key: str = "results", **fields: Any) -> dict[str, A
     }
 
 
-def assert_keeps_its_secrets(answer: Answer, party: ThirdParty) -> None:
-    said = answer.body.decode() + str(answer.headers)
+def assert_keeps_its_secrets(response: Response, party: ThirdParty) -> None:
+    output = response.body.decode() + str(response.headers)
     for secret in (*SECRETS, urlsplit(party.url).netloc, "third-party.example", "theirs"):
-        assert secret not in said
+        assert secret not in output
 
 
 async def test_a_page(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(3))
-    answer = await alice.get("/movies/?page=3")
-    assert answer.status == 200
-    assert answer.json == {
+    response = await alice.get("/movies/?page=3")
+    assert response.status == 200
+    assert response.json == {
         "count": 45466, "next": f"{alice.base_url}/movies/?page=4", "previous": f"{alice.base_url}/movies/?page=2",
         "data": [MOVIE],
     }
-    assert answer.headers["Link"] == (
+    assert response.headers["Link"] == (
         f'<{alice.base_url}/movies/?page=4>; rel="next", <{alice.base_url}/movies/?page=2>; rel="prev"')
     assert third_party.calls == [{"page": "3"}]
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_the_first_page_is_the_default(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing())
-    answer = await alice.get("/movies/")
-    assert answer.json["previous"] is None
+    response = await alice.get("/movies/")
+    assert response.json["previous"] is None
     assert third_party.calls == [{"page": "1"}]
 
 
 async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(9, next=None))
-    answer = await alice.get("/movies/?page=9")
-    assert answer.json["next"] is None
-    assert parse_qs(urlsplit(answer.json["previous"]).query) == {"page": ["8"]}
+    response = await alice.get("/movies/?page=9")
+    assert response.json["next"] is None
+    assert parse_qs(urlsplit(response.json["previous"]).query) == {"page": ["8"]}
 
 
 async def test_some_deployments_call_the_list_data(alice: Api, third_party: ThirdParty) -> None:
@@ -74,11 +74,11 @@ async def test_some_deployments_call_the_list_data(alice: Api, third_party: Thir
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_an_empty_page_that_it_sent(alice: Api, third_party: ThirdParty) -> None:
+async def test_an_empty_page_is_passed_on(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"count": 0, "next": None, "previous": None, "results": []})
-    answer = await alice.get("/movies/")
-    assert answer.status == 200
-    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+    response = await alice.get("/movies/")
+    assert response.status == 200
+    assert response.json == {"count": 0, "next": None, "previous": None, "data": []}
 
 
 @pytest.mark.parametrize("given, genres", [
@@ -96,7 +96,7 @@ async def test_basic_authentication(alice: Api, third_party: ThirdParty) -> None
     assert third_party.authorization == "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 
 
-async def test_connections_are_kept(alice: Api, third_party: ThirdParty) -> None:
+async def test_connections_are_reused(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing())
     for _ in range(10):
         assert (await alice.get("/movies/")).status == 200
@@ -108,19 +108,19 @@ async def test_connections_are_kept(alice: Api, third_party: ThirdParty) -> None
     "page=1.0", "page=%2B1", "page=+1", "page=1%20", "page=0x1", "page=1%00", "page=%ff", "page=1e3", "page=00",
 ])
 async def test_page_is_a_whole_number_from_1(alice: Api, third_party: ThirdParty, query: str) -> None:
-    answer = await alice.get(f"/movies/?{query}")
-    assert answer.status == 400
-    assert "page" in answer.json["detail"]
+    response = await alice.get(f"/movies/?{query}")
+    assert response.status == 400
+    assert "page" in response.json["detail"]
     assert third_party.calls == []
 
 
 @pytest.mark.parametrize("number", ["4548", "9" * 18, "9" * 100, "9" * 5000])
 async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) -> None:
     third_party.behaviour = page({"detail": "theirs: Invalid page."}, status=404)
-    answer = await alice.get(f"/movies/?page={number}")
-    assert answer.status == 404
+    response = await alice.get(f"/movies/?page={number}")
+    assert response.status == 404
     assert len(third_party.calls) == 1
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
 INVALID: dict[str, Behaviour] = {
@@ -132,7 +132,7 @@ INVALID: dict[str, Behaviour] = {
     "results of another type": page(listing(results="theirs")),
     "a movie without a title": page(listing(results=[{"uuid": MOVIE["uuid"]}])),
     "a movie that is null": page(listing(results=[None])),
-    "a count that is no number": page(listing(count="many")),
+    "no movie, and a count that is no number": page(listing(count="many", results=[])),
     "half a JSON text": page(b'{"count": 1, "results": ['),
     "a lone surrogate": page(b'{"count": 1, "results": [{"uuid": "x", "title": "\\ud800"}]}'),
     "too much": page(b" " * (client.MAX_RESPONSE_BYTES + 1)),
@@ -150,27 +150,27 @@ INVALID: dict[str, Behaviour] = {
 @pytest.mark.parametrize("case", INVALID)
 async def test_an_invalid_response_is_502_and_not_retried(alice: Api, third_party: ThirdParty, case: str) -> None:
     third_party.behaviour = INVALID[case]
-    answer = await alice.get("/movies/")
-    assert answer.status == 502
-    assert "WWW-Authenticate" not in answer.headers
+    response = await alice.get("/movies/")
+    assert response.status == 502
+    assert "WWW-Authenticate" not in response.headers
     assert len(third_party.calls) == 1
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
-async def test_refused_credentials_are_logged_once_as_a_fault_of_our_settings(
+async def test_refused_credentials_are_logged_as_a_settings_error(
     alice: Api, third_party: ThirdParty, capsys: pytest.CaptureFixture[str]
 ) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=401)
     for _ in range(5):
         assert (await alice.get("/movies/")).status == 502
-    said = capsys.readouterr().err
-    assert said.count("MOVIE_API_USERNAME") == 1
-    assert PASSWORD not in said
+    output = capsys.readouterr().err
+    assert output.count("MOVIE_API_USERNAME") == 1
+    assert PASSWORD not in output
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_failure_that_may_pass_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
+async def test_a_temporary_failure_is_retried(alice: Api, third_party: ThirdParty, status: int) -> None:
     failure = page({"detail": "theirs"}, status=status)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
@@ -184,16 +184,16 @@ async def test_a_broken_connection_is_retried(alice: Api, third_party: ThirdPart
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_retries_are_bounded(alice: Api, third_party: ThirdParty) -> None:
+async def test_the_number_of_retries_is_limited(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"detail": "theirs"}, status=500)
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) >= 1
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
     assert len(third_party.calls) == 1 + client.RETRIES
-    assert_keeps_its_secrets(answer, third_party)
+    assert_keeps_its_secrets(response, third_party)
 
 
-async def test_a_requested_pause_is_kept_and_passed_on(
+async def test_retry_after_is_respected_and_passed_on(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     third_party.behaviour = in_turn(page(b"", status=503, Retry_After="1"), page(listing()))
@@ -202,9 +202,9 @@ async def test_a_requested_pause_is_kept_and_passed_on(
     assert time.monotonic() - began >= 1
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=429, Retry_After="30")
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "30"
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "30"
 
 
 PAUSES = {
@@ -215,19 +215,19 @@ PAUSES = {
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", PAUSES)
-async def test_a_long_pause_is_bounded_and_kept_by_the_whole_process(
+async def test_a_long_retry_after_is_limited_and_applies_to_the_process(
     alice: Api, third_party: ThirdParty, resources: Resources, value: str, status: int
 ) -> None:
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = in_turn(page(b"", status=status, Retry_After=value), page(listing()))
     for number in range(1, 8):
-        answer = await alice.get(f"/movies/?page={number}")
-        assert answer.status == 503
-        assert PAUSES[value] - 20 < int(answer.headers["Retry-After"]) <= PAUSES[value]
+        response = await alice.get(f"/movies/?page={number}")
+        assert response.status == 503
+        assert PAUSES[value] - 20 < int(response.headers["Retry-After"]) <= PAUSES[value]
     assert len(third_party.calls) == 1
 
 
-async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party: ThirdParty) -> None:
+async def test_every_call_waits_for_a_short_retry_after(alice: Api, third_party: ThirdParty) -> None:
     moments: list[float] = []
 
     async def behave(handler: ThirdPartyHandler) -> None:
@@ -238,8 +238,8 @@ async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party
     first = asyncio.ensure_future(alice.get("/movies/"))
     while not moments:
         await asyncio.sleep(0.01)
-    answers = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
-    assert {answer.status for answer in answers} == {200}
+    responses = await asyncio.gather(first, *[alice.get(f"/movies/?page={number}") for number in range(2, 10)])
+    assert {response.status for response in responses} == {200}
     assert min(moments[1:]) - moments[0] >= 1
 
 
@@ -248,13 +248,13 @@ async def test_a_short_pause_is_waited_for_by_every_call(alice: Api, third_party
     "0", "", "-5", "1.5", "1e3", "soon", "nan", "inf", "1, 2", "²", "Fri, 31 Dec 1999 23:59:59 GMT",
     "Fri, 99 Foo 2999 99:99:99 GMT", "Fri, 31 Dec 99999999999 23:59:59 GMT", "x" * 5000,
 ])
-async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
+async def test_an_invalid_retry_after_is_ignored(alice: Api, third_party: ThirdParty, value: str) -> None:
     failure = page(b"", status=503, Retry_After=value)
     third_party.behaviour = in_turn(failure, failure, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = failure
-    answer = await alice.get("/movies/")
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    response = await alice.get("/movies/")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
 
 
 @pytest.mark.parametrize("head, sent, expected", [
@@ -262,7 +262,7 @@ async def test_a_pause_that_is_none_is_ignored(alice: Api, third_party: ThirdPar
     (b"Content-Length: -1", b"", 502), (b"Content-Length: abc", b"", 502), (b"Content-Length: 10", b"[" * 100, 502),
     (b"Content-Encoding: gzip", b"not gzip", 502), (b"X: " + b"x" * 1_000_000, b"", 502),
 ])
-async def test_a_length_that_cannot_be_believed(
+async def test_an_invalid_content_length(
     alice: Api, third_party: ThirdParty, head: bytes, sent: bytes, expected: int
 ) -> None:
     third_party.behaviour = raw(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (head, sent))
@@ -270,7 +270,7 @@ async def test_a_length_that_cannot_be_believed(
     assert len(third_party.calls) == 1
 
 
-async def test_an_end_with_calls_under_way_is_quiet(
+async def test_closing_during_calls_logs_nothing(
     settings: Settings, third_party: ThirdParty, caplog: pytest.LogCaptureFixture
 ) -> None:
     third_party.behaviour = hang
@@ -288,9 +288,9 @@ async def test_an_end_with_calls_under_way_is_quiet(
 @pytest.mark.usefixtures("impatient")
 async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
     await third_party.close()
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert_keeps_its_secrets(answer, third_party)
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_a_third_party_that_hangs(
@@ -300,9 +300,9 @@ async def test_a_third_party_that_hangs(
     third_party.behaviour = in_turn(hang, page(listing()))
     assert (await alice.get("/movies/")).status == 200
     third_party.behaviour = hang
-    answer = await alice.get("/movies/")
-    assert answer.status == 504
-    assert_keeps_its_secrets(answer, third_party)
+    response = await alice.get("/movies/")
+    assert response.status == 504
+    assert_keeps_its_secrets(response, third_party)
 
 
 async def test_a_call_with_its_retries_has_a_time_limit(
@@ -319,8 +319,8 @@ async def test_calls_that_timed_out_are_not_made_later(
 ) -> None:
     resources.movie_api.upstream.seconds = 0.3
     third_party.behaviour = hang
-    answers = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
-    assert {answer.status for answer in answers} == {504}
+    responses = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
+    assert {response.status for response in responses} == {504}
     assert client.CONNECTIONS <= len(third_party.calls) < 60
     third_party.behaviour = page(listing())
     third_party.calls.clear()
@@ -336,24 +336,24 @@ async def test_an_invalid_header_is_ignored(alice: Api, third_party: ThirdParty)
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
-async def test_a_pause_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
+async def test_retry_after_may_be_a_date(alice: Api, third_party: ThirdParty, resources: Resources) -> None:
     resources.movie_api.upstream.seconds = 0.5
     third_party.behaviour = page(b"", status=503, Retry_After=format_datetime(
         datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True))
-    answer = await alice.get("/movies/")
-    assert answer.status == 503
-    assert 90 < int(answer.headers["Retry-After"]) <= 100
+    response = await alice.get("/movies/")
+    assert response.status == 503
+    assert 90 < int(response.headers["Retry-After"]) <= 100
     assert len(third_party.calls) == 1
 
 
-async def test_a_pause_of_0_seconds_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
+async def test_retry_after_0_is_no_pause(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(b"", status=503, Retry_After="0")
     began = time.monotonic()
     assert (await alice.get("/movies/")).status == 503
     assert time.monotonic() - began >= client.PAUSE_SECONDS
 
 
-async def test_a_hanging_third_party_holds_nobody_else(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_hanging_third_party_blocks_no_other_requests(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = hang
     waiting = [asyncio.ensure_future(alice.http.fetch(
         f"{alice.base_url}/movies/", headers={"Authorization": f"Bearer {alice.token}"}, raise_error=False,

@@ -1,4 +1,4 @@
-"""Odd entries of the third party: none spoils its page, and whatever is shown can be stored in a collection."""
+"""Invalid entries of the third party: none spoils its page, and every listed movie can be stored."""
 from __future__ import annotations
 
 import asyncio
@@ -10,10 +10,10 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.formats import movie_uuid
 from movieserver.settings import Settings
 from movieserver.third_party import tmdb
 from movieserver.third_party.provider import MAX_NUMBER
-from movieserver.third_party.tmdb import tmdb_uuid
 from tests.client import Api
 from tests.conftest import make_settings
 from tests.test_metrics import measured
@@ -31,20 +31,20 @@ def entry(**fields: object) -> dict[str, Any]:
 
 
 async def shown(alice: Api, third_party: ThirdParty, *entries: object) -> list[dict[str, Any]]:
-    """What a page with these entries shows, all of which a collection takes and gives back unchanged."""
+    """The movies of a page with these entries; checks that a collection stores them unchanged."""
     third_party.behaviour = page(listing(results=list(entries)))
-    answer = await alice.get("/movies/")
-    assert answer.status == 200
-    assert answer.json["count"] == 45466
-    await assert_storable(alice, answer.json["data"])
-    found: list[dict[str, Any]] = answer.json["data"]
+    response = await alice.get("/movies/")
+    assert response.status == 200
+    assert response.json["count"] == 45466
+    await assert_storable(alice, response.json["data"])
+    found: list[dict[str, Any]] = response.json["data"]
     return found
 
 
 async def assert_storable(alice: Api, movies: list[dict[str, Any]]) -> None:
-    answer = await alice.post("/collection/", {"title": "as shown", "movies": movies})
-    assert answer.status == 201, answer.json
-    assert (await alice.get(answer.headers["Location"])).json["movies"] == movies
+    response = await alice.post("/collection/", {"title": "as shown", "movies": movies})
+    assert response.status == 201, response.json
+    assert (await alice.get(response.headers["Location"])).json["movies"] == movies
 
 
 @pytest.mark.parametrize("spelling", [
@@ -71,7 +71,7 @@ async def test_a_uuid_is_shown_in_its_canonical_spelling(alice: Api, third_party
     ("genres", ",".join(f"g{number}" for number in range(150)), ",".join(f"g{number}" for number in range(100))),
     ("genres", ["a" * 6000, "b" * 6000, "c" * 3999], "a" * 6000 + "," + "c" * 3999), ("genres", "x" * 10_001, ""),
 ])
-async def test_an_odd_field_is_mended_or_blank(
+async def test_an_invalid_field_is_repaired_or_blank(
     alice: Api, third_party: ThirdParty, field: str, value: object, expected: str
 ) -> None:
     assert await shown(alice, third_party, entry(**{field: value}), OTHER) == [{**MOVIE, field: expected}, OTHER]
@@ -121,8 +121,8 @@ BODY = json.dumps(listing(), ensure_ascii=False)
 ])
 async def test_a_page_that_can_be_read(alice: Api, third_party: ThirdParty, body: bytes) -> None:
     third_party.behaviour = page(body)
-    answer = await alice.get("/movies/")
-    assert (answer.status, answer.json["count"], answer.json["data"]) == (200, 45466, [MOVIE])
+    response = await alice.get("/movies/")
+    assert (response.status, response.json["count"], response.json["data"]) == (200, 45466, [MOVIE])
 
 
 async def test_bytes_that_are_not_utf_8_spoil_one_character(alice: Api, third_party: ThirdParty) -> None:
@@ -143,9 +143,18 @@ async def test_a_count_is_bounded(alice: Api, third_party: ThirdParty, count: ob
 
 @pytest.mark.parametrize(
     "count", [-1, -10 ** 30, 1.5, float("nan"), float("inf"), "", "-1", "1e3", "１", True, None, []])
-async def test_a_count_that_is_no_number_is_502(alice: Api, third_party: ThirdParty, count: object) -> None:
+async def test_a_count_that_is_no_number_spoils_no_page(alice: Api, third_party: ThirdParty, count: object) -> None:
+    """It becomes the size of the page; only a page of which nothing is readable is 502."""
     third_party.behaviour = page(listing(count=count))
-    assert (await alice.get("/movies/")).status == 502
+    answer = await alice.get("/movies/")
+    assert (answer.status, answer.json["count"], answer.json["data"]) == (200, 1, [MOVIE])
+    third_party.behaviour = page(listing(count=count, results=[]))
+    assert (await alice.get("/movies/?page=2")).status == 502
+
+
+async def test_results_that_are_no_list_give_way_to_data(alice: Api, third_party: ThirdParty) -> None:
+    third_party.behaviour = page(listing(data=listing()["results"], results=None))
+    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
 @pytest.mark.parametrize("link, there", [
@@ -155,9 +164,9 @@ async def test_a_link_of_any_type_says_whether_there_is_a_page(
     alice: Api, third_party: ThirdParty, link: object, there: bool
 ) -> None:
     third_party.behaviour = page(listing(2, next=link, previous=link))
-    answer = await alice.get("/movies/?page=2")
-    assert answer.json["next"] == (f"{alice.base_url}/movies/?page=3" if there else None)
-    assert answer.json["previous"] == (f"{alice.base_url}/movies/?page=1" if there else None)
+    response = await alice.get("/movies/?page=2")
+    assert response.json["next"] == (f"{alice.base_url}/movies/?page=3" if there else None)
+    assert response.json["previous"] == (f"{alice.base_url}/movies/?page=1" if there else None)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +186,7 @@ VALUES: list[Any] = [
 
 
 def random_entry(chance: random.Random) -> object:
-    """A movie in which some fields are odd; at times no object at all."""
+    """A movie with some invalid fields; sometimes not even an object."""
     if chance.random() < 0.05:
         return chance.choice(VALUES)
     movie = entry(uuid=str(chance.choice([UUID, OTHER["uuid"], "%032x" % chance.getrandbits(128)])))
@@ -188,7 +197,7 @@ def random_entry(chance: random.Random) -> object:
 
 
 @pytest.mark.parametrize("seed", range(25))
-async def test_whatever_is_shown_can_be_stored(alice: Api, third_party: ThirdParty, seed: int) -> None:
+async def test_every_listed_movie_can_be_stored(alice: Api, third_party: ThirdParty, seed: int) -> None:
     chance = random.Random(seed)
     entries = [random_entry(chance) for _ in range(20)]
     movies = await shown(alice, third_party, OTHER, *entries)
@@ -197,7 +206,7 @@ async def test_whatever_is_shown_can_be_stored(alice: Api, third_party: ThirdPar
         assert set(movie) == set(MOVIE)
 
 
-def responses(genres: Behaviour, movies: Behaviour) -> Behaviour:
+def by_list(genres: Behaviour, movies: Behaviour) -> Behaviour:
     """TMDB, which lists genres and movies at two addresses."""
 
     async def behave(handler: ThirdPartyHandler) -> None:
@@ -219,13 +228,13 @@ class TestTmdb:
         self, alice: Api, third_party: ThirdParty, *results: object, genres: Behaviour = GENRES,
         numbers: dict[str, object] | None = None,
     ) -> list[dict[str, Any]]:
-        """What a page with these results shows."""
+        """The movies of a page with these results."""
         found = {"page": 1, "results": list(results), "total_pages": 3, "total_results": 50}
-        third_party.behaviour = responses(genres, page(found | (numbers or {})))
-        answer = await alice.get("/movies/")
-        assert answer.status == 200
-        await assert_storable(alice, answer.json["data"])
-        movies: list[dict[str, Any]] = answer.json["data"]
+        third_party.behaviour = by_list(genres, page(found | (numbers or {})))
+        response = await alice.get("/movies/")
+        assert response.status == 200
+        await assert_storable(alice, response.json["data"])
+        movies: list[dict[str, Any]] = response.json["data"]
         return movies
 
     @pytest.mark.parametrize("genre_ids, genres", [
@@ -235,14 +244,15 @@ class TestTmdb:
     async def test_odd_genre_ids(self, alice: Api, third_party: ThirdParty, genre_ids: object, genres: str) -> None:
         odd = {"id": 2, "title": "Ariel"} | ({} if genre_ids is ABSENT else {"genre_ids": genre_ids})
         assert await self.shown(alice, third_party, odd) == [
-            {"title": "Ariel", "description": "", "genres": genres, "uuid": tmdb_uuid(2)}]
+            {"title": "Ariel", "description": "", "genres": genres, "uuid": movie_uuid({"tmdb": "2"}, "", None),
+             "ids": {"tmdb": "2"}}]
 
     @pytest.mark.parametrize("titles, expected", [
         ({"title": None, "original_title": "Солярис"}, "Солярис"), ({"name": "A Series"}, "A Series"),
         ({"title": "", "name": " ", "original_name": "x"}, "x"), ({"title": 1917}, "1917"),
         ({"title": "Ariel", "name": "other"}, "Ariel"),
     ])
-    async def test_another_title_stands_in(
+    async def test_another_title_replaces_a_missing_one(
         self, alice: Api, third_party: ThirdParty, titles: dict[str, object], expected: str
     ) -> None:
         assert [movie["title"] for movie in await self.shown(alice, third_party, {"id": 2, **titles})] == [expected]
@@ -279,10 +289,10 @@ class TestTmdb:
         assert (await self.shown(alice, third_party, movie, genres=page({}, 500)))[0]["genres"] == ""
 
     async def test_pages_share_one_call_for_genre_names(self, alice: Api, third_party: ThirdParty) -> None:
-        released, asked = asyncio.Event(), []
+        released, requested = asyncio.Event(), []
 
         async def genres(handler: ThirdPartyHandler) -> None:
-            asked.append(handler.request.uri)
+            requested.append(handler.request.uri)
             await released.wait()
             await GENRES(handler)
 
@@ -291,16 +301,16 @@ class TestTmdb:
             await page({"page": number, "results": [{"id": number, "title": "x", "genre_ids": [18]}],
                         "total_pages": 9, "total_results": 90})(handler)
 
-        third_party.behaviour = responses(genres, movies)
+        third_party.behaviour = by_list(genres, movies)
         waiting = asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 6)])
         while len(third_party.calls) < 6:
             await asyncio.sleep(0.01)
         released.set()
-        assert {answer.json["data"][0]["genres"] for answer in await waiting} == {"Drama"}
-        assert len(asked) == 1
+        assert {response.json["data"][0]["genres"] for response in await waiting} == {"Drama"}
+        assert len(requested) == 1
 
 
-async def test_a_page_is_read_again_when_it_has_recovered(alice: Api, third_party: ThirdParty) -> None:
+async def test_genre_names_appear_after_recovery(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = in_turn(page(listing(results=[{}])), page(listing()))
     assert (await alice.get("/movies/")).status == 502
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
@@ -322,13 +332,13 @@ class TestTmdbWithACache:
         monkeypatch.setattr(tmdb, "GENRES_RETRY_SECONDS", 0)
         movie = {"id": 2, "title": "Ariel", "genre_ids": [18]}
         found = {"page": 1, "results": [movie], "total_pages": 3, "total_results": 50}
-        third_party.behaviour = responses(page(body), page(found))
+        third_party.behaviour = by_list(page(body), page(found))
         for _ in range(2):
-            answer = await alice.get("/movies/")
-            assert answer.json["data"][0]["genres"] == ""
-        assert answer.headers["Cache-Control"] == "private, max-age=10"
+            response = await alice.get("/movies/")
+            assert response.json["data"][0]["genres"] == ""
+        assert response.headers["Cache-Control"] == "private, max-age=10"
         assert len(third_party.calls) == 2
-        third_party.behaviour = responses(GENRES, page(found | {"page": 2}))
-        answer = await alice.get("/movies/?page=2")
-        assert answer.json["data"][0]["genres"] == "Drama"
-        assert answer.headers["Cache-Control"] == "private, max-age=3600"
+        third_party.behaviour = by_list(GENRES, page(found | {"page": 2}))
+        response = await alice.get("/movies/?page=2")
+        assert response.json["data"][0]["genres"] == "Drama"
+        assert response.headers["Cache-Control"] == "private, max-age=3600"

@@ -34,7 +34,7 @@ WITHOUT_EXAMPLE = {"/limits/", "/openapi.json", "/docs/", "/docs/docs.css", "/do
 
 
 def test_it_is_valid() -> None:
-    """By the specification's own schema for 3.1, and its examples and defaults by theirs."""
+    """Validated with the schema of OpenAPI 3.1; examples and defaults with their own schemas."""
     OpenAPIV31SpecValidator(DOCUMENT).validate()
     assert DOCUMENT["openapi"].startswith("3.1.")
     for path, _, operation in OPERATIONS:
@@ -56,11 +56,11 @@ def test_it_is_valid() -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/openapi.json/"])
-async def test_it_is_open_and_has_a_version(api: Api, path: str) -> None:
-    answer = await api.get(path)
-    assert (answer.status, answer.json) == (200, DOCUMENT)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert (await api.get(path, headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+async def test_it_needs_no_token_and_has_a_version(api: Api, path: str) -> None:
+    response = await api.get(path)
+    assert (response.status, response.json) == (200, DOCUMENT)
+    assert response.headers["Content-Type"] == "application/json"
+    assert (await api.get(path, headers={"If-None-Match": response.headers["ETag"]})).status == 304
 
 
 async def test_reading_it_counts(api: Api) -> None:
@@ -97,7 +97,7 @@ def test_the_second_spelling_is_not_described_and_has_the_same_handlers() -> Non
         assert handlers[path] is handlers[path.replace("/collections/", "/collection/")]
 
 
-def test_who_and_where_is_described() -> None:
+def test_contact_and_servers_are_described() -> None:
     assert DOCUMENT["info"]["version"] == movieserver.__version__
     assert DOCUMENT["info"]["license"]["identifier"] == "MIT" and DOCUMENT["info"]["contact"]
     assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
@@ -108,38 +108,39 @@ def test_who_and_where_is_described() -> None:
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """A value of JSON, and all values in it."""
+    """A JSON value and all values in it."""
     yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from parts(part)
 
 
 def test_every_body_is_a_named_schema() -> None:
-    """Generated clients name a type after it; an error is a plain Problem, whatever its status is."""
+    """Generated clients name a type after it; every error is a Problem."""
     for _, _, operation in OPERATIONS:
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         for body in [*bodies, *operation["responses"].values()]:
             for kind, content in body.get("content", {}).items():
                 schema = content["schema"]
-                assert schema == {"type": "string"} if kind.startswith("text/") else list(schema) == ["$ref"]
+                is_text = kind.startswith("text/") or kind == "application/x-ndjson"
+                assert schema == {"type": "string"} if is_text else list(schema) == ["$ref"]
                 assert (kind == "application/problem+json") == (schema == {"$ref": "#/components/schemas/Problem"})
     for schema in DOCUMENT["components"]["schemas"].values():
         inner = [*schema.get("anyOf", []), *schema.get("properties", {}).values()]
         assert not any("properties" in part for each in inner for part in parts(each) if isinstance(part, dict))
 
 
-def test_generators_misread_nothing() -> None:
-    """Several cannot read `const` of a boolean or number, and require what has a default."""
+def test_schemas_do_not_mislead_generators() -> None:
+    """Some do not support `const` of a boolean or number, and require keys with a default."""
     for part in filter(lambda part: isinstance(part, dict), parts(DOCUMENT)):
         assert isinstance(part.get("const", ""), str)
     for schema in DOCUMENT["components"]["schemas"].values():
         assert not any("default" in part for part in schema.get("properties", {}).values())
     requests = [operation["requestBody"] for _, _, operation in OPERATIONS if "requestBody" in operation]
     assert {"title"} == set(DOCUMENT["components"]["schemas"]["NewCollection"]["required"])
-    assert len(requests) == 11
+    assert len(requests) == 12
 
 
-def test_nothing_optional_is_sent_by_default() -> None:
+def test_tools_send_no_optional_headers() -> None:
     """Some tools send every parameter: no optional header is one, and an optional query parameter changes nothing."""
     for path, _, operation in OPERATIONS:
         assert {parameter["in"] for parameter in operation["parameters"]} <= {"query"}
@@ -167,7 +168,7 @@ def test_the_movies_of_examples_are_in_the_demo_catalogue() -> None:
 
 
 async def test_the_examples_work_one_after_the_other(alice: Api) -> None:
-    """What a person who clicks "Try it" on each operation sees."""
+    """Clicking "Try it" on each operation succeeds."""
     def example(path: str, verb: str) -> Any:
         return DOCUMENT["paths"][path][verb]["requestBody"]["content"]["application/json"]["example"]
 
@@ -190,11 +191,11 @@ async def test_the_examples_of_errors_are_what_is_sent(api: Api) -> None:
     ):
         operation = DOCUMENT["paths"][path][verb]
         body = {"username": "nobody", "password": "x", "refresh_token": "x"} if verb == "post" else None
-        answer = await api.call(verb.upper(), path.format(collection_uuid="x"), body, headers=headers)
-        assert answer.status == 401
+        response = await api.call(verb.upper(), path.format(collection_uuid="x"), body, headers=headers)
+        assert response.status == 401
         names = operation["responses"]["401"]["content"]["application/problem+json"]["examples"]
         details = [DOCUMENT["components"]["examples"][name]["value"]["detail"] for name in names]
-        assert answer.json["detail"] in details
+        assert response.json["detail"] in details
 
 
 def test_a_verb_without_an_operation_stops_the_start() -> None:
@@ -207,7 +208,7 @@ def test_a_verb_without_an_operation_stops_the_start() -> None:
 
 
 async def test_a_verb_parses_the_body_that_is_described(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If they differ, that is an error of this server, at the first request."""
+    """A difference is a 500 at the first request."""
     handler: Any = next(route for route in ROUTES if route.template == "/register/").handler_class
     operation: Operation = handler.post.operation
     assert operation.body is Registration
@@ -219,25 +220,25 @@ async def test_a_verb_parses_the_body_that_is_described(api: Api, monkeypatch: p
     {"status": 202}, {"body": {"collection_uuid": "no uuid"}}, {"body": {}}, {"drop": "ETag"}, {"drop": "X-Request-ID"},
     {"body": {"collection_uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "more": 1}}, {"type": "text/html"},
 ], ids=str)
-async def test_a_response_that_is_not_as_described_is_found(alice: Api, change: dict[str, Any]) -> None:
-    answer = await alice.post("/collection/", collection())
-    headers = dict(answer.headers)
+async def test_an_undescribed_response_is_detected(alice: Api, change: dict[str, Any]) -> None:
+    response = await alice.post("/collection/", collection())
+    headers = dict(response.headers)
     headers.pop(change.get("drop", ""), None)
     headers["Content-Type"] = change.get("type", headers["Content-Type"])
-    described.check("POST", "/collection/", 201, answer.headers, answer.json)
+    described.check("POST", "/collection/", 201, response.headers, response.json)
     with pytest.raises((AssertionError, ValueError)):
         described.check(
-            "POST", "/collection/", change.get("status", 201), headers, change.get("body", answer.json))
+            "POST", "/collection/", change.get("status", 201), headers, change.get("body", response.json))
 
 
-async def test_a_code_that_is_not_described_is_found(alice: Api) -> None:
-    answer = await alice.post("/collection/", {})
+async def test_an_undescribed_code_is_detected(alice: Api) -> None:
+    response = await alice.post("/collection/", {})
     with pytest.raises(AssertionError, match="made_up"):
-        described.check("POST", "/collection/", 400, answer.headers, {**answer.json, "code": "made_up"})
+        described.check("POST", "/collection/", 400, response.headers, {**response.json, "code": "made_up"})
 
 
-def test_names_and_places_agree() -> None:
-    """What stands in braces in a path is described, and each reference leads somewhere."""
+def test_names_and_locations_agree() -> None:
+    """Each path parameter is described, and each reference can be resolved."""
     for path, item in DOCUMENT["paths"].items():
         assert re.findall(r"{(\w+)}", path) == [parameter["name"] for parameter in item.get("parameters", [])]
     for reference in set(re.findall(r'"#/([^"]+)"', json.dumps(DOCUMENT))):

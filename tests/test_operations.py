@@ -30,9 +30,9 @@ from tests.third_party import ThirdParty
 
 
 async def test_health(api: Api) -> None:
-    answer = await api.get("/healthz")
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
-    assert answer.headers["Cache-Control"] == "no-store"
+    response = await api.get("/healthz")
+    assert (response.status, response.json) == (200, {"status": "ok"})
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 async def test_readiness(api: Api) -> None:
@@ -41,13 +41,13 @@ async def test_readiness(api: Api) -> None:
 
 async def test_not_ready_while_draining(api: Api, app: MovieServer) -> None:
     app.settings["draining"] = True
-    answer = await api.get("/readyz")
-    assert answer.status == 503
-    assert answer.headers["Connection"] == "close"
+    response = await api.get("/readyz")
+    assert response.status == 503
+    assert response.headers["Connection"] == "close"
     assert (await api.get("/healthz")).status == 200
 
 
-async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
+async def test_an_endless_request_does_not_prevent_shutdown(
     api: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)
@@ -63,9 +63,9 @@ async def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(
 
 async def test_not_ready_without_a_migration(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "needed_migrations", lambda: {"0001_users", "9999_next"})
-    answer = await api.get("/readyz")
-    assert answer.status == 503
-    assert "9999_next" in answer.json["detail"] and "0001" not in answer.json["detail"]
+    response = await api.get("/readyz")
+    assert response.status == 503
+    assert "9999_next" in response.json["detail"] and "0001" not in response.json["detail"]
 
 
 class TestWithoutRedis:
@@ -76,9 +76,9 @@ class TestWithoutRedis:
     async def test_not_ready_but_healthy(self, api: Api, own_redis: Redis) -> None:
         assert (await api.get("/readyz")).status == 200
         own_redis.stop()
-        answer = await api.get("/readyz")
-        assert answer.status == 503
-        assert "Redis" in answer.json["detail"]
+        response = await api.get("/readyz")
+        assert response.status == 503
+        assert "Redis" in response.json["detail"]
         assert (await api.get("/healthz")).status == 200
         own_redis.launch()
         own_redis.wait_ready()
@@ -93,9 +93,9 @@ class TestWithoutRedis:
         self, api: Api, own_redis: Redis, refusing: list[str], again: list[str]
     ) -> None:
         ask(own_redis, *refusing)
-        answer = await api.get("/readyz")
-        assert (answer.status, answer.json["code"]) == (503, "not_ready")
-        assert "Redis cannot be written to" in answer.json["detail"]
+        response = await api.get("/readyz")
+        assert (response.status, response.json["code"]) == (503, "not_ready")
+        assert "Redis cannot be written to" in response.json["detail"]
         ask(own_redis, *again)
         assert (await api.get("/readyz")).status == 200
 
@@ -124,7 +124,7 @@ class TestOfADatabase:
 
     @pytest.fixture
     def own_database(self, postgres: Postgres) -> Iterator[str]:
-        """A migrated database as a role that owns nothing sees it."""
+        """A migrated database, used by a role that owns nothing."""
         execute(postgres.url, "CREATE DATABASE readiness", "CREATE ROLE server LOGIN")
         url = postgres.url.replace("/movieserver?", "/readiness?")
         migrations.migrate(url)
@@ -147,9 +147,9 @@ class TestOfADatabase:
         assert (await api.get("/readyz")).status == 200
         execute(owner, change)
         resources.database.pool.close_idle()
-        answer = await api.get("/readyz")
-        assert (answer.status, answer.json["code"]) == (503, "not_ready")
-        assert words in answer.json["detail"] and "server" not in answer.json["detail"].partition(":")[2]
+        response = await api.get("/readyz")
+        assert (response.status, response.json["code"]) == (503, "not_ready")
+        assert words in response.json["detail"] and "server" not in response.json["detail"].partition(":")[2]
         execute(owner, back)
         resources.database.pool.close_idle()
         assert (await api.get("/readyz")).status == 200
@@ -169,9 +169,9 @@ class TestOnAStandby:
             yield make_settings(standby.url, redis.url, third_party.url)
 
     async def test_not_ready(self, api: Api, settings: Settings) -> None:
-        answer = await api.get("/readyz")
-        assert (answer.status, answer.json["code"]) == (503, "not_ready")
-        assert "it is a standby" in answer.json["detail"]
+        response = await api.get("/readyz")
+        assert (response.status, response.json["code"]) == (503, "not_ready")
+        assert "it is a standby" in response.json["detail"]
         found = (await check(settings))["PostgreSQL"]
         assert found.problem == "it is a standby: nothing can be written to it"
 
@@ -188,17 +188,17 @@ class TestWithADatabaseOfItsOwn:
 
     async def test_from_empty_to_ready_to_gone_and_back(self, api: Api, own_postgres: Postgres) -> None:
         assert (await api.get("/readyz")).status == 503
-        answer = await api.post("/register/", registration())
-        assert (answer.status, answer.json["code"]) == (503, "schema_missing")
-        assert "run.py migrate" in answer.json["detail"]
+        response = await api.post("/register/", registration())
+        assert (response.status, response.json["code"]) == (503, "schema_missing")
+        assert "run.py migrate" in response.json["detail"]
         migrations.migrate(own_postgres.url)
         assert (await api.get("/readyz")).status == 200
         pair = registration()
         assert (await api.post("/register/", pair)).status == 201
         own_postgres.stop()
-        for answer in (await api.get("/readyz"), await api.post("/login/", pair)):
-            assert answer.status == 503
-            assert int(answer.headers["Retry-After"]) >= 1
+        for response in (await api.get("/readyz"), await api.post("/login/", pair)):
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) >= 1
         assert (await api.get("/healthz")).status == 200
         own_postgres.launch()
         own_postgres.wait_ready()

@@ -1,4 +1,4 @@
-"""Nobody reaches what another user owns: every route of the table is tried, also one that is added later."""
+"""No user can access what another one owns: tries every route of the table, including later ones."""
 from __future__ import annotations
 
 import re
@@ -13,7 +13,7 @@ import pytest
 from movieserver.app import ROUTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.resources import Resources
-from tests.client import Answer, Api, assert_unauthenticated
+from tests.client import Response, Api, assert_unauthenticated
 from tests.conftest import SignUp
 from tests.factories import collection, movies
 
@@ -56,7 +56,7 @@ async def a_session(owner: Api) -> list[str]:
 
 MAKERS: dict[str, Callable[[Api], Awaitable[list[str]]]] = {
     **{f"/{name}/{{collection_uuid}}/{tail}": maker for name in ("collection", "collections") for tail, maker in (
-        ("", a_collection), ("movies/", a_collection), ("order/", a_collection),
+        ("", a_collection), ("movies/", a_collection), ("order/", a_collection), ("export/", a_collection),
         ("movies/{movie_uuid}/", a_movie_in_a_collection))},
     "/sessions/{session_uuid}/": a_session,
     "/movies/{movie_uuid}/collections/": a_movie,
@@ -80,47 +80,47 @@ def rows(postgres: Postgres, ids: list[str]) -> object:
         return cursor.fetchone()
 
 
-def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+def seen(response: Response) -> tuple[int, list[tuple[str, str]], bytes]:
     """All of a response but its date; the client sets the request id."""
-    headers = [(name, value) for name, value in answer.headers.get_all() if name != "Date"]
-    return answer.status, sorted(headers), answer.body
+    headers = [(name, value) for name, value in response.headers.get_all() if name != "Date"]
+    return response.status, sorted(headers), response.body
 
 
 @pytest.mark.parametrize("route", OWNED, ids=lambda route: str(route.template))
-async def test_somebody_elses_uuid_is_one_that_nobody_has(
+async def test_foreign_uuids_are_like_unknown_ones(
     sign_up: SignUp, resources: Resources, postgres: Postgres, route: Any
 ) -> None:
-    """ASVS 5.0 8.2.2: byte for byte the answer that a random uuid gets, and nothing changes."""
+    """ASVS 5.0 8.2.2: the same bytes as for a random uuid, and nothing changes."""
     owner, other = await sign_up(), await sign_up()
     theirs = await MAKERS[route.template](owner)
     ids = [resources.tokens.read(str(each.token)).user_id for each in (owner, other)]
     before = rows(postgres, ids)
     for method in route.handler_class.verbs:
-        answers = [
+        responses = [
             await other.call(
                 method, address(route, uuids), BODIES.get(method), headers={"X-Request-ID": "one"})
             for uuids in ([str(uuid4()) for _ in theirs], theirs, [uuid.upper() for uuid in theirs])
         ]
-        assert seen(answers[0]) == seen(answers[1]) == seen(answers[2])
-        assert answers[0].status == (204 if method == "OPTIONS" else NOT_THERE.get(route.template, 404))
+        assert seen(responses[0]) == seen(responses[1]) == seen(responses[2])
+        assert responses[0].status == (204 if method == "OPTIONS" else NOT_THERE.get(route.template, 404))
     assert rows(postgres, ids) == before
     assert await MAKERS[route.template](owner)
 
 
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: str(route.template))
 async def test_what_is_protected_needs_a_token(api: Api, route: Any) -> None:
-    """ASVS 5.0 8.2.1 and 8.3.1: each verb of each route that says that it is protected."""
+    """ASVS 5.0 8.2.1 and 8.3.1: each verb of each protected route."""
     path = PARAMETER.sub(str(uuid4()), route.template)
     for method in route.handler_class.verbs:
-        answer = await api.call(method, path, BODIES.get(method))
+        response = await api.call(method, path, BODIES.get(method))
         if method == "OPTIONS":
-            assert answer.status == 204
+            assert response.status == 204
         else:
-            assert_unauthenticated(answer)
+            assert_unauthenticated(response)
 
 
-def test_the_table_says_of_every_route_whether_it_is_protected() -> None:
-    """ASVS 5.0 8.1.1: openly, and of each; a new one with a uuid in it has to be known to this file."""
+def test_every_route_declares_whether_it_is_protected() -> None:
+    """ASVS 5.0 8.1.1; a new route with a uuid must be added to this file."""
     assert len(ROUTES) == len({route.template for route in ROUTES})
     assert all(isinstance(route.protected, bool) for route in ROUTES)
     assert {route.template for route in OWNED} == set(MAKERS)

@@ -1,4 +1,4 @@
-"""What is large is read alone: one batch never holds more than so many bytes, however much its users have stored."""
+"""Large rows are read alone: the size of a batch is limited, however much its users have stored."""
 from __future__ import annotations
 
 import asyncio
@@ -85,7 +85,7 @@ async def test_a_batch_of_large_pages_is_small(alice: Api, resources: Resources,
     assert size(one) < MAX_BATCH * LARGE_BYTES
 
 
-async def test_large_pages_read_at_once_are_whole(
+async def test_concurrent_large_pages_are_complete(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over HTTP: no batch returns more than its bytes, and a large page is the only one of its statement."""
@@ -94,12 +94,12 @@ async def test_large_pages_read_at_once_are_whole(
     given = long_movies(200)
     path = f"/collection/{await stored(alice, given)}/"
     statements = noted(resources.database)
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *[alice.get(f"/collection/?limit={limit}") for limit in range(1, MAX_BATCH + 1)], alice.get(path))
-    assert {answer.status for answer in answers} == {200}
-    for answer in answers[:-1]:
-        assert [one["movies"] for one in answer.json["data"]["collections"]] == [given]
-    assert answers[-1].json["movies"] == given
+    assert {response.status for response in responses} == {200}
+    for response in responses[:-1]:
+        assert [one["movies"] for one in response.json["data"]["collections"]] == [given]
+    assert responses[-1].json["movies"] == given
     assert sum(each.parameters["alone"] is True for each in statements) == MAX_BATCH + 1
     for each in statements:
         assert len(each.rows) == 1 if each.parameters["alone"] else size(each.rows) < MAX_BATCH * LARGE_BYTES
@@ -124,7 +124,7 @@ async def test_a_page_is_batched_up_to_its_exact_size(
     assert small in [one["uuid"] for one in (await alice.get("/collection/?limit=2")).json["data"]["collections"]]
 
 
-async def test_one_large_page_leaves_its_neighbours_in_the_batch(
+async def test_one_large_page_does_not_split_its_batch(
     alice: Api, sign_up: SignUp, resources: Resources, postgres: Postgres
 ) -> None:
     bob = await sign_up()
@@ -140,8 +140,8 @@ async def test_a_page_ends_with_the_collection_that_brings_it_to_its_size(alice:
     each = PAGE_BYTES // 64
     for length, expected in ((each - 2, 64), (each - 3, 65)):
         path_of = [await created(alice, description="d" * length, movies=[]) for _ in range(66)]
-        answer = await alice.get("/collection/?limit=100")
-        assert len(answer.json["data"]["collections"]) == expected
+        response = await alice.get("/collection/?limit=100")
+        assert len(response.json["data"]["collections"]) == expected
         walked = [one["uuid"] for one in await walk(alice, "limit=100")]
         assert walked == path_of[::-1]
         bare = (await alice.get("/collection/?limit=100&movies=false")).json["data"]["collections"]
@@ -150,7 +150,7 @@ async def test_a_page_ends_with_the_collection_that_brings_it_to_its_size(alice:
             await alice.delete(f"/collection/{one}/")
 
 
-async def test_a_walk_over_large_collections_gives_each_once(alice: Api) -> None:
+async def test_paging_over_large_collections_gives_each_once(alice: Api) -> None:
     """With a limit that the size does not reach, and one that it does."""
     sizes = [7_000_000, 100, 7_900_000, 300_000, 7_900_000, 7_900_000, 0]
     uuids = [await created(alice, description="d" * length, movies=[]) for length in sizes]

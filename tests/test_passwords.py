@@ -1,4 +1,4 @@
-"""Passwords: which are refused, what a refusal reveals, and the cost of their hashes."""
+"""Passwords: which are refused, what a refusal reveals, and the cost of hashes."""
 from __future__ import annotations
 
 import asyncio
@@ -57,7 +57,7 @@ async def test_thousands_of_common_passwords_are_refused(api: Api) -> None:
     "correct horse", "aaaaaaaaaaab", " " * 8, "12345678 ", "пароль-пароль", "ALLUPPERCASE-", "no digits here", "p" * 64,
 ])
 async def test_passwords_of_any_composition_are_accepted(api: Api, password: str) -> None:
-    """ASVS 5.0 6.2.5, 6.2.8 and 6.2.9: of any characters, and every one of them counts."""
+    """ASVS 5.0 6.2.5, 6.2.8 and 6.2.9: any characters are allowed, and all of them count."""
     pair = registration(password=password)
     assert (await api.post("/register/", pair)).status == 201
     assert (await api.post("/login/", pair)).status == 200
@@ -67,7 +67,7 @@ async def test_passwords_of_any_composition_are_accepted(api: Api, password: str
 
 @pytest.mark.parametrize("password", ["pässwörtér", "한국어비밀번호들", "ﾊﾟｽﾜｰﾄﾞﾊﾟｽ", "Å\u0323ngström", "à\u0328-la-carte"])
 async def test_a_password_is_compared_in_nfc(api: Api, password: str) -> None:
-    """RFC 8265 section 4.2: keyboards differ in how they compose characters, wherever a password is sent."""
+    """RFC 8265 section 4.2: keyboards compose characters differently; in every call that takes a password."""
     composed, decomposed = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
     for old, new in ((composed, decomposed), (decomposed, composed)):
         pair = registration(password=old)
@@ -79,8 +79,8 @@ async def test_a_password_is_compared_in_nfc(api: Api, password: str) -> None:
         assert (await user.delete("/account/", body={"password": old + "2"})).status == 200
 
 
-async def test_compatibility_characters_are_other_passwords(api: Api) -> None:
-    """RFC 8265 section 4.2: NFC, unlike NFKC, keeps them apart."""
+async def test_compatibility_characters_make_another_password(api: Api) -> None:
+    """RFC 8265 section 4.2: they differ in NFC, unlike in NFKC."""
     pair = registration(password="ﬁnal-ｗｏｒｄ")
     assert (await api.post("/register/", pair)).status == 201
     assert_unauthenticated(await api.post("/login/", {**pair, "password": "final-word"}))
@@ -88,7 +88,7 @@ async def test_compatibility_characters_are_other_passwords(api: Api) -> None:
 
 @pytest.mark.parametrize("password, count", [("é" * 7, 7), ("e\u0301" * 7, 7), ("한국어비밀번", 6), ("1234567", 7)])
 async def test_a_short_password_is_counted_in_nfc(api: Api, password: str, count: int) -> None:
-    """ASVS 5.0 6.2.1: eight characters, however they were typed."""
+    """ASVS 5.0 6.2.1: eight characters, in any Unicode form."""
     for form in FORMS:
         response = await api.post("/register/", registration(password=unicodedata.normalize(form, password)))
         assert response.status == 400
@@ -119,15 +119,15 @@ async def test_a_password_that_is_not_a_text_is_400(api: Api, raw: bytes) -> Non
         assert (await api.post(path, raw=body)).status == 400
 
 
-async def test_a_password_of_a_million_marks_blocks_nobody(api: Api) -> None:
-    """To normalize them would take hours; the time limit of this test would end it."""
+async def test_a_password_of_a_million_marks_does_not_block_the_process(api: Api) -> None:
+    """Normalizing them would take hours, and exceed the time limit of this test."""
     pair = registration(password="\u0301\u0316" * 500_000)
     assert (await api.post("/register/", pair)).status == 201
     assert (await api.post("/login/", pair)).status == 200
 
 
 def counted(function: Callable[[bytes, bytes], Any], rounds: list[int]) -> Callable[[bytes, bytes], Any]:
-    """A function of bcrypt that notes its rounds, which are 2**cost."""
+    """A function of bcrypt that records its rounds, which are 2**cost."""
 
     def call(password: bytes, salt: bytes) -> Any:
         rounds.append(2 ** int(salt.split(b"$")[2]))
@@ -144,7 +144,7 @@ class TestAtAHigherCost:
 
     @pytest.fixture
     def stored(self, resources: Resources) -> Stored:
-        """Store the hash of a password at another cost, as before a change of the setting."""
+        """Store the hash of a password at another cost, as if BCRYPT_ROUNDS had been changed."""
         resources.database.statements.update(hash=Statement(HASH), store=Statement(STORE))
 
         async def make(pair: dict[str, Any], rounds: int) -> None:
@@ -153,7 +153,7 @@ class TestAtAHigherCost:
 
         return make
 
-    async def test_every_refusal_takes_the_same_work(
+    async def test_every_refusal_takes_the_same_rounds(
         self, api: Api, stored: Stored, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """ASVS 5.0 6.3.8: one status, one body, and equally many rounds of bcrypt, also for a hash of a lower cost."""
@@ -201,10 +201,10 @@ class TestAtAHigherCost:
         assert (await api.post("/login/", pair)).status == 200
         assert f"${ROUNDS + 1:02}$" in await self.hash(resources, pair)
 
-    async def test_many_logins_at_once_renew_it_and_all_of_them_work(
+    async def test_concurrent_logins_renew_a_hash_and_all_succeed(
         self, api: Api, resources: Resources, stored: Stored
     ) -> None:
-        """ASVS 5.0 11.4.2: one who finds it renewed meanwhile is logged in all the same."""
+        """ASVS 5.0 11.4.2: a login succeeds even if another one has renewed the hash."""
         pair = registration()
         await api.post("/register/", pair)
         await stored(pair, 4)
@@ -212,7 +212,7 @@ class TestAtAHigherCost:
         assert {response.status for response in responses} == {200}
         assert f"${ROUNDS:02}$" in await self.hash(resources, pair)
 
-    async def test_a_renewal_and_a_change_at_once(self, api: Api, resources: Resources, stored: Stored) -> None:
+    async def test_a_renewal_during_a_password_change(self, api: Api, resources: Resources, stored: Stored) -> None:
         """ASVS 5.0 6.2.3: the old password does not come back."""
         for _ in range(3):
             pair = registration()

@@ -1,4 +1,4 @@
-"""The plans of the statements: each reads its user's rows by an index, also a plan made while a table was empty."""
+"""The plans of the statements: each uses an index by user, even if it was made while the table was empty."""
 from __future__ import annotations
 
 import uuid
@@ -16,13 +16,15 @@ from movieserver.postgres.connection import hosts_of
 from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 
-TABLES = ("users", "sessions", "collections", "user_genres", "idempotency_keys")
+TABLES = ("users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys")
 USERS, EACH = 400, 10
 FILL = f"""
 INSERT INTO users (user_id, username, username_key, password_hash)
 SELECT md5(number::text)::uuid, number::text, number::text::bytea, '' FROM generate_series(1, {USERS}) AS number;
 INSERT INTO sessions (user_id, session_uuid, refresh_digest, expires_at)
 SELECT user_id, gen_random_uuid(), '', 'infinity' FROM users, generate_series(1, {EACH});
+INSERT INTO spent_refresh_tokens (user_id, session_uuid, refresh_digest, successor_digest)
+SELECT user_id, session_uuid, number::text::bytea, '' FROM sessions, generate_series(1, {EACH}) AS number;
 INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)
 SELECT user_id, '', '', '[{{}}]', ARRAY[gen_random_uuid()], '[[]]' FROM users, generate_series(1, {EACH});
 INSERT INTO user_genres (user_id, genre, times, spelling)
@@ -34,7 +36,8 @@ SOMEBODY = str(uuid.uuid4())
 PARAMETERS: dict[str, object] = {
     "user_id": SOMEBODY, "collection_uuid": SOMEBODY, "movie_uuid": SOMEBODY, "session_uuid": SOMEBODY,
     "login": SOMEBODY, "title": "t", "description": "", "movies": "[]", "movie_uuids": "{}", "movie_genres": "[]",
-    "genre_changes": "[]",
+    "genre_changes": "[]", "create": True, "created_at": None, "updated_at": None, "from_microseconds": None,
+    "from_uuid": None, "version": SOMEBODY, "first": 0,
     "max": 1, "only": None, "unless": "{}", "key": "k", "request_digest": b"", "stored_seconds": 1, "limit": 20,
     "skipped": 0, "after_microseconds": None, "after_uuid": None, "username": "u", "username_key": b"",
     "password_hash": "", "password_changes": 0, "outdated": "", "refresh_digest": b"", "next_digest": b"",
@@ -49,7 +52,7 @@ STATEMENTS = {name: statement for name, statement in load_statements().items() i
 
 
 class Planner:
-    """`scans` are the scans of our tables in the prepared plans of a statement."""
+    """`scans` returns the scans of tables in the prepared plans of a statement."""
 
     def __init__(self, session: connection) -> None:
         self._session = session
@@ -91,14 +94,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def is_scan(node: dict[str, Any]) -> bool:
-    """Whether it reads a table of ours: a bitmap's condition stands in the index scan below it."""
+    """Whether a node scans a table of the schema; the condition of a bitmap scan is in the index scan below it."""
     if node["Node Type"] == "Bitmap Index Scan":
         return True
     return node.get("Relation Name") in TABLES and node["Node Type"] not in ("ModifyTable", "Bitmap Heap Scan")
 
 
 def assert_reads_own_rows(name: str, scans: list[dict[str, Any]]) -> None:
-    """Each scan is through an index, by the user (or by the name, which is how a user is found)."""
+    """Check that each scan uses an index by user, or by user name."""
     key = "username_key = " if name == "users.find" else "user_id = "
     for scan in scans:
         assert key in scan.get("Index Cond", ""), (name, scan)
@@ -122,7 +125,7 @@ def planner(url: str) -> Iterator[Planner]:
 
 
 def test_a_plan_made_for_empty_tables_reads_an_index(url: str, planner: Planner) -> None:
-    """It stays in force, while the tables grow, until PostgreSQL looks at them."""
+    """It is used while the tables grow, until PostgreSQL analyzes them."""
     for filled in (False, True):
         for name, statement in STATEMENTS.items():
             scans = planner.scans(name, statement)
@@ -133,7 +136,7 @@ def test_a_plan_made_for_empty_tables_reads_an_index(url: str, planner: Planner)
 
 
 def test_a_plan_is_made_anew_when_tables_have_grown(url: str, planner: Planner) -> None:
-    """VACUUM counts no page of an empty table, and no index is worth reading then; ANALYZE ends such a plan."""
+    """After VACUUM an empty table has 0 pages, and a plan does not use an index; ANALYZE replaces such a plan."""
     run(url, f"VACUUM ANALYZE {', '.join(TABLES)}")
     assert [scan["Node Type"] for scan in planner.scans("users.get", STATEMENTS["users.get"])] == ["Seq Scan"]
     for name, statement in STATEMENTS.items():
@@ -145,7 +148,7 @@ def test_a_plan_is_made_anew_when_tables_have_grown(url: str, planner: Planner) 
 
 
 def test_each_scan_is_seen(planner: Planner) -> None:
-    """The check itself: a statement over everybody's rows does not pass."""
+    """The check itself: a statement over the rows of all users fails."""
     for text in ("SELECT * FROM collections WHERE title = %(title)s", "SELECT * FROM users ORDER BY user_id"):
         with pytest.raises(AssertionError):
             assert_reads_own_rows("bad", planner.scans("bad", Statement(text)))

@@ -1,4 +1,4 @@
-"""The pool under load, over HTTP: locks that hold it, cancelled statements, PostgreSQL away, restarted and silent."""
+"""The pool under load, over HTTP: locks, cancelled statements, PostgreSQL down, restarted and silent."""
 from __future__ import annotations
 
 import asyncio
@@ -25,7 +25,7 @@ from movieserver.postgres.pool import Limits
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.conftest import SECRET, make_settings, started, temporary_folder
 from tests.factories import collection
 from tests.proxy import proxy
@@ -41,7 +41,7 @@ ONE = {"one": Statement("SELECT 1")}
 
 
 class Operator:
-    """A session beside the server's: holds locks, looks at what the server does, ends it."""
+    """A session of the test: holds locks, observes sessions of the server, terminates them."""
 
     def __init__(self, url: str) -> None:
         self._session = psycopg2.connect(url)
@@ -54,7 +54,7 @@ class Operator:
             return cursor.fetchall() if cursor.description else []
 
     def hold(self) -> None:
-        """Let every statement on collections wait until `let_go`."""
+        """Block all statements on collections until `let_go`."""
         with self._holder.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '20s'")
             cursor.execute("LOCK TABLE collections IN ACCESS EXCLUSIVE MODE")
@@ -73,7 +73,7 @@ class Operator:
         return len(self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s", name=NAME))
 
     async def until_waiting(self, count: int) -> list[int]:
-        """Wait until so many wait."""
+        """Wait until `number` backends wait."""
         while len(pids := self.waiting()) != count:
             await asyncio.sleep(0.01)
         return pids
@@ -108,15 +108,15 @@ def operator(postgres: Postgres) -> Iterator[Operator]:
         yield one
 
 
-def assert_unavailable(answer: Answer) -> None:
-    """A clean 503."""
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert answer.json["code"] in ("database_unavailable", "database_timeout")
+def assert_unavailable(response: Response) -> None:
+    """Check that a response is a 503 with Retry-After."""
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.json["code"] in ("database_unavailable", "database_timeout")
 
 
 def assert_whole(database: Database) -> None:
-    """Nobody holds a slot or waits for one."""
+    """Check that no slot is in use and no request waits for one."""
     assert database.pool.in_use == 0
     assert database.pool.waiting == 0
     assert len(database.pool.idle) <= database.pool.size
@@ -135,52 +135,52 @@ async def test_a_statement_ended_on_the_server_is_a_503(
         operator.ask(f"SELECT {end}(%(pid)s)", pid=pid)
         while pid in operator.waiting():
             await asyncio.sleep(0.01)
-    answer = await under_way
-    assert_unavailable(answer)
-    # a run more than it should have would have reached its time limit
-    assert answer.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
+    response = await under_way
+    assert_unavailable(response)
+    # one more retry would have reached the time limit
+    assert response.json["code"] == ("database_timeout" if end == "pg_cancel_backend" else "database_unavailable")
     operator.let_go()
     assert (await alice.get(path)).status == 200
     assert_whole(resources.database)
 
 
-async def test_a_full_pool_says_so_and_recovers_at_once(alice: Api, resources: Resources, operator: Operator) -> None:
+async def test_a_full_pool_is_503_and_recovers(alice: Api, resources: Resources, operator: Operator) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     holding = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
     await operator.until_waiting(POOL)
     limits = resources.database.pool.limits
     limits.acquire = 0.2
-    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
-        assert_unavailable(answer)
+    for response in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
+        assert_unavailable(response)
     assert not any(task.done() for task in holding)
     limits.acquire = Limits.acquire
     waiting = [asyncio.create_task(alice.get(HOLDING)) for _ in range(10)]
     while resources.database.pool.waiting < len(waiting):
         await asyncio.sleep(0.01)
     operator.let_go()
-    assert {answer.status for answer in await asyncio.gather(*holding, *waiting)} == {200}
+    assert {response.status for response in await asyncio.gather(*holding, *waiting)} == {200}
     assert_whole(resources.database)
 
 
-async def test_the_line_before_a_full_pool_has_an_end(alice: Api, resources: Resources, operator: Operator) -> None:
+async def test_the_queue_of_the_pool_is_limited(alice: Api, resources: Resources, operator: Operator) -> None:
     resources.database.pool.limits.waiting = 3
     operator.hold()
     served = [asyncio.create_task(alice.get(HOLDING)) for _ in range(POOL + POOL * 3)]
     while resources.database.pool.waiting < POOL * 3:
         await asyncio.sleep(0.01)
-    for answer in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
-        assert_unavailable(answer)
+    for response in await asyncio.gather(*[alice.get(HOLDING) for _ in range(10)]):
+        assert_unavailable(response)
     assert not any(task.done() for task in served)
     operator.let_go()
-    assert {answer.status for answer in await asyncio.gather(*served)} == {200}
+    assert {response.status for response in await asyncio.gather(*served)} == {200}
     assert_whole(resources.database)
 
 
-async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
+async def test_a_lost_connection_frees_its_slot(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
-    resources.database.pool.limits.acquire = 1000.0  # nobody is served because a limit ran out
+    resources.database.pool.limits.acquire = 1000.0  # no request was served because of a timeout
     path = (await alice.post("/collection/", collection())).headers["Location"]
     operator.hold()
     broken = [asyncio.create_task(alice.put(path, {"title": "t"})) for _ in range(POOL)]
@@ -192,7 +192,7 @@ async def test_a_waiter_is_served_when_the_one_before_it_loses_its_connection(
     assert (await waiting[0]).status == 401
     assert not all(task.done() for task in broken)
     operator.let_go()
-    assert sorted(answer.status for answer in await asyncio.gather(*broken)) == [200, 503]
+    assert sorted(response.status for response in await asyncio.gather(*broken)) == [200, 503]
     assert_whole(resources.database)
 
 
@@ -206,12 +206,12 @@ class TestBriefStatements:
         monkeypatch.setitem(SESSION, "statement_timeout", "300ms")
         return make_settings(named(postgres.url), redis.url, third_party.url, database_pool_size=POOL)
 
-    async def test_a_statement_over_its_time_is_a_503(
+    async def test_a_statement_timeout_is_a_503(
         self, alice: Api, resources: Resources, operator: Operator
     ) -> None:
         operator.hold()
-        for answer in await asyncio.gather(*[alice.get("/collection/") for _ in range(POOL * 3)]):
-            assert_unavailable(answer)
+        for response in await asyncio.gather(*[alice.get("/collection/") for _ in range(POOL * 3)]):
+            assert_unavailable(response)
         assert operator.waiting() == []
         operator.let_go()
         assert (await alice.get("/collection/")).status == 200
@@ -245,29 +245,29 @@ async def test_a_process_that_is_killed_leaves_nothing_running(
         _, pair = await asyncio.to_thread(
             server.call, "POST", "/register/", {"username": NAME, "password": "long enough"})
         operator.hold()
-        asked = asyncio.create_task(asyncio.to_thread(
+        request = asyncio.create_task(asyncio.to_thread(
             server.call, "POST", "/collection/", {"title": "never"}, pair["access_token"]))
         await operator.until_waiting(1)
         over_time = postgres.log.read_text(encoding="utf-8").count(OVER_TIME)
         for pid in server.family():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(OSError):
-            await asked
+            await request
         await operator.until_waiting(0)
-        assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before that
+        assert postgres.log.read_text(encoding="utf-8").count(OVER_TIME) == over_time  # it ended long before
         operator.let_go()
         assert operator.ask("SELECT title FROM collections WHERE title = 'never'") == []
 
 
 def kill(postgres: Postgres) -> None:
-    """End the postmaster with -9; its children end when they see it."""
+    """Kill the postmaster; its children end when they notice."""
     assert postgres.process
     postgres.process.kill()
     postgres.process.wait()
 
 
 def start(postgres: Postgres) -> None:
-    """Start it again, as soon as the last child of one that was killed is gone."""
+    """Start it again after the last child of a killed one has ended."""
     while True:
         postgres.launch()
         try:
@@ -295,19 +295,19 @@ class TestWithADatabaseOfItsOwn:
         self, alice: Api, resources: Resources, own_postgres: Postgres, end: Any
     ) -> None:
         path = (await alice.post("/collection/", collection())).headers["Location"]
-        answers: list[Answer] = []
-        asked: list[int] = []  # for each answer: how many there were when it was asked for
+        responses: list[Response] = []
+        begun_after: list[int] = []  # for each response: how many there were when it was requested
         over = False
 
         async def load(number: int) -> None:
             while not over:
-                before = len(answers)
-                answers.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
-                asked.append(before)
+                before = len(responses)
+                responses.append(await alice.get(path) if number % 2 else await alice.put(path, {"title": f"{number}"}))
+                begun_after.append(before)
 
         async def until(status: int, times: int) -> None:
-            already = len(answers)
-            while [answer.status for answer in answers[already:]].count(status) < times:
+            already = len(responses)
+            while [response.status for response in responses[already:]].count(status) < times:
                 await asyncio.sleep(0.01)
 
         tasks = [asyncio.create_task(load(number)) for number in range(20)]
@@ -316,25 +316,25 @@ class TestWithADatabaseOfItsOwn:
         await until(503, 100)
         await asyncio.to_thread(start, own_postgres)
         await until(200, 100)
-        restored = len(answers)
+        restored = len(responses)
         await until(200, 200)
         over = True
         await asyncio.gather(*tasks)
-        assert {answer.status for before, answer in zip(asked, answers) if before >= restored} == {200}
-        for answer in answers:
-            if answer.status != 200:
-                assert_unavailable(answer)
+        assert {response.status for before, response in zip(begun_after, responses) if before >= restored} == {200}
+        for response in responses:
+            if response.status != 200:
+                assert_unavailable(response)
         assert_whole(resources.database)
         with operating(own_postgres) as operator:
             assert operator.connections() == len(resources.database.pool.idle)
 
-    async def test_a_write_that_no_standby_has_is_not_acknowledged(
+    async def test_a_write_without_a_standby_is_not_acknowledged(
         self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
         with operating(own_postgres) as operator:
             operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             operator.ask("SELECT pg_reload_conf()")
-            for _ in range(20):  # the warning meets the result of the lock or that of the write
+            for _ in range(20):  # the warning may arrive with the result of the lock or of the write
                 writing = asyncio.create_task(alice.post("/collection/", collection()))
                 waiting: list[Any] = []
                 while not waiting:
@@ -344,15 +344,15 @@ class TestWithADatabaseOfItsOwn:
                 assert_unavailable(await writing)
                 assert (await alice.get("/collection/")).status == 200
 
-    async def test_nothing_keeps_waiting_for_a_standby_that_never_comes(
+    async def test_waiting_for_a_missing_standby_ends(
         self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
         resources.database.pool.limits.total = 0.5
         with operating(own_postgres) as operator:
             operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             operator.ask("SELECT pg_reload_conf()")
-            for answer in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
-                assert_unavailable(answer)
+            for response in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
+                assert_unavailable(response)
             while operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
                 await asyncio.sleep(0.01)
 
@@ -371,7 +371,7 @@ def address(port: int, hosts: str = "127.0.0.1") -> str:
     return f"postgresql://postgres@{hosts}:{port}/movieserver?application_name={NAME}"
 
 
-async def test_a_server_that_falls_silent_costs_its_limits_and_is_found_again(io_loop: AsyncIOLoop) -> None:
+async def test_a_silent_server_times_out_and_is_found_again(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port), proxy(f"tcp://127.0.0.1:{port}") as between:
         async with open_database(address(between.port), 3, statements=ONE) as database:
             await asyncio.gather(*[database.read("one") for _ in range(20)])
@@ -407,7 +407,7 @@ async def test_during_an_outage_one_client_at_a_time_connects(io_loop: AsyncIOLo
 
 
 def accepted(listening: socket.socket) -> int:
-    """How many connections were made since the last call."""
+    """The number of new connections since the last call."""
     count = 0
     while True:
         try:
@@ -417,7 +417,7 @@ def accepted(listening: socket.socket) -> int:
         count += 1
 
 
-async def test_a_silent_host_is_passed_over_and_then_tried_last(io_loop: AsyncIOLoop) -> None:
+async def test_a_silent_host_is_skipped_and_then_tried_last(io_loop: AsyncIOLoop) -> None:
     silent, port = bind_unused_port()
     silent.setblocking(False)
     async with over_tcp() as (_, good):
@@ -431,7 +431,7 @@ async def test_a_silent_host_is_passed_over_and_then_tried_last(io_loop: AsyncIO
     silent.close()
 
 
-async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> None:
+async def test_tcp_detects_a_vanished_host(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (_, port):
         for url, milliseconds in ((address(port), 4000), (address(port) + "&tcp_user_timeout=9000", 9000)):
             async with open_database(url, 1, statements=ONE) as database:
@@ -442,7 +442,7 @@ async def test_a_host_that_vanishes_is_noticed_by_tcp(io_loop: AsyncIOLoop) -> N
                     assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
 
 
-async def test_a_server_that_turns_read_only_is_left(io_loop: AsyncIOLoop) -> None:
+async def test_a_server_that_becomes_read_only_is_replaced(io_loop: AsyncIOLoop) -> None:
     async with over_tcp() as (first, port), over_tcp() as (second, other):
         hosts = f"127.0.0.1:{port},127.0.0.1"
         statements = {
@@ -469,7 +469,7 @@ async def write(database: Database) -> Row | None:
         return None
 
 
-async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_used_again(
+async def test_a_lost_connection_closes_the_others_when_they_are_released(
     alice: Api, resources: Resources, operator: Operator
 ) -> None:
     path = (await alice.post("/collection/", collection())).headers["Location"]
@@ -481,6 +481,6 @@ async def test_one_lost_connection_does_not_touch_those_in_use_which_are_not_use
     while not any(task.done() for task in both):
         await asyncio.sleep(0.01)
     operator.let_go()
-    assert sorted(answer.status for answer in await asyncio.gather(*both)) == [200, 503]
+    assert sorted(response.status for response in await asyncio.gather(*both)) == [200, 503]
     assert resources.database.pool.idle == []
     assert (await alice.get(path)).status == 200

@@ -1,4 +1,4 @@
-"""Several processes under load: replaced one after the other, killed, stopped; no request is lost."""
+"""Several processes under load: rolling restarts, kill and stop lose no request."""
 from __future__ import annotations
 
 import os
@@ -24,39 +24,39 @@ CLIENTS = 8
 
 
 class Load:
-    """Clients that keep their connections, each asking again and again; every answer that is no 200 is a loss."""
+    """Clients on keep-alive connections that send requests in a loop; `lost` has every response that is not 200."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._port = int(server.url.rpartition(":")[2])
         self._headers = {"Authorization": f"Bearer {token}"}
         self._over = threading.Event()
-        self.answers = 0
+        self.responses = 0
         self.losses: list[str] = []
 
     def _ask(self, fresh: bool) -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
         while not self._over.is_set():
-            kept = connection.sock is not None
+            kept_alive = connection.sock is not None
             try:
                 connection.request("GET", "/collection/", headers=self._headers)
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    self.losses.append(f"status {answer.status}")
-                if fresh or answer.will_close:
+                response = connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    self.losses.append(f"status {response.status}")
+                if fresh or response.will_close:
                     connection.close()
             except OSError as error:
-                self.losses.append(f"{'kept' if kept else 'fresh'}: {error!r}")
+                self.losses.append(f"{'kept_alive' if kept_alive else 'fresh'}: {error!r}")
                 connection.close()
-            self.answers += 1
+            self.responses += 1
         connection.close()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While this lasts there is load, on kept connections and on fresh ones."""
+        """Load during the block, on keep-alive and on new connections."""
         with ThreadPoolExecutor(CLIENTS) as threads:
             asking = [threads.submit(self._ask, bool(number % 2)) for number in range(CLIENTS)]
-            until(lambda: self.answers > 2 * CLIENTS)
+            until(lambda: self.responses > 2 * CLIENTS)
             try:
                 yield
             finally:
@@ -74,10 +74,10 @@ def test_a_rolling_restart_loses_no_request(folder: Path) -> None:
             server.process.send_signal(signal.SIGHUP)
             until(lambda: all(map(gone, before)))
             until(lambda: "rolling restart ended" in server.log.read_text(encoding="utf-8"))
-            seen = load.answers
-            until(lambda: load.answers > seen + 10 * CLIENTS)
+            seen = load.responses
+            until(lambda: load.responses > seen + 10 * CLIENTS)
         assert load.losses == []
-        assert server.count() == counted + load.answers + 1
+        assert server.count() == counted + load.responses + 1
         assert len(workers(server)) == 2
         assert server.stop() == 0
 
@@ -96,7 +96,7 @@ def test_a_rolling_restart_takes_the_settings_as_they_are_now(folder: Path) -> N
     (folder.parent / ".env").unlink()
 
 
-def test_a_restart_that_cannot_be_leaves_everything_as_it_is(folder: Path) -> None:
+def test_a_failed_rolling_restart_changes_nothing(folder: Path) -> None:
     with serving(folder, PROCESSES="2") as server:
         before = workers(server)
         (folder.parent / ".env").write_text("BCRYPT_ROUNDS=\nACCESS_TOKEN_MINUTES=never\n", encoding="ascii")
@@ -119,17 +119,17 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(folder: Path) -> None:
         assert server.stop() == 0
 
 
-def test_the_end_under_load(folder: Path) -> None:
+def test_shutdown_under_load(folder: Path) -> None:
     with serving(folder, PROCESSES="2") as server:
         token = sign_up(server, registration())
-        kept = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
-        kept.request("GET", "/healthz")
-        assert kept.getresponse().read()
+        kept_alive = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
+        kept_alive.request("GET", "/healthz")
+        assert kept_alive.getresponse().read()
         load = Load(server, token)
         with load.running():
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
-            until(lambda: ready(kept) == (503, "close"))
+            until(lambda: ready(kept_alive) == (503, "close"))
             until(lambda: refused(server))
             assert server.process.poll() is None
             assert server.process.wait(20) == 0
@@ -140,18 +140,18 @@ def test_the_end_under_load(folder: Path) -> None:
 def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
     with serving(folder) as server:
         port = server.url.rpartition(":")[2]
-        kept = HTTPConnection("127.0.0.1", int(port), timeout=20)
-        kept.connect()  # the worker that is left gives it a last call
+        kept_alive = HTTPConnection("127.0.0.1", int(port), timeout=20)
+        kept_alive.connect()  # the remaining worker still responds on it while it drains
         server.process.kill()
         server.process.wait()
         with serving(folder, PORT=port) as second:
             assert second.call("GET", "/readyz")[0] == 200
             assert second.stop() == 0
-        kept.close()
+        kept_alive.close()
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])
-def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> None:
+def test_signals_at_the_same_time(folder: Path, first: int, second: int) -> None:
     with serving(folder, PROCESSES="2") as server:
         family = server.family()
         server.process.send_signal(first)
@@ -160,27 +160,27 @@ def test_signals_that_come_at_once(folder: Path, first: int, second: int) -> Non
         until(lambda: all(map(gone, family)))
 
 
-def test_the_end_of_the_terminal_is_the_end(empty: Path) -> None:
+def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(TOP / "run.py")], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         cwd=empty.parent, env={"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(empty)},
     )
     os.close(slave)
-    said = b""
-    while b"Ctrl-C" not in said:
-        said += os.read(master, 4096)
+    output = b""
+    while b"Ctrl-C" not in output:
+        output += os.read(master, 4096)
     os.close(master)
-    process.send_signal(signal.SIGHUP)  # what the kernel sends the leader of a session whose terminal it is
+    process.send_signal(signal.SIGHUP)  # the kernel sends this to the session leader when a terminal closes
     assert process.wait(20) == 0
 
 
 def ready(connection: HTTPConnection) -> tuple[int, str | None]:
-    """What /readyz says on a kept connection: its status, and whether the connection ends with it."""
+    """The status of /readyz on a keep-alive connection, and whether the connection then closes."""
     connection.request("GET", "/readyz")
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status, answer.getheader("Connection")
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("Connection")
 
 
 def workers(server: Server) -> list[int]:

@@ -1,4 +1,4 @@
-"""All that uses Redis on a real cluster of three nodes and on a master behind Sentinel, and the addresses of both."""
+"""Everything that uses Redis, on a real cluster of three nodes and behind Sentinel; and their addresses."""
 from __future__ import annotations
 
 import asyncio
@@ -86,7 +86,7 @@ def cluster() -> Iterator[list[int]]:
 
 @pytest.fixture(params=[0, 1, 2])
 def cluster_url(request: pytest.FixtureRequest, cluster: list[int]) -> str:
-    """The cluster, by a node that most likely does not hold the key."""
+    """The cluster, through a node that most likely does not hold the key."""
     for port in cluster:
         ask(port, "FLUSHALL")
     return f"redis+cluster://127.0.0.1:{cluster[request.param]}"
@@ -145,7 +145,7 @@ async def test_a_cluster_with_one_wrong_node_in_its_address(cluster: list[int]) 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A counter that does not wait at its end for a Redis that is not there."""
+    """A counter that does not wait for Redis when it is closed."""
     monkeypatch.setattr(request_counter, "CLOSE_SECONDS", 0.1)
 
 
@@ -164,7 +164,7 @@ async def test_a_cluster_that_is_down() -> None:
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("url", ["redis+cluster://{},{},{}", "redis+sentinel://{},{},{}/name"])
-async def test_nobody_waits_for_nodes_that_do_not_reply(url: str) -> None:
+async def test_no_request_waits_for_nodes_that_do_not_reply(url: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(closing(bind_unused_port()[0])) for _ in range(3)]
         nodes = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]

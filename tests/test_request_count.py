@@ -41,7 +41,7 @@ async def count(api: Api) -> int:
 
 
 async def until_count(api: Api) -> int:
-    """The count as soon as it can be read."""
+    """The count, as soon as it can be read."""
     while (response := await api.get("/request-count/")).status == 503:
         await asyncio.sleep(0.01)
     requests: int = response.json["requests"]
@@ -132,7 +132,7 @@ async def test_concurrent_readers_of_two_processes_get_different_numbers(
 
 
 async def commands(client: Any) -> int:
-    """How many scripts Redis has run."""
+    """The number of scripts that Redis has run."""
     statistics = await client.info("commandstats")
     return int(statistics.get("cmdstat_evalsha", {"calls": 0})["calls"])
 
@@ -161,7 +161,7 @@ async def test_a_count_survives_redis(api: Api, own_redis: Redis) -> None:
     assert await until_count(api) > 2
 
 
-async def test_without_redis_the_rest_goes_on_and_is_counted_later(alice: Api, own_redis: Redis) -> None:
+async def test_requests_without_redis_are_counted_later(alice: Api, own_redis: Redis) -> None:
     before = await count(alice)
     own_redis.stop()
     assert (await alice.post("/collection/", collection())).status == 201
@@ -195,17 +195,17 @@ def refuse(between: Proxy) -> None:
 
 
 async def settled(one: RequestCounter) -> None:
-    """Wait until Redis is back and has everything."""
+    """Wait until Redis is back and has counted all requests."""
     while one.away or one.backlog:
         await asyncio.sleep(0.01)
 
 
-OUTAGES = ["refuse", "lose_replies", "black_hole"]  # not sent; carried out, but not confirmed; carried out late
+OUTAGES = ["refuse", "lose_replies", "black_hole"]  # not sent; carried out but not confirmed; carried out late
 
 
 @asynccontextmanager
 async def outage(between: Proxy, name: str) -> AsyncIterator[None]:
-    """A time without Redis."""
+    """An outage of Redis."""
     setattr(between, name, True)
     if name == "refuse":
         between.cut()
@@ -214,7 +214,7 @@ async def outage(between: Proxy, name: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-async def test_what_is_answered_during_an_outage_counts_once(own_redis: Redis, name: str) -> None:
+async def test_requests_during_an_outage_count_once(own_redis: Redis, name: str) -> None:
     async with behind_proxy(own_redis.url) as (one, between):
         async with outage(between, name):
             assert [await one.count() for _ in range(5)] == [None] * 5
@@ -224,7 +224,7 @@ async def test_what_is_answered_during_an_outage_counts_once(own_redis: Redis, n
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-async def test_what_was_answered_before_a_reset_is_not_counted_after(own_redis: Redis, name: str) -> None:
+async def test_requests_from_before_a_reset_are_not_counted_after_it(own_redis: Redis, name: str) -> None:
     async with behind_proxy(own_redis.url) as (one, between), open_counter(own_redis.url) as other:
         async with outage(between, name):
             assert [await one.count() for _ in range(5)] == [None] * 5
@@ -234,7 +234,7 @@ async def test_what_was_answered_before_a_reset_is_not_counted_after(own_redis: 
         assert await one.count() == 2
 
 
-async def test_what_waits_during_a_reset_by_another_process_counts_after_it(own_redis: Redis) -> None:
+async def test_requests_that_wait_during_a_reset_count_after_it(own_redis: Redis) -> None:
     async with open_counter(own_redis.url) as one, open_counter(own_redis.url) as other:
         for _ in range(3):
             assert await one.count() == 1
@@ -244,7 +244,7 @@ async def test_what_waits_during_a_reset_by_another_process_counts_after_it(own_
             await other.reset()
 
 
-async def test_what_a_process_answers_after_its_own_reset_counts(own_redis: Redis) -> None:
+async def test_requests_after_a_processs_own_reset_count(own_redis: Redis) -> None:
     async with behind_proxy(own_redis.url) as (one, between), open_counter(own_redis.url) as other:
         for _ in range(3):
             async with outage(between, "refuse"):
@@ -270,7 +270,7 @@ async def test_a_process_that_starts_without_redis_counts_later(own_redis: Redis
 
 @asynccontextmanager
 async def lost_reply(one: RequestCounter, between: Proxy, redis: Redis) -> AsyncIterator[Number]:
-    """The number of a request that Redis has counted, but whose reply is lost at the end."""
+    """The number of a request that Redis counts, but whose reply is lost."""
     async with open_redis(redis.url) as client:
         before, between.delay = await commands(client), 0.05
         number = one.count()
@@ -299,7 +299,7 @@ async def test_a_request_that_waits_is_counted_again_after_a_reset(own_redis: Re
         assert await other.count() == 2
 
 
-async def test_redis_that_does_not_reply_is_waited_for_once(own_redis: Redis) -> None:
+async def test_only_one_request_waits_for_a_silent_redis(own_redis: Redis) -> None:
     async with behind_proxy(own_redis.url) as (one, between):
         between.black_hole = True
         waiting = [one.count() for _ in range(10)]
@@ -313,7 +313,7 @@ async def test_redis_that_does_not_reply_is_waited_for_once(own_redis: Redis) ->
 
 
 @pytest.mark.parametrize("turns", range(10))
-async def test_a_busy_process_does_not_take_redis_for_away(own_redis: Redis, turns: int) -> None:
+async def test_a_blocked_process_does_not_report_an_outage(own_redis: Redis, turns: int) -> None:
     async with open_counter(own_redis.url) as one:
         assert await one.count() == 1
         number = one.count()
@@ -323,7 +323,7 @@ async def test_a_busy_process_does_not_take_redis_for_away(own_redis: Redis, tur
         assert await number == 2
 
 
-async def test_what_is_left_at_the_end_is_delivered(own_redis: Redis) -> None:
+async def test_pending_requests_are_delivered_at_shutdown(own_redis: Redis) -> None:
     async with behind_proxy(own_redis.url) as (one, between):
         refuse(between)
         assert [await one.count() for _ in range(7)] == [None] * 7
@@ -341,7 +341,7 @@ async def test_a_counter_can_be_closed_at_any_moment(own_redis: Redis) -> None:
         assert asyncio.all_tasks() <= before
 
 
-async def test_what_is_lost_at_the_end_is_logged_with_its_number(
+async def test_the_number_of_lost_requests_is_logged_at_shutdown(
     postgres: Postgres, own_redis: Redis, tmp_path: Path
 ) -> None:
     async with running(tmp_path, postgres, own_redis, processes=1) as server:
@@ -356,7 +356,7 @@ async def test_what_is_lost_at_the_end_is_logged_with_its_number(
 
 
 class TestWithAResetToken:
-    """COUNTER_RESET_TOKEN is what a reset must carry."""
+    """A reset requires COUNTER_RESET_TOKEN."""
 
     @pytest.fixture
     def settings(self, postgres: Any, own_redis: Redis, third_party: ThirdParty) -> Settings:

@@ -1,4 +1,4 @@
-"""GET /: browsers are led to the page for people, other clients to the description."""
+"""GET /: browsers are redirected to the docs, other clients get the addresses."""
 from __future__ import annotations
 
 import pytest
@@ -12,10 +12,10 @@ FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     FIREFOX, "text/html", "TEXT/HTML; charset=utf-8", "text/html, application/json;q=0.9"])
 async def test_a_browser_is_redirected(api: Api, accept: str) -> None:
     for method in ("GET", "HEAD"):
-        answer = await api.call(method, "/", headers={"Accept": accept})
-        assert (answer.status, answer.body) == (302, b"")
-        assert "Accept" in answer.headers["Vary"].split(",")
-        page = await api.get(answer.headers["Location"], headers={"Accept": accept})
+        response = await api.call(method, "/", headers={"Accept": accept})
+        assert (response.status, response.body) == (302, b"")
+        assert "Accept" in response.headers["Vary"].split(",")
+        page = await api.get(response.headers["Location"], headers={"Accept": accept})
         assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
 
 
@@ -24,10 +24,10 @@ async def test_a_browser_is_redirected(api: Api, accept: str) -> None:
     "text/html;q=0.5, application/json", "image/png", ";,;", "text/html;q=x",
 ])
 async def test_other_clients_get_both_addresses(api: Api, accept: str) -> None:
-    answer = await api.get("/", headers={"Accept": accept})
-    assert (answer.status, answer.json) == (200, {"openapi": "/openapi.json", "docs": "/docs/"})
-    assert "Accept" in answer.headers["Vary"].split(",")
-    for path in answer.json.values():
+    response = await api.get("/", headers={"Accept": accept})
+    assert (response.status, response.json) == (200, {"openapi": "/openapi.json", "docs": "/docs/"})
+    assert "Accept" in response.headers["Vary"].split(",")
+    for path in response.json.values():
         assert (await api.get(path)).status == 200
 
 

@@ -1,4 +1,4 @@
-"""run.py as an operator meets it: started, stopped, killed, misconfigured; and the README's walk."""
+"""run.py: started, stopped, killed, misconfigured; and the README's examples."""
 from __future__ import annotations
 
 import json
@@ -37,19 +37,19 @@ LISTENS = re.compile(r"listens on http://\S+?:(\d+)[, ]")
 
 
 class Server:
-    """A running `run.py serve`; `call` gives a status and the JSON read."""
+    """A running `run.py serve`; `call` returns a status and parsed JSON."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
         self.log = log
-        self.said = ""
+        self.output = ""
         assert process.stdout
         for line in process.stdout:
-            self.said += line
+            self.output += line
             if "Ctrl-C" in line:
                 break
-        found = LISTENS.search(self.said)
-        assert found, self.said + log.read_text(encoding="utf-8")
+        found = LISTENS.search(self.output)
+        assert found, self.output + log.read_text(encoding="utf-8")
         self.url = f"http://localhost:{found[1]}"
 
     def call(
@@ -57,9 +57,9 @@ class Server:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         sign = {"Authorization": f"Bearer {token}"} if token else {}
-        status, answer = self._call(method, path, body, {**sign, **(headers or {})})
-        record.said(body, answer)
-        return status, answer
+        status, response = self._call(method, path, body, {**sign, **(headers or {})})
+        record.exchanged(body, response)
+        return status, response
 
     def _call(self, method: str, path: str, body: object, headers: dict[str, str]) -> tuple[int, Any]:
         request = urllib.request.Request(
@@ -67,33 +67,33 @@ class Server:
             headers={"Content-Type": "application/json", **headers},
         )
         try:
-            answer: Any = urllib.request.urlopen(request, timeout=30)
+            response: Any = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            said = json.loads(answer.read())
-        described.check(method, path, answer.status, answer.headers, said)
-        return answer.status, said
+            response = error
+        with response:
+            parsed = json.loads(response.read())
+        described.check(method, path, response.status, response.headers, parsed)
+        return response.status, parsed
 
     def count(self) -> int:
-        status, answer = self.call("GET", "/request-count/")
+        status, response = self.call("GET", "/request-count/")
         assert status == 200
-        requests: int = answer["requests"]
+        requests: int = response["requests"]
         return requests
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal and give its exit status."""
+        """Stop it with a signal; returns its exit status."""
         self.process.send_signal(number)
         return self.process.wait(20)
 
     def children(self) -> list[int]:
-        """The processes that it started itself and that run."""
+        """Its running child processes."""
         pid = self.process.pid
         tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         return [child for child in map(int, tasks.split()) if not gone(child)]
 
     def family(self) -> list[int]:
-        """The process and all that it started."""
+        """The process and all its descendants."""
         found = [self.process.pid]
         for pid in found:
             try:
@@ -131,7 +131,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
 
 
 def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`run.py` to its end."""
+    """Run `run.py` to its end."""
     record.settings(settings)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
@@ -157,16 +157,16 @@ def gone(pid: int) -> bool:
 
 
 def sign_up(server: Server, body: dict[str, Any]) -> str:
-    status, answer = server.call("POST", "/register/", body)
+    status, response = server.call("POST", "/register/", body)
     assert status == 201
-    token: str = answer["access_token"]
+    token: str = response["access_token"]
     return token
 
 
-def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
+def test_data_survives_a_restart(empty: Path) -> None:
     folder, pair = empty, registration()
     with serving(folder) as server:
-        assert "embedded" in server.said and "demo" in server.said
+        assert "embedded" in server.output and "demo" in server.output
         assert server.call("GET", "/readyz")[0] == 200
         token = sign_up(server, pair)
         assert server.call("POST", "/collection/", {"title": "kept"}, token)[0] == 201
@@ -177,7 +177,7 @@ def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
         assert server.stop(signal.SIGINT) == 0
         until(lambda: all(map(gone, family)))
     with serving(folder) as server:
-        assert "applied" not in server.said
+        assert "applied" not in server.output
         assert server.call("GET", "/collection/", token=token)[1]["data"]["collections"][0]["title"] == "kept"
         assert server.call("POST", "/login/", pair)[0] == 200
         assert server.count() == count + 3
@@ -192,7 +192,7 @@ def test_what_is_stored_is_there_at_the_next_start(empty: Path) -> None:
         until(lambda: (folder / "lock").stat().st_size > 0)
 
 
-def test_whatever_dies_is_started_again(folder: Path) -> None:
+def test_killed_processes_are_restarted(folder: Path) -> None:
     with serving(folder) as server:
         token = sign_up(server, registration())
         for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
@@ -201,11 +201,11 @@ def test_whatever_dies_is_started_again(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             until(lambda: pid not in server.children() and len(server.children()) == 4)
             for path in ("/collection/", "/request-count/", "/movies/", "/healthz"):
-                until(lambda: answers(server, path, token))
+                until(lambda: succeeds(server, path, token))
         assert server.stop() == 0
 
 
-def answers(server: Server, path: str, token: str) -> bool:
+def succeeds(server: Server, path: str, token: str) -> bool:
     try:
         return server.call("GET", path, token=token)[0] == 200
     except OSError:
@@ -213,7 +213,7 @@ def answers(server: Server, path: str, token: str) -> bool:
 
 
 def connected(server: Server, request: bytes) -> socket.socket:
-    """A connection on which a request, or a part of one, was sent."""
+    """A connection on which a request, or part of one, was sent."""
     client = socket.socket()
     client.settimeout(20)
     try:
@@ -226,16 +226,16 @@ def connected(server: Server, request: bytes) -> socket.socket:
 
 
 def read(client: socket.socket) -> tuple[bytes, bytes]:
-    """Head and body of the answer, until the server closes the connection."""
-    said = b""
+    """Head and body of the response, until the server closes the connection."""
+    received = b""
     while part := client.recv(65536):
-        said += part
+        received += part
     client.close()
-    head, _, body = said.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     return head, body
 
 
-def test_answers_under_way_are_finished(folder: Path) -> None:
+def test_responses_in_progress_are_finished(folder: Path) -> None:
     with serving(folder) as server:
         token = sign_up(server, registration())
         sign = f"Host: x\r\nAuthorization: Bearer {token}\r\n".encode()
@@ -251,11 +251,11 @@ def test_answers_under_way_are_finished(folder: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         until(lambda: refused(server))
         half.sendall(body[5:])
-        head, answer = read(half)
+        head, response = read(half)
         assert head.startswith(b"HTTP/1.1 201 ") and b"Connection: close" in head
-        assert json.loads(answer)["collection_uuid"]
-        head, answer = read(slow)
-        assert len(json.loads(answer)["data"]["collections"]) == 3
+        assert json.loads(response)["collection_uuid"]
+        head, response = read(slow)
+        assert len(json.loads(response)["data"]["collections"]) == 3
         assert idle.recv(1) == b""
         idle.close()
         assert server.process.wait(20) == 0
@@ -284,7 +284,7 @@ def test_a_folder_that_only_its_owner_may_enter(empty: Path) -> None:
     ({"HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: Cannot assign requested address; set HOST or PORT"),
     ({"HOST": "127.0.0.1,2001:db8::1"}, "cannot listen on [2001:db8::1]:"),
 ])
-def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str, str], word: str) -> None:
+def test_an_unusable_data_dir_is_one_line(folder: Path, settings: dict[str, str], word: str) -> None:
     done = command(cwd=folder.parent, **{"PORT": "0", "DATA_DIR": str(folder), **settings})
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: ") and word in done.stderr
@@ -292,7 +292,7 @@ def test_what_cannot_be_used_is_said_in_a_line(folder: Path, settings: dict[str,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
+def test_a_folder_of_another_user_is_refused(empty: Path) -> None:
     folder = empty
     folder.mkdir()
     os.chown(folder, 12345, 12345)
@@ -302,15 +302,15 @@ def test_a_folder_of_somebody_else_is_left_alone(empty: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("rollback",), ("serve", "--migrate"), ("check",)])
-def test_a_database_that_is_away_is_said_in_words(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_an_unreachable_database_is_reported(folder: Path, arguments: tuple[str, ...]) -> None:
     done = command(
         *arguments, cwd=folder.parent, DATABASE_URL="postgresql://u:hidden-word@127.0.0.1:1/d", JWT_SECRET=SECRET,
         REDIS_URL="redis://:hidden-word@127.0.0.1:1", MOVIE_API_URL="http://127.0.0.1:1/", PORT="0",
     )
     assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "refused" in said
-    assert "Traceback" not in said and "never retrieved" not in said and "hidden-word" not in said
+    output = done.stdout + done.stderr
+    assert "refused" in output
+    assert "Traceback" not in output and "never retrieved" not in output and "hidden-word" not in output
 
 
 def test_tracebacks_in_the_log_show_no_values() -> None:
@@ -330,7 +330,7 @@ except RuntimeError:
     assert "hidden-word" not in done.stderr
 
 
-def test_the_catalogue_by_itself(folder: Path) -> None:
+def test_the_catalogue_alone(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "1"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -348,7 +348,7 @@ def test_the_catalogue_by_itself(folder: Path) -> None:
         assert "Traceback" not in process.stderr.read().partition("GET /movies/")[0]
 
 
-def test_two_side_by_side_and_two_on_one_folder(folder: Path) -> None:
+def test_two_servers_on_two_folders_and_on_one(folder: Path) -> None:
     with serving(folder) as first, serving(folder.parent / "other") as second:
         pair = registration()
         sign_up(first, pair)
@@ -391,13 +391,13 @@ def test_several_processes_are_one_server(empty: Path, postgres: Postgres, own_r
         }
         assert command("migrate", cwd=folder.parent, **outside).returncode == 0
         with serving(folder, PROCESSES="2", **outside) as server:
-            assert "embedded" not in server.said and "2 processes" in server.said
+            assert "embedded" not in server.output and "2 processes" in server.output
             assert not folder.exists()
             token = sign_up(server, registration())
             before = server.count()
             with ThreadPoolExecutor(20) as threads:
-                answers = list(threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(600)))
-            assert set(answers) == {200}
+                responses = list(threads.map(lambda _: server.call("GET", "/collection/", token=token)[0], range(600)))
+            assert set(responses) == {200}
             assert server.count() == before + 601
             workers = server.family()[1:]
             assert len(workers) == 2
@@ -412,7 +412,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
     outside = {"REDIS_URL": own_redis.url, "JWT_SECRET": SECRET}
     here = folder.parent
     with database(postgres, "commands") as url, serving(folder) as catalogue:
-        address = re.search(r"demo, on (\S+)", catalogue.said)
+        address = re.search(r"demo, on (\S+)", catalogue.output)
         assert address
         outside |= {"DATABASE_URL": url, "MOVIE_API_URL": address[1]}
         done = command("check", cwd=here, **outside)
@@ -441,7 +441,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
 
 def test_no_folder_for_temporary_files(empty: Path) -> None:
     done = subprocess.run(
-        # where no file can be written to, Python finds no folder for temporary ones
+        # if no file can be written, Python finds no temporary folder
         ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, str(TOP / "run.py")],
         cwd=empty.parent, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ["PATH"], "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
@@ -467,15 +467,15 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("name, address", ADDRESSES)
-def test_an_address_of_a_bad_form_is_named_and_not_quoted(empty: Path, name: str, address: str) -> None:
+def test_a_malformed_address_is_named_but_not_quoted(empty: Path, name: str, address: str) -> None:
     good = {
         "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1", "JWT_SECRET": SECRET,
         "MOVIE_API_URL": "http://127.0.0.1:1/", "PORT": "0"}
     done = command(cwd=empty.parent, **{**good, name: address})
     assert done.returncode == 1
-    said = done.stderr.splitlines()
-    assert said[0] == "run.py: these settings are wrong:" and len(said) == 2
-    assert said[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in said[1]
+    output = done.stderr.splitlines()
+    assert output[0] == "run.py: these settings are wrong:" and len(output) == 2
+    assert output[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in output[1]
     assert "HIDDEN" not in done.stdout + done.stderr and "hidden" not in done.stderr.lower()
 
 
@@ -489,13 +489,13 @@ def test_a_misspelt_name_in_the_env_file_stops_every_command(empty: Path, argume
     assert not empty.exists()
 
 
-def test_other_unknown_names_are_warned_of_and_addresses_have_a_source(empty: Path, own_redis: Redis) -> None:
+def test_unknown_names_are_warnings_and_addresses_have_a_source(empty: Path, own_redis: Redis) -> None:
     folder = empty.parent
     (folder / ".env").write_text(f"REDIS_URL={own_redis.url}\nPOSTGRES_PASSWORD=HIDDEN\n", encoding="ascii")
     with serving(empty, DATABASE_URL="embedded") as server:
-        assert f"PostgreSQL  embedded, in {empty / 'postgres'}" in server.said
-        assert "Redis       from REDIS_URL in .env" in server.said
-        assert "movie list  demo, on " in server.said
+        assert f"PostgreSQL  embedded, in {empty / 'postgres'}" in server.output
+        assert "Redis       from REDIS_URL in .env" in server.output
+        assert "movie list  demo, on " in server.output
         assert not (empty / "redis").exists()
         warnings = [json.loads(line) for line in server.log.read_text("utf-8").splitlines() if "unknown names" in line]
         assert [(warning["level"], warning["names"]) for warning in warnings] == [("warning", "POSTGRES_PASSWORD")]
@@ -505,7 +505,7 @@ def test_other_unknown_names_are_warned_of_and_addresses_have_a_source(empty: Pa
 
 def test_the_home_directory_holds_the_data(empty: Path) -> None:
     with serving(empty, HOME=str(empty.parent), DATA_DIR="~/at-home") as server:
-        assert f"embedded, in {empty.parent / 'at-home' / 'postgres'}" in server.said
+        assert f"embedded, in {empty.parent / 'at-home' / 'postgres'}" in server.output
         assert server.stop() == 0
     assert (empty.parent / "at-home" / "postgres").is_dir()
 
@@ -546,12 +546,12 @@ def ask(redis: Redis, command: str) -> str:
 
 
 def unusable(server: Server) -> dict[str, dict[str, str]]:
-    """What was logged at the start of services that cannot be used."""
+    """The log lines at the start about services that cannot be used."""
     lines = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()]
     return {line["service"]: line for line in lines if line["event"] == "service cannot be used"}
 
 
-def test_what_cannot_be_used_is_logged_at_the_start_which_goes_on(
+def test_unusable_services_are_logged_at_the_start(
     empty: Path, postgres: Postgres, own_redis: Redis
 ) -> None:
     outside = {"JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/", "REDIS_URL": own_redis.url}
@@ -571,7 +571,7 @@ def test_what_cannot_be_used_is_logged_at_the_start_which_goes_on(
             assert server.stop() == 0
 
 
-def test_what_can_be_used_is_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
+def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
     with serving(empty, DATABASE_URL=postgres.url, REDIS_URL=own_redis.url) as server:
         assert [json.loads(line)["event"] for line in server.log.read_text(encoding="utf-8").splitlines()] == [
             "process started"]
@@ -579,7 +579,7 @@ def test_what_can_be_used_is_not_logged_at_the_start(empty: Path, postgres: Post
 
 
 def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:
-    """`run.py` at a terminal at which `typed` is typed: its exit status, and what it showed."""
+    """Run `run.py` at a terminal and type `typed`; its exit status and its output."""
     ours, its_own = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
@@ -588,7 +588,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
         os.close(its_own)
         os.write(ours, typed.encode())
         shown = b""
-        with suppress(OSError):  # the end: nobody holds the other side
+        with suppress(OSError):  # the other side is closed
             while part := os.read(ours, 4096):
                 shown += part
         os.close(ours)
@@ -596,7 +596,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
 
 
 @pytest.mark.parametrize("typed", ["no\n", "\n", "y\n", "\x04"])
-def test_a_rollback_that_is_not_confirmed_drops_nothing(folder: Path, rollback: dict[str, str], typed: str) -> None:
+def test_an_unconfirmed_rollback_drops_nothing(folder: Path, rollback: dict[str, str], typed: str) -> None:
     status, shown = terminal("rollback", "--all", typed=typed, cwd=folder.parent, **rollback)
     assert status == 1
     assert "database undoing, user postgres" in shown
@@ -608,7 +608,7 @@ def test_a_rollback_that_is_not_confirmed_drops_nothing(folder: Path, rollback: 
     assert "PostgreSQL: ok" in command("check", cwd=folder.parent, **rollback).stdout
 
 
-def test_a_rollback_needs_a_yes(folder: Path, rollback: dict[str, str]) -> None:
+def test_a_rollback_needs_confirmation(folder: Path, rollback: dict[str, str]) -> None:
     *_, second, newest = sorted(needed_migrations())
     done = command("rollback", cwd=folder.parent, **rollback)
     assert done.returncode == 1
@@ -640,7 +640,7 @@ def test_bad_settings_stop_every_command(empty: Path, arguments: tuple[str, ...]
     assert not empty.exists()
 
 
-def test_the_walk_of_the_readme(empty: Path) -> None:
+def test_the_readme_examples(empty: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     with serving(empty) as server:
         script = "\n".join(blocks).replace("http://localhost:8000", server.url)
@@ -649,13 +649,13 @@ def test_the_walk_of_the_readme(empty: Path) -> None:
             capture_output=True, text=True, check=False, timeout=60,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        said = [json.loads(line) for line in done.stdout.splitlines() if line]
-        record.said({"password": "correct horse"}, *said)
-        assert [sorted(answer)[0] for answer in said] == [
+        bodies = [json.loads(line) for line in done.stdout.splitlines() if line]
+        record.exchanged({"password": "correct horse"}, *bodies)
+        assert [sorted(response)[0] for response in bodies] == [
             "access_token", "count", "count", "created_at", "collection_uuid", "created_at", "message", "requests",
             "message", "message",
         ]
-        assert said[2]["data"]["favourite_genres"] == "Drama,Fantasy,Horror"
-        assert said[4]["message"] == "Collection updated successfully"
-        assert said[7] == {"requests": 11}
+        assert bodies[2]["data"]["favourite_genres"] == "Drama,Fantasy,Horror"
+        assert bodies[4]["message"] == "Collection updated successfully"
+        assert bodies[7] == {"requests": 11}
         assert server.stop() == 0

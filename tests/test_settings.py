@@ -1,4 +1,4 @@
-"""Settings: every bad variable is named in one message; no secret has a default, and none is shown."""
+"""Settings: one message names every invalid variable; secrets have no default and are not shown."""
 from __future__ import annotations
 
 import re
@@ -46,7 +46,7 @@ def test_a_env_file_is_read_and_the_environment_goes_before_it(
     assert unknown_names() == ["SOMETHING_ELSE"]
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=8100\n", encoding="utf-8-sig")
     assert load().port == 8100
 
@@ -62,7 +62,7 @@ def test_an_unreadable_env_file_is_named_and_not_quoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name, meant", [
     ("DATABSE_URL", "DATABASE_URL"), ("DATABASE_URI", "DATABASE_URL"), ("databse_url", "DATABASE_URL"),
     ("REDISURL", "REDIS_URL"), ("MOVIES_API_URL", "MOVIE_API_URL"), ("PROCESS", "PROCESSES"), ("PORTS", "PORT"),
-    ("JWT_SECRETS", "JWT_SECRET"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+    ("JWT_SECRETS", "JWT_SECRET"), ("PROT", "PORT"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
 ])
 def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, meant: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=hidden-word\nPORT=x\n", encoding="utf-8")
@@ -72,9 +72,34 @@ def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, 
     assert "  PORT: " in str(caught.value) and "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text, words", [
+    ("PORT=8100\nDATABASE_URL: postgresql://u:HIDDEN@h/d\n", ".env: line 2 cannot be read"),
+    ("DATABASE_URL postgresql://u:HIDDEN@h/d\n", ".env: line 1 cannot be read"),
+    ('\nREDIS_URL="redis://:HIDDEN@h\n', ".env: line 2 cannot be read"),
+    ("PORT=8100\nJWT_SECRET\n", "JWT_SECRET: has no = and no value in .env"),
+    ("DB_URL=postgresql://u:HIDDEN@h/d\n", "DB_URL: is not a setting, but has the form of DATABASE_URL"),
+    ("PGURL='postgres://u:HIDDEN@h/d'\n", "PGURL: is not a setting, but has the form of DATABASE_URL"),
+    ("ALCHEMY=postgresql+asyncpg://u:HIDDEN@h/d\n", "ALCHEMY: is not a setting, but has the form of DATABASE_URL"),
+    ("CACHE=rediss://:HIDDEN@h\n", "CACHE: is not a setting, but has the form of REDIS_URL"),
+])
+def test_an_address_that_nothing_would_read_stops_the_start(tmp_path: Path, text: str, words: str) -> None:
+    """Or production data would go into an embedded database."""
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert f"  {words}" in str(caught.value) and "hidden" not in str(caught.value).lower()
+
+
+def test_an_address_of_another_program_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=embedded\nREDIS_URL=embedded\nOTHER=postgresql://h/d\nBROKER=redis://h\n", encoding="utf-8")
+    load()
+    assert unknown_names() == ["OTHER", "BROKER"]
+
+
 @pytest.mark.parametrize("name", [
     "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLISH", "TZ", "COMPOSE_PROJECT_NAME", "DEBUG", "PYTHONPATH"])
-def test_a_name_of_another_program_is_no_fault(tmp_path: Path, name: str) -> None:
+def test_names_of_other_programs_are_allowed(tmp_path: Path, name: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=x\n", encoding="utf-8")
     load()
     assert unknown_names() == [name]
@@ -149,7 +174,7 @@ def test_one_message_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -
     ("DATABASE_URL", "postgresql://h/d?hidden=1"), ("DATABASE_URL", "postgresql://h:port/d"), ("DATABASE_URL", "h"),
     ("REDIS_URL", "redis://h:port"), ("MOVIE_API_URL", "http://h:port/"), ("MOVIE_API_URL", "http://"),
 ])
-def test_addresses_that_cannot_be(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_addresses(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         load()
@@ -181,7 +206,7 @@ def test_each_bad_variable_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     "app.example", "https://App.example", "https://app.example/", "https://app.example:443", "http://app.example:80",
     "https://app.example/path", "https://a b", "null", "https://", "https://app.example, *x", "https://me@app.example",
 ])
-def test_what_is_no_origin(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_origins(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", f"https://good.example,{origin}")
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         load()
@@ -200,7 +225,7 @@ def test_origins(text: str, origins: set[str] | None, monkeypatch: pytest.Monkey
         assert load().cors_origins == origins
 
 
-def test_a_signing_key_is_needed_where_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signing_key_is_required_when_nothing_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     assert load().jwt_secret
@@ -226,7 +251,7 @@ def test_a_second_key_is_an_older_one(secret: str, keys: list[str], monkeypatch:
     f"{'n' * 32},{' ' * 32}",
 ])
 def test_each_key_is_long_enough(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 7518 section 3.2, RFC 8725 section 3.5: a comma in a key does not make short ones of it silently."""
+    """RFC 7518 section 3.2, RFC 8725 section 3.5: a comma in a key does not silently make short keys."""
     monkeypatch.setenv("JWT_SECRET", secret)
     with pytest.raises(SettingsError, match="JWT_SECRET: is too short: at least 32 bytes; a comma separates the key"):
         load()
@@ -241,7 +266,7 @@ def test_proxies_are_addresses_and_networks(text: str, networks: list[str], monk
 
 
 @pytest.mark.parametrize("text", ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1;10.0.0.2", "*"])
-def test_proxies_that_cannot_be(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_proxies(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", text)
     with pytest.raises(SettingsError, match="TRUSTED_PROXIES: "):
         load()
@@ -263,6 +288,6 @@ def test_every_setting_is_listed(document: str) -> None:
     assert set(re.findall(pattern, text, re.MULTILINE)) == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_example_is_a_good_file(tmp_path: Path) -> None:
+def test_the_example_file_is_valid(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((TOP / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     assert load() == Settings(_env_file=None)

@@ -1,4 +1,4 @@
-"""Movies come back in the order and with the bytes in which they were sent, and moments in one form."""
+"""Movies are returned in the order and with the bytes in which they were sent, and timestamps in one form."""
 from __future__ import annotations
 
 import json
@@ -31,24 +31,24 @@ def movie(text: str, **given: Any) -> dict[str, Any]:
 
 
 def sent(value: object) -> bytes:
-    """JSON as the server writes it: without spaces, and with no escape that JSON does not demand."""
+    """JSON as the server writes it: without spaces or unnecessary escapes."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def post(api: Api, path: str, value: object) -> str:
-    answer = await api.post(path, raw=sent(value))
-    assert answer.status in (200, 201), answer.json
-    return answer.headers.get("Location", path)
+    response = await api.post(path, raw=sent(value))
+    assert response.status in (200, 201), response.json
+    return response.headers.get("Location", path)
 
 
 async def assert_bytes(api: Api, path: str, movies: list[dict[str, Any]]) -> None:
-    """The movies of a collection, wherever they are shown, are the bytes that were sent."""
+    """Check that the movies of a collection are the sent bytes in every response."""
     for address in (path, "/collection/"):
         assert b'"movies":%s' % sent(movies) in (await api.get(address)).body
 
 
 async def test_movies_are_the_bytes_that_were_sent(alice: Api, postgres: Postgres) -> None:
-    """In every way of writing them, of which none looks into the others."""
+    """With every call that writes movies."""
     given = [movie(text) for text in TEXTS]
     path = await post(alice, "/collection/", {"title": "t", "movies": given})
     await assert_bytes(alice, path, given)
@@ -68,7 +68,7 @@ async def test_movies_are_the_bytes_that_were_sent(alice: Api, postgres: Postgre
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 async def test_the_first_and_the_last_movie_of_a_list(alice: Api, text: str) -> None:
-    """A list of one grows and shrinks: no bracket in a text is taken for the list's own."""
+    """A list of one movie grows and shrinks; brackets in texts do not matter."""
     first, second = movie(text), movie(text)
     path = await post(alice, "/collection/", {"title": "t", "movies": []})
     for one, expected in ((first, [first]), (second, [first, second])):
@@ -89,15 +89,15 @@ async def test_long_texts_are_whole(alice: Api) -> None:
     assert (await alice.get(path)).json["description"] == "ü\x01" * 1_000_000
 
 
-async def test_other_spellings_are_the_same_values(alice: Api) -> None:
-    """Escapes, spaces and other keys are not kept; what they stand for is."""
+async def test_other_json_spellings_are_the_same_values(alice: Api) -> None:
+    """Escapes, spaces and unknown keys are not stored; the values are."""
     given = [movie(text) for text in TEXTS]
     raw = json.dumps({"title": "t", "movies": [dict(reversed([*one.items(), ("x", 1)])) for one in given]}, indent=3)
     path = (await alice.post("/collection/", raw=raw.encode())).headers["Location"]
     await assert_bytes(alice, path, given)
 
 
-async def test_what_is_missing_is_blank(alice: Api) -> None:
+async def test_missing_texts_are_blank(alice: Api) -> None:
     bare: dict[str, Any] = {"uuid": str(uuid.uuid4()), "title": "bare"}
     given = [bare, bare | {"description": None, "genres": None}, bare | {"genres": []}, bare | {"genres": ["a", "b"]}]
     for one in given:
@@ -108,7 +108,7 @@ async def test_what_is_missing_is_blank(alice: Api) -> None:
 
 
 async def test_movies_may_be_null_in_no_body(alice: Api) -> None:
-    """Absent is an empty list where one is created, and no change where one is updated."""
+    """Absent means an empty list on create, and no change on update."""
     path = await post(alice, "/collection/", {"title": "t"})
     await assert_bytes(alice, path, [])
     given = [movie("x")]
@@ -116,9 +116,9 @@ async def test_movies_may_be_null_in_no_body(alice: Api) -> None:
     await alice.put(path, {"title": "other"})
     await assert_bytes(alice, path, given)
     for method, address in (("POST", "/collection/"), ("PUT", path), ("PATCH", path), ("POST", f"{path}movies/")):
-        answer = await alice.call(method, address, {"title": "t", "movies": None})
-        assert answer.status == 400
-        assert answer.json["errors"][0]["pointer"] == "/movies"
+        response = await alice.call(method, address, {"title": "t", "movies": None})
+        assert response.status == 400
+        assert response.json["errors"][0]["pointer"] == "/movies"
 
 
 async def test_ten_thousand_movies_keep_their_order(alice: Api) -> None:
@@ -130,7 +130,7 @@ async def test_ten_thousand_movies_keep_their_order(alice: Api) -> None:
 
 
 def moments(value: Any) -> list[str]:
-    """Every moment in a response."""
+    """Every timestamp in a response."""
     if isinstance(value, list):
         return [moment for item in value for moment in moments(item)]
     if isinstance(value, dict):
@@ -146,7 +146,7 @@ def moments(value: Any) -> list[str]:
     ("2000-02-29 01:02:03.000001Z", "2000-02-29T01:02:03.000001Z"),
     ("1999-12-31 23:59:59.999999-01", "2000-01-01T00:59:59.999999Z"),
 ])
-async def test_moments_have_six_digits_and_are_utc(
+async def test_timestamps_have_six_digits_and_are_utc(
     alice: Api, postgres: Postgres, resources: Resources, stored: str, shown: str
 ) -> None:
     path = await post(alice, "/collection/", {"title": "t"})
@@ -161,14 +161,14 @@ async def test_moments_have_six_digits_and_are_utc(
         assert all(map(MOMENT.match, found))
 
 
-async def test_every_moment_has_the_one_form(api: Api) -> None:
+async def test_all_timestamps_have_the_same_form(api: Api) -> None:
     tokens = (await api.post("/register/", registration())).json
-    caller = api.signed(tokens["access_token"])
+    client = api.signed(tokens["access_token"])
     await api.post("/refresh/", {"refresh_token": tokens["refresh_token"]})
     for number in range(10):
-        path = await post(caller, "/collection/", {"title": f"{number}"})
-        await caller.put(path, {"title": "other"})
+        path = await post(client, "/collection/", {"title": f"{number}"})
+        await client.put(path, {"title": "other"})
     for address, count in ((path, 2), ("/collection/", 20), ("/collection/?movies=false", 20), ("/sessions/", 3)):
-        found = moments((await caller.get(address)).json)
+        found = moments((await client.get(address)).json)
         assert len(found) == count
         assert all(map(MOMENT.match, found)), found

@@ -21,15 +21,15 @@ MOVIES = [
     {
         "adult": False, "backdrop_path": "/x.jpg", "genre_ids": [18, 878, 4711], "id": 593, "original_language": "ru",
         "original_title": "Солярис", "overview": "A psychologist is sent to a station.", "popularity": 20.1,
-        "poster_path": None, "release_date": "1972-03-20", "title": "Solaris", "video": False, "vote_average": 7.8,
-        "vote_count": 1500,
+        "poster_path": "/solaris.jpg", "release_date": "1972-03-20", "title": "Solaris", "video": False,
+        "vote_average": 7.8, "vote_count": 1500,
     },
     {"genre_ids": [], "id": 2, "overview": None, "title": "Ariel"},
 ]
 
 
 def tmdb(found: dict[str, Any], seen: list[str]) -> Any:
-    """A third party that answers as TMDB documents it."""
+    """A third party that responds as TMDB documents it."""
 
     async def behave(handler: ThirdPartyHandler) -> None:
         seen.append(handler.request.uri or "")
@@ -60,25 +60,47 @@ def seen(third_party: ThirdParty) -> list[str]:
 
 
 async def test_a_page(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?page=2")
-    assert answer.status == 200
-    assert answer.json == {
+    response = await alice.get("/movies/?page=2")
+    assert response.status == 200
+    assert response.json == {
         "count": 800000, "next": f"{alice.base_url}/movies/?page=3", "previous": f"{alice.base_url}/movies/?page=1",
         "data": [
             {"title": "Solaris", "description": "A psychologist is sent to a station.",
              "genres": "Drama,Science Fiction", "uuid": str(uuid.uuid5(
-                 uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/593"))},
+                 uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/593")), "year": 1972,
+             "poster": "https://image.tmdb.org/t/p/w342/solaris.jpg", "ids": {"tmdb": "593"}},
             {"title": "Ariel", "description": "", "genres": "", "uuid": str(uuid.uuid5(
-                uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/2"))},
+                uuid.NAMESPACE_URL, "https://www.themoviedb.org/movie/2")), "ids": {"tmdb": "2"}},
         ],
     }
     assert sorted(uri.rpartition("/list")[2] for uri in seen) == ["", "/discover/movie?page=2"]
 
 
-async def test_what_it_lists_can_be_collected(alice: Api, seen: list[str]) -> None:
+async def test_listed_movies_can_be_collected(alice: Api, seen: list[str]) -> None:
     movies = (await alice.get("/movies/")).json["data"]
-    answer = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
-    assert (await alice.get(answer.headers["Location"])).json["movies"] == movies
+    response = await alice.post("/collection/", {"title": "from TMDB", "movies": movies})
+    assert (await alice.get(response.headers["Location"])).json["movies"] == movies
+
+
+async def test_what_is_listed_is_what_a_body_without_uuid_names(alice: Api, seen: list[str]) -> None:
+    """One rule gives both the uuid, so what was imported is what is listed."""
+    solaris = (await alice.get("/movies/")).json["data"][0]
+    bare = {"title": "Solaris", "ids": {"imdb": "tt0069293", "tmdb": "593"}}
+    answer = await alice.post("/collection/", {"title": "t", "movies": [bare]})
+    [stored] = (await alice.get(answer.headers["Location"])).json["movies"]
+    assert stored["uuid"] == solaris["uuid"]
+
+
+@pytest.mark.parametrize("odd", [
+    {"release_date": None, "poster_path": None}, {"release_date": "", "poster_path": ""},
+    {"release_date": "soon", "poster_path": "x.jpg"}, {"release_date": "0001-01-01", "poster_path": "/a b.jpg"},
+    {"release_date": 1.5, "poster_path": 7}, {"release_date": "2101-01-01", "poster_path": "/" + "x" * 2000},
+])
+async def test_an_odd_date_or_poster_is_left_out(alice: Api, third_party: ThirdParty, odd: dict[str, Any]) -> None:
+    third_party.behaviour = tmdb({"results": [MOVIES[0] | odd]}, [])
+    [movie] = (await alice.get("/movies/")).json["data"]
+    assert set(movie) == {"title", "description", "genres", "uuid", "ids"}
+    assert (await alice.post("/collection/", {"title": "t", "movies": [movie]})).status == 201
 
 
 async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None:
@@ -88,57 +110,67 @@ async def test_genre_names_are_fetched_once(alice: Api, seen: list[str]) -> None
 
 
 async def test_a_search(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?query=solaris%20%26%20co&page=2")
+    response = await alice.get("/movies/?query=solaris%20%26%20co&page=2")
     assert any(uri.endswith("/search/movie?query=solaris+%26+co&page=2") for uri in seen)
-    assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
-    assert (await alice.get(answer.json["previous"])).status == 200
-    asked = len(seen)
+    assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=solaris+%26+co"
+    assert (await alice.get(response.json["previous"])).status == 200
+    requested = len(seen)
     assert (await alice.get("/movies/?query=%20")).status == 400
-    assert len(seen) == asked
+    assert len(seen) == requested
 
 
-async def test_one_that_hangs_from_the_start_opens_the_breaker_in_one_round(
+async def test_a_hanging_tmdb_opens_the_breaker_at_once(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
     resources.movie_api.upstream.seconds = 0.4
     third_party.behaviour = hang
-    answers = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 60)])
-    assert {answer.status for answer in answers} <= {503, 504}
+    responses = await asyncio.gather(*[alice.get(f"/movies/?page={number}") for number in range(1, 60)])
+    assert {response.status for response in responses} <= {503, 504}
     third_party.calls.clear()
     assert (await alice.get("/movies/?page=60")).status == 503
     assert third_party.calls == []
 
 
 async def test_pages_go_to_500(alice: Api, seen: list[str]) -> None:
-    answer = await alice.get("/movies/?page=500")
-    assert (answer.status, answer.json["next"]) == (200, None)
-    asked = len(seen)
+    response = await alice.get("/movies/?page=500")
+    assert (response.status, response.json["next"]) == (200, None)
+    requested = len(seen)
     for number in ("501", "9" * 30):
         assert (await alice.get(f"/movies/?page={number}")).status == 404
-    assert len(seen) == asked
+    assert len(seen) == requested
 
 
 async def test_past_the_end(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = tmdb({"results": [], "total_pages": 3, "total_results": 50}, [])
     assert (await alice.get("/movies/?page=4")).status == 404
     third_party.behaviour = tmdb({"results": [], "total_pages": 0, "total_results": 0}, [])
-    answer = await alice.get("/movies/?query=nothing%20at%20all")
-    assert answer.json == {"count": 0, "next": None, "previous": None, "data": []}
+    response = await alice.get("/movies/?query=nothing%20at%20all")
+    assert response.json == {"count": 0, "next": None, "previous": None, "data": []}
 
 
 @pytest.mark.parametrize("found", [
-    {"results": None}, {"results": [{"id": "x"}]}, {"total_pages": "many"}, {"page": 7}, {"total_results": True},
+    {"results": None}, {"results": [{"id": "x"}]}, {"page": 7}, {"results": [], "total_results": True},
 ])
 async def test_invalid_responses(alice: Api, third_party: ThirdParty, found: dict[str, Any]) -> None:
     third_party.behaviour = tmdb(found, [])
     assert (await alice.get("/movies/")).status == 502
 
 
+@pytest.mark.parametrize("odd", ["many", None, True, -1, 1.5, [], {}])
+async def test_totals_that_cannot_be_read_spoil_no_page(alice: Api, third_party: ThirdParty, odd: object) -> None:
+    third_party.behaviour = tmdb({"total_pages": odd, "total_results": odd}, [])
+    answer = await alice.get("/movies/?page=2")
+    assert (answer.status, answer.json["count"], len(answer.json["data"])) == (200, len(MOVIES), len(MOVIES))
+    assert answer.json["next"].endswith("?page=3")
+    third_party.behaviour = tmdb({"total_pages": odd, "total_results": 40, "results": []}, [])
+    assert (await alice.get("/movies/?page=3")).json["next"] is None
+
+
 async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"success": False, "status_message": "theirs"}, status=401)
-    answer = await alice.get("/movies/")
-    assert answer.status == 502
-    assert b"theirs" not in answer.body and TOKEN.encode() not in answer.body
+    response = await alice.get("/movies/")
+    assert response.status == 502
+    assert b"theirs" not in response.body and TOKEN.encode() not in response.body
 
 
 class TestAPlainProviderThatNamesItsSearch:
@@ -146,10 +178,10 @@ class TestAPlainProviderThatNamesItsSearch:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url + "?key=a%20b&search={query}&x=1")
 
-    async def test_is_searched_by_that_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_search_by_the_parameter_in_the_address(self, alice: Api, third_party: ThirdParty) -> None:
         third_party.behaviour = page({"count": 0, "next": "x", "previous": None, "results": []})
-        answer = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
-        assert answer.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
+        response = await alice.get("/movies/?query=%7Bquery%7D%20%26%20co%2B&page=2")
+        assert response.json["next"] == f"{alice.base_url}/movies/?page=3&query=%7Bquery%7D+%26+co%2B"
         assert (await alice.get("/movies/")).status == 200
         assert third_party.calls == [
             {"key": "a b", "search": "{query} & co+", "x": "1", "page": "2"}, {"key": "a b", "x": "1", "page": "1"}]
@@ -161,7 +193,7 @@ class TestThePlainProvider:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url)
 
-    async def test_cannot_be_searched(self, alice: Api, third_party: ThirdParty) -> None:
-        answer = await alice.get("/movies/?query=solaris")
-        assert answer.status == 400
+    async def test_an_address_without_a_search_parameter(self, alice: Api, third_party: ThirdParty) -> None:
+        response = await alice.get("/movies/?query=solaris")
+        assert response.status == 400
         assert third_party.calls == []

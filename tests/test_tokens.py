@@ -1,4 +1,4 @@
-"""Access tokens: everything but a valid one of ours is 401, before any statement is sent to the database."""
+"""Access tokens: an invalid one is 401, before any statement is sent to the database."""
 from __future__ import annotations
 
 import asyncio
@@ -35,13 +35,13 @@ LIFETIME = 15 * 60
 
 
 def forged(key: str = SECRET, algorithm: str = "HS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A token with our signature; a claim that is None is omitted."""
+    """A correctly signed token; claims that are None are omitted."""
     every = {**CLAIMS, "exp": time.time() + 60, **claims}
     return jwt.encode({name: value for name, value in every.items() if value is not None}, key, algorithm, header)
 
 
 def signed(payload: str, header: str = '{"alg":"HS256","typ":"JWT"}', key: str = SECRET) -> str:
-    """A token with our signature over texts that need not be JSON."""
+    """A correctly signed token of texts that need not be JSON."""
     parts = [base64.urlsafe_b64encode(part.encode()).rstrip(b"=") for part in (header, payload)]
     signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(b".".join(parts), key.encode())
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
@@ -53,7 +53,7 @@ def with_claim(name: str, value: str) -> str:
     return signed(json.dumps(claims).replace(f'"{name}": null', f'"{name}": {value}'))
 
 
-# JSON values, each of which is of another type than at least one claim
+# JSON values, each of the wrong type for at least one claim
 OF_EVERY_TYPE = ["null", "true", "false", '"x"', '""', "[]", "{}", "[1]", '["x"]', '{"a": 1}', "NaN", "1e400", "-1e400"]
 NUMBERS = ["1", "0", "-1", "1.5", str(10**300)]
 OTHER_TYPES = {
@@ -70,7 +70,7 @@ async def test_a_token_of_ours_is_what_these_tests_forge(api: Api) -> None:
 
 @pytest.mark.parametrize("name", OTHER_TYPES)
 async def test_a_claim_of_another_type_is_401(api: Api, name: str) -> None:
-    """RFC 7519 section 4.1: also with our signature, and never 500."""
+    """RFC 7519 section 4.1: even with a right signature, and never 500."""
     for value in OTHER_TYPES[name]:
         assert_unauthenticated(await api.signed(with_claim(name, value)).get("/collection/"))
 
@@ -150,7 +150,7 @@ INVALID: dict[str, Callable[[], str | None]] = {
 
 @pytest.mark.parametrize("case", INVALID)
 @pytest.mark.parametrize("path", ["/movies/", "/collection/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/", "/sessions/"])
-async def test_everything_but_a_valid_token_of_ours_is_401(api: Api, case: str, path: str) -> None:
+async def test_invalid_tokens_are_401(api: Api, case: str, path: str) -> None:
     """RFC 8725 sections 3.1 to 3.12, RFC 6750 section 3.1, ASVS 5.0 9.1.1 to 9.2.2."""
     header = INVALID[case]()
     assert_unauthenticated(await api.get(path, headers={} if header is None else {"Authorization": header}))
@@ -161,7 +161,7 @@ async def test_the_scheme_may_be_in_any_letter_case(api: Api) -> None:
     assert (await api.get("/collection/", headers={"Authorization": f"bearer {forged()}"})).status == 200
 
 
-async def test_no_character_of_a_token_can_be_another(api: Api) -> None:
+async def test_a_token_with_any_changed_character_is_401(api: Api) -> None:
     """RFC 8725 section 3.3, ASVS 5.0 9.1.1: each of the six bits of each character is signed, or has one value."""
     token = (await api.post("/register/", registration())).json["access_token"]
     flipped = [
@@ -194,7 +194,7 @@ async def test_a_refresh_token_is_no_access_token(api: Api) -> None:
 
 @pytest.mark.parametrize("case", INVALID)
 async def test_a_bad_token_costs_no_database_connection(api: Api, resources: Resources, case: str) -> None:
-    """ASVS 5.0 7.2.1: no slot of the pool is free, and it is refused all the same."""
+    """ASVS 5.0 7.2.1: it is refused even while no connection is free."""
     header = INVALID[case]()
     pool = resources.database.pool
     async with AsyncExitStack() as stack:
@@ -214,7 +214,7 @@ async def test_a_token_that_was_verified_before_expires(api: Api) -> None:
     assert_unauthenticated(await signed_in.get("/collection/"))
 
 
-def test_few_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_tokens_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MAX_VERIFIED", 3)
     reading = tokens.Tokens([SECRET], LIFETIME, LIFETIME)
     for _ in range(20):
@@ -235,7 +235,7 @@ class TestWithAnOlderKey:
         return make_settings(postgres.url, redis.url, third_party.url, jwt_secret=f"{SECRET} , {OLD_SECRET}")
 
     async def test_both_keys_are_accepted_and_the_first_one_signs(self, api: Api) -> None:
-        """ASVS 5.0 13.3.4, RFC 8725 section 3.5: a key can be replaced while tokens of it are in force."""
+        """ASVS 5.0 13.3.4, RFC 8725 section 3.5: a key can be replaced while its tokens are valid."""
         for key in (SECRET, OLD_SECRET):
             assert (await api.signed(forged(key=key)).get("/collection/")).status == 200
         assert_unauthenticated(await api.signed(forged(key=UNKNOWN_SECRET)).get("/collection/"))
@@ -255,7 +255,7 @@ class TestWithAnOlderKey:
         second = (await api.post("/refresh/", {"refresh_token": first})).json["refresh_token"]
         resources.tokens = tokens.Tokens([SECRET, OLD_SECRET], LIFETIME, LIFETIME)
         assert (await api.post("/refresh/", {"refresh_token": first})).json["refresh_token"] == second
-        resources.tokens = tokens.Tokens([SECRET], LIFETIME, LIFETIME)  # cannot derive the successor; the login goes on
+        resources.tokens = tokens.Tokens([SECRET], LIFETIME, LIFETIME)  # it cannot derive the successor
         assert_unauthenticated(await api.post("/refresh/", {"refresh_token": first}))
         assert (await api.post("/refresh/", {"refresh_token": second})).status == 200
 
@@ -265,8 +265,8 @@ class TestWithShortLifetimes:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
         return make_settings(postgres.url, redis.url, third_party.url, access_token_minutes=0.5)
 
-    async def test_lifetimes_are_kept(self, api: Api) -> None:
-        """ASVS 5.0 9.2.1; a token that expires later than a new one would is refused: RFC 8725 section 3.8."""
+    async def test_tokens_have_their_lifetimes(self, api: Api) -> None:
+        """ASVS 5.0 9.2.1; RFC 8725 section 3.8: a token that expires later than a new one is refused."""
         tokens = (await api.post("/register/", registration())).json
         assert tokens["expires_in"] == 30
         claims = jwt.decode(tokens["access_token"], SECRET, ["HS256"], issuer="movieserver")

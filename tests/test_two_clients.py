@@ -1,5 +1,5 @@
-"""Clients that get in each other's way: of every meeting the outcome is that of one order of the two, and each is told
-what became of theirs. (The same key twice at once: test_idempotency.py.)"""
+"""Concurrent requests for the same collection: the outcome is that of one order of the two, and each client learns the
+result of its own. (test_idempotency.py has concurrent requests with the same key.)"""
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from movieserver.embedded.postgres import Postgres
-from tests.client import Answer, Api
+from tests.client import Response, Api
 from tests.counts import assert_exact
 from tests.factories import movies
 from tests.test_collection_movies import held, path_of, uuids
@@ -20,28 +20,28 @@ MEETINGS = 25
 pytestmark = pytest.mark.gen_test(timeout=60)
 
 
-async def meet(*calls: Any) -> list[Answer]:
-    """The calls at once, begun in any order."""
+async def meet(*calls: Any) -> list[Response]:
+    """Make the calls concurrently, starting in random order; their responses."""
     order = random.sample(range(len(calls)), len(calls))
-    answers = dict(zip(order, await asyncio.gather(*[calls[place] for place in order])))
-    return [answers[place] for place in range(len(calls))]
+    responses = dict(zip(order, await asyncio.gather(*[calls[place] for place in order])))
+    return [responses[place] for place in range(len(calls))]
 
 
-def statuses(answers: list[Answer]) -> list[int]:
-    return [answer.status for answer in answers]
+def statuses(responses: list[Response]) -> list[int]:
+    return [response.status for response in responses]
 
 
-async def test_of_two_edits_of_one_version_one_is_refused(alice: Api) -> None:
+async def test_one_of_two_edits_of_a_version_is_refused(alice: Api) -> None:
     path = await path_of(alice, [])
     for _ in range(MEETINGS):
         seen = {"If-Match": (await alice.get(path)).headers["ETag"]}
         bodies = [{"title": "one", "movies": movies(3)}, {"title": "two", "movies": movies(2)}]
-        answers = await meet(*[alice.put(path, body, headers=seen) for body in bodies])
-        assert sorted(statuses(answers)) == [200, 412]
-        winner = answers.index(next(answer for answer in answers if answer.status == 200))
+        responses = await meet(*[alice.put(path, body, headers=seen) for body in bodies])
+        assert sorted(statuses(responses)) == [200, 412]
+        winner = responses.index(next(response for response in responses if response.status == 200))
         after = await alice.get(path)
         assert {"title": after.json["title"], "movies": after.json["movies"]} == bodies[winner]
-        assert after.version == answers[winner].version
+        assert after.version == responses[winner].version
 
 
 async def test_no_edit_is_lost(alice: Api) -> None:
@@ -61,7 +61,7 @@ async def test_no_edit_is_lost(alice: Api) -> None:
     assert (await alice.get(path)).json["description"] == "50"
 
 
-async def test_a_deletion_meets_an_edit(alice: Api) -> None:
+async def test_concurrent_deletion_and_edit(alice: Api) -> None:
     outcomes = set()
     for _ in range(MEETINGS):
         path = await path_of(alice, movies(2))
@@ -77,7 +77,7 @@ async def test_a_deletion_meets_an_edit(alice: Api) -> None:
     assert outcomes <= {(200, 404), (412, 200)}
 
 
-async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) -> None:
+async def test_concurrent_deletion_and_every_other_call(alice: Api, postgres: Postgres) -> None:
     for _ in range(MEETINGS):
         given, more = movies(3), movies(2)
         path = await path_of(alice, given)
@@ -93,7 +93,7 @@ async def test_a_deletion_meets_everything_else(alice: Api, postgres: Postgres) 
         assert_exact(postgres.url, alice)
 
 
-async def test_a_reorder_meets_a_removal(alice: Api) -> None:
+async def test_concurrent_reorder_and_removal(alice: Api) -> None:
     for _ in range(MEETINGS):
         given = movies(20)
         path, gone = await path_of(alice, given), random.choice(given)
@@ -110,7 +110,7 @@ async def test_a_reorder_meets_a_removal(alice: Api) -> None:
             assert gone["uuid"] in error["detail"]
 
 
-async def test_a_reorder_meets_an_addition(alice: Api) -> None:
+async def test_concurrent_reorder_and_addition(alice: Api) -> None:
     for _ in range(MEETINGS):
         given, more = movies(10), movies(2)
         path = await path_of(alice, given)
@@ -124,63 +124,63 @@ async def test_a_reorder_meets_an_addition(alice: Api) -> None:
             assert await held(alice, path) == given + more
 
 
-async def test_two_reorders_meet(alice: Api) -> None:
+async def test_concurrent_reorders(alice: Api) -> None:
     given = movies(30)
     path = await path_of(alice, given)
     for _ in range(MEETINGS):
         orders = [random.sample(given, len(given)) for _ in range(3)]
-        answers = await meet(*[alice.put(f"{path}order/", uuids(order)) for order in orders])
-        assert statuses(answers) == [200, 200, 200]
-        assert len({answer.version for answer in answers}) == 3
+        responses = await meet(*[alice.put(f"{path}order/", uuids(order)) for order in orders])
+        assert statuses(responses) == [200, 200, 200]
+        assert len({response.version for response in responses}) == 3
         after = await alice.get(path)
-        [last] = [order for order, answer in zip(orders, answers) if answer.version == after.version]
+        [last] = [order for order, response in zip(orders, responses) if response.version == after.version]
         assert after.json["movies"] == last
 
 
-async def test_two_additions_meet_at_the_bound(alice: Api) -> None:
+async def test_concurrent_additions_at_the_limit(alice: Api) -> None:
     given = many(9_990)
     path = await path_of(alice, given)
     for _ in range(5):
         sets = [movies(6), movies(7)]
-        answers = await meet(*[alice.post(f"{path}movies/", more) for more in sets])
-        assert sorted(statuses(answers)) == [200, 409]
-        full = next(answer for answer in answers if answer.status == 409)
+        responses = await meet(*[alice.post(f"{path}movies/", more) for more in sets])
+        assert sorted(statuses(responses)) == [200, 409]
+        full = next(response for response in responses if response.status == 409)
         assert full.json["code"] == "collection_full"
-        added = sets[statuses(answers).index(200)]
+        added = sets[statuses(responses).index(200)]
         assert await held(alice, path) == given + added
         for movie in added:
             await alice.delete(f"{path}movies/{movie['uuid']}/")
 
 
-async def test_an_addition_meets_itself(alice: Api) -> None:
+async def test_concurrent_identical_additions(alice: Api) -> None:
     path, expected = await path_of(alice, []), []
     for _ in range(MEETINGS):
         more = movies(4)
-        answers = await meet(*[alice.post(f"{path}movies/", more) for _ in range(3)])
-        assert sorted(answer.json["added"] for answer in answers) == [0, 0, 4]
-        assert sorted(answer.json["existing"] for answer in answers) == [0, 4, 4]
+        responses = await meet(*[alice.post(f"{path}movies/", more) for _ in range(3)])
+        assert sorted(response.json["added"] for response in responses) == [0, 0, 4]
+        assert sorted(response.json["existing"] for response in responses) == [0, 4, 4]
         expected += more
         assert await held(alice, path) == expected
 
 
-async def test_an_addition_meets_a_whole_new_list(alice: Api) -> None:
+async def test_concurrent_addition_and_new_list(alice: Api) -> None:
     for _ in range(MEETINGS):
         path, new, more = await path_of(alice, movies(3)), movies(5), movies(2)
-        answers = await meet(alice.put(path, {"movies": new}), alice.post(f"{path}movies/", more))
-        assert statuses(answers) == [200, 200]
+        responses = await meet(alice.put(path, {"movies": new}), alice.post(f"{path}movies/", more))
+        assert statuses(responses) == [200, 200]
         assert await held(alice, path) in (new, new + more)
 
 
-async def test_a_removal_meets_itself(alice: Api) -> None:
+async def test_concurrent_identical_removals(alice: Api) -> None:
     given = movies(MEETINGS)
     path = await path_of(alice, given)
     for place, movie in enumerate(given):
-        answers = await meet(*[alice.delete(f"{path}movies/{movie['uuid']}/") for _ in range(2)])
-        assert sorted(statuses(answers)) == [200, 404]
+        responses = await meet(*[alice.delete(f"{path}movies/{movie['uuid']}/") for _ in range(2)])
+        assert sorted(statuses(responses)) == [200, 404]
         assert await held(alice, path) == given[place + 1:]
 
 
-async def test_one_tag_is_one_text_whoever_writes(alice: Api) -> None:
+async def test_an_entity_tag_always_belongs_to_the_same_text(alice: Api) -> None:
     given = movies(5)
     path = await path_of(alice, given)
     seen: dict[str, bytes] = {}
@@ -189,12 +189,12 @@ async def test_one_tag_is_one_text_whoever_writes(alice: Api) -> None:
     async def reader(address: str) -> int:
         known = '"x"'
         while not over.is_set():
-            answer = await alice.get(address, headers={"If-None-Match": known})
-            known = answer.headers["ETag"]
-            if answer.status == 200:
-                assert seen.setdefault(address + known, answer.body) == answer.body
+            response = await alice.get(address, headers={"If-None-Match": known})
+            known = response.headers["ETag"]
+            if response.status == 200:
+                assert seen.setdefault(address + known, response.body) == response.body
             else:
-                assert (answer.status, address + known in seen) == (304, True)
+                assert (response.status, address + known in seen) == (304, True)
         return len(seen)
 
     async def writer() -> None:

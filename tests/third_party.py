@@ -1,4 +1,4 @@
-"""A stand-in for the third party: a real server on a free port that responds as a test wants."""
+"""A stand-in for the third party: a real server on a free port whose behaviour a test sets."""
 from __future__ import annotations
 
 import asyncio
@@ -35,14 +35,14 @@ class ThirdParty:
         self._servers[0].add_socket(listening)
 
     def serve_tls(self, context: ssl.SSLContext) -> str:
-        """Serve over TLS too; gives the address."""
+        """Serve over TLS too; returns the address."""
         listening, port = bind_unused_port()
         self._servers.append(HTTPServer(self._app, ssl_options=context))
         self._servers[-1].add_socket(listening)
         return f"https://localhost:{port}/api/v1/list/"
 
     async def close(self) -> None:
-        """Close the ports and the connections; what hangs ends."""
+        """Close the ports and the connections, and end hanging requests."""
         self.over.set()
         for server in self._servers:
             server.stop()
@@ -50,7 +50,7 @@ class ThirdParty:
 
 
 class ThirdPartyHandler(RequestHandler):
-    """Responds to every request by the behaviour."""
+    """Handles every request with the behaviour."""
 
     def initialize(self, party: ThirdParty) -> None:
         self.party = party

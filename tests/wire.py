@@ -118,5 +118,5 @@ class Gate:
         monkeypatch.setattr(handler, verb, waiting)
 
     def open(self) -> None:
-        """Let everybody through, from now on."""
+        """Let all requests through from now on."""
         self._event.set()

@@ -1,9 +1,9 @@
-"""Failed login attempts, counted in Redis, and what they cost. Without Redis, attempts are not limited.
+"""Limits failed login attempts, which are counted in Redis. Without Redis, attempts are not limited.
 
-A window begins with the first failure and ends after WINDOW_SECONDS, whatever is attempted meanwhile: nobody is locked
+A window begins with the first failure and ends after WINDOW_SECONDS, regardless of later attempts: no user is locked
 out for longer, and the next attempt after the window is a real one. The limit is per pair of an account and an address,
-so nobody is locked out by what others do elsewhere. An account under attack from many addresses leaves fewer attempts
-to each of them. An attempt under way counts too, so a burst has no more attempts than the limit.
+so others cannot lock a user out from elsewhere. An account under attack from many addresses leaves fewer attempts
+to each of them. An attempt in progress counts too, so concurrent ones do not exceed the limit.
 """
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # more in a window is an attack
 ADDRESS_FAILURES = 100
-ATTEMPT_SECONDS = 60.0  # after which the attempt of a process that died takes no slot any longer
+ATTEMPT_SECONDS = 60.0  # after which the slot of a process that died is free again
 PATIENCE_SECONDS = 25.0
-SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is most likely ours
-END_CALLS = 20  # reports of an outcome, until Redis replies to one
-POLL_SECONDS = (0.05, 0.25)  # between two looks for a free slot: the first pause, the longest
+SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is most likely this process's own
+END_CALLS = 20  # retries of reporting an outcome
+POLL_SECONDS = (0.05, 0.25)  # pauses between two checks for a free slot: the first, the longest
 
-# KEYS: failures of the pair, its attempts under way, the same two of the address, failures of the account.
+# KEYS: failures of the pair, its attempts in progress, the same two of the address, failures of the account.
 # ARGV: the attempt, the max failures of a pair, of a pair under attack, of an address, of an account, ms of an attempt.
-# Returns 0 if the attempt may begin, -1 if it has to wait for others, else the ms until the window ends.
+# Returns 0 if the attempt may begin, -1 if it must wait for other attempts, else the ms until the window ends.
 BEGIN = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -73,14 +73,14 @@ return 1
 
 
 class LoginsUnderWay(Unavailable):
-    """503: as many attempts are under way as may fail."""
+    """503: every failure that is still allowed may be taken by an attempt in progress."""
 
     code = "tries_under_way"
-    detail = "Too many logins to this account or from this address are under way. Try again shortly."
+    detail = "Too many logins to this account or from this address are in progress. Try again shortly."
 
 
 class LoginAttempts:
-    """Limits failed attempts; opened by `open_login_attempts`. `key` hides names and addresses from who reads Redis."""
+    """Limits failed attempts; opened by `open_login_attempts`. `key` hides names and addresses in Redis."""
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
@@ -91,7 +91,7 @@ class LoginAttempts:
 
     @property
     def away(self) -> bool:
-        """Whether Redis did not reply a moment ago, so that attempts are not limited."""
+        """Whether Redis failed to reply a moment ago; attempts are then not limited."""
         return self._calls.away
 
     @contextlib.asynccontextmanager
@@ -124,14 +124,14 @@ class LoginAttempts:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _finish(self, keys: list[str], arguments: list[object]) -> None:
-        """Report the outcome of an attempt, again if Redis does not reply: others may be waiting for the slot."""
+        """Report the outcome of an attempt, with retries: other attempts may be waiting for the slot."""
         for _ in range(END_CALLS):
             if await self._calls.ask(lambda: self._end(keys, arguments)) is not None:
                 return
             await asyncio.sleep(client.PAUSE_SECONDS)
 
     async def _has_begun(self, keys: list[str], name: str) -> bool:
-        """Wait for a slot among the attempts that may fail; False if Redis is away."""
+        """Wait for a slot; False if Redis is away."""
         limits = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
         arguments = [name, *limits, int(ATTEMPT_SECONDS * 1000)]
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, POLL_SECONDS[0]

@@ -28,15 +28,15 @@ T = TypeVar("T")
 CONTEXT = b"movieserver password"
 MAX_NORMALIZED = 1024  # code points; to normalize 100,000 combining marks would block the process for a minute
 MAX_WAITING = 100
-MAX_REGISTRATIONS_WAITING = 50  # the other slots are for logins alone
-NICENESS = 15  # a hash is in no hurry: whatever else this machine serves goes first
+MAX_REGISTRATIONS_WAITING = 50  # the other slots are reserved for logins
+NICENESS = 15  # everything else on this machine is more urgent than a hash
 
 
 class TooManyLogins(Unavailable):
-    """503: more passwords wait to be hashed than can be hashed in good time."""
+    """503: the queue of passwords to hash is full."""
 
     code = "too_many_logins"
-    detail = "Too many passwords are being checked at this moment. Try again shortly."
+    detail = "Too many passwords are being checked right now. Try again shortly."
 
     def __init__(self, seconds: float) -> None:
         self.headers = {"Retry-After": str(math.ceil(seconds))}
@@ -44,12 +44,12 @@ class TooManyLogins(Unavailable):
 
 
 def normalized(password: str) -> str:
-    """The password in NFC, as it is compared and counted; one of more than MAX_NORMALIZED code points as it is."""
+    """The password in NFC, in which it is compared and measured; unchanged if it is over MAX_NORMALIZED code points."""
     return unicodedata.normalize("NFC", password) if len(password) <= MAX_NORMALIZED else password
 
 
 def digest(password: str) -> bytes:
-    """What bcrypt hashes in place of the password."""
+    """The digest that bcrypt hashes instead of the password."""
     return base64.b64encode(hmac.digest(CONTEXT, normalized(password).encode(), "sha384"))
 
 
@@ -74,7 +74,7 @@ class Passwords:
         self._registrations_waiting = 0
         self._seconds = 0.1  # that the last hash took
         self._outage = Outage("password hashing")
-        self._nobody = bcrypt.gensalt(rounds) + b"." * 31
+        self._unknown_user = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
         """The hash to store; TooManyLogins."""
@@ -83,7 +83,7 @@ class Passwords:
     async def hash_for_registration(self, password: str) -> str:
         """As `hash`, for a registration: those take at most MAX_REGISTRATIONS_WAITING slots."""
         if self._registrations_waiting >= MAX_REGISTRATIONS_WAITING:
-            raise self._too_many(f"{MAX_REGISTRATIONS_WAITING} passwords of registrations wait to be hashed")
+            raise self._too_many(f"{MAX_REGISTRATIONS_WAITING} registrations are waiting for a password hash")
         self._registrations_waiting += 1
         try:
             return await self.hash(password)
@@ -91,8 +91,8 @@ class Passwords:
             self._registrations_waiting -= 1
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether `password` belongs to the stored hash; None, an unknown user, takes the same time."""
-        against = stored.encode() if stored is not None else self._nobody
+        """Whether `password` matches the stored hash; None (an unknown user) takes the same time."""
+        against = stored.encode() if stored is not None else self._unknown_user
         return await self._run(lambda: self._check(digest(password), against)) and stored is not None
 
     def outdated(self, stored: str) -> bool:
@@ -104,7 +104,7 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, digested: bytes, stored: bytes) -> bool:
-        """Check at the current cost, also against a hash of a lower one: the rest is made up for."""
+        """Check at the current cost: a hash of a lower cost is followed by work for the difference."""
         right = bcrypt.checkpw(digested, stored)
         for rounds in range(_cost(stored), self._rounds):
             bcrypt.hashpw(digested, bcrypt.gensalt(rounds))
@@ -119,7 +119,7 @@ class Passwords:
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
         if self._waiting >= MAX_WAITING:
-            raise self._too_many(f"{MAX_WAITING} passwords wait to be hashed")
+            raise self._too_many(f"{MAX_WAITING} passwords are waiting to be hashed")
         self._waiting += 1
         try:
             yield

@@ -1,6 +1,6 @@
 """Registrations per address, counted in Redis. Without Redis they are not limited.
 
-A window begins with an address's first registration and ends after WINDOW_SECONDS, whatever is sent meanwhile.
+A window begins with an address's first registration and ends after WINDOW_SECONDS, regardless of later requests.
 """
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PREFIX = "{movieserver}:registrations:"
 WINDOW_SECONDS = 60.0
 MAX_REGISTRATIONS = 100  # from one address in a window
 
-# KEYS: the registrations of the address. ARGV: how many there may be, ms of a window.
-# Returns 0 if this one may go on, else the ms until the window ends.
+# KEYS: the registrations of the address. ARGV: the maximum, ms of a window.
+# Returns 0 if it is allowed, else the ms until the window ends.
 COUNT = """
 if tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[1]) then
     return math.max(1, redis.call('PTTL', KEYS[1]))
@@ -29,7 +29,7 @@ return 0
 
 
 class TooManyRegistrations(ApiError):
-    """429: an address has registered as many users as it may; the next is accepted after `seconds`."""
+    """429: too many registrations from this address; the next is accepted after `seconds`."""
 
     status = 429
     code = "too_many_registrations"
@@ -42,7 +42,7 @@ class TooManyRegistrations(ApiError):
 
 
 class RegistrationLimit:
-    """Limits registrations; opened by `open_registration_limit`. `key` hides addresses from who reads Redis."""
+    """Limits registrations; opened by `open_registration_limit`. `key` hides addresses in Redis."""
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
@@ -50,7 +50,7 @@ class RegistrationLimit:
         self._calls = Calls("registrations", SECONDS)
 
     async def count(self, address: str) -> None:
-        """Count a registration, whatever comes of it; TooManyRegistrations if there were too many before it."""
+        """Count a registration, whether or not it succeeds; TooManyRegistrations beyond the limit."""
         key = PREFIX + hmac.new(self._key, address.encode(), "sha256").hexdigest()
         arguments = [MAX_REGISTRATIONS, int(WINDOW_SECONDS * 1000)]
         if wait := await self._calls.ask(lambda: self._count([key], arguments)):

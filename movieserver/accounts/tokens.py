@@ -27,19 +27,19 @@ TIMES = ["iat", "exp", "nbf"]
 UUIDS = ["sub", "sid"]
 ACCESS = "access"
 MAX_CHARACTERS = 1024  # ours have about 350
-SKEW_SECONDS = 60  # by which another machine's clock may be ahead
-MAX_VERIFIED = 10_000  # tokens whose signature need not be checked again
+SKEW_SECONDS = 60  # how far another machine's clock may be ahead
+MAX_VERIFIED = 10_000  # verified tokens that are cached
 
 
 class Access(NamedTuple):
-    """Whose an access token is, and the public uuid of the login that it belongs to."""
+    """The user of an access token, and the public uuid of its login."""
 
     user_id: str
     login: str | None
 
 
 class Tokens:
-    """Signs tokens with the first of its keys and accepts those of all of them; lifetimes in seconds."""
+    """Signs tokens with the first key, and accepts tokens of all keys. Lifetimes are in seconds."""
 
     def __init__(self, keys: Sequence[str], access_seconds: float, refresh_seconds: float) -> None:
         self.verified: dict[bytes, tuple[Access, float]] = {}  # by digest of the token, with its expiry
@@ -59,7 +59,7 @@ class Tokens:
         return jwt.encode(claims, self._keys[0], ALGORITHM)
 
     def read(self, access_token: str) -> Access:
-        """Verify an access token; Unauthenticated for everything but a valid one of ours.
+        """Verify an access token; Unauthenticated if it is not valid.
 
         A signature that was checked is not checked again; the expiry is.
         """
@@ -115,7 +115,7 @@ def derived_key(secret: bytes, purpose: bytes) -> bytes:
 
 
 def _has_right_types(claims: dict[str, Any]) -> bool:
-    """Whether the claims that PyJWT does not check have the types of ours; none of ours has an audience."""
+    """Whether the claims that PyJWT does not check have the right types; our tokens have no audience."""
     return (
         "aud" not in claims
         and all(_is_time(claims[name]) for name in TIMES if name in claims)
@@ -133,14 +133,14 @@ def _is_uuid(claim: object) -> bool:
 
 
 def _check_canonical(signature: str) -> None:
-    """Refuse other spellings of a signature: its last character has bits that base64 does not use."""
+    """Refuse non-canonical base64 of a signature: its last character has unused bits."""
     packed = base64.urlsafe_b64decode(signature + "==")
     if base64.urlsafe_b64encode(packed).rstrip(b"=").decode() != signature:
         raise Unauthenticated
 
 
 class RefreshToken(NamedTuple):
-    """Whose a refresh token is, of which session, and the secret that proves it."""
+    """The user and the session of a refresh token, and the secret that proves it."""
 
     user_id: str
     session_uuid: str
@@ -167,15 +167,15 @@ class RefreshToken(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        """All of it in 64 bytes."""
+        """The token in 64 bytes."""
         return uuid.UUID(self.user_id).bytes + uuid.UUID(self.session_uuid).bytes + self.secret
 
     @property
     def login(self) -> str:
-        """The public uuid of its login, which does not reveal the session's own."""
+        """The public uuid of its login; it does not reveal the uuid of the session."""
         return str(uuid.UUID(bytes=hashlib.sha256(uuid.UUID(self.session_uuid).bytes).digest()[:16]))
 
     @property
     def digest(self) -> bytes:
-        """What is stored: SHA-256 is enough for 256 random bits."""
+        """The digest that is stored; SHA-256 is enough for 256 random bits."""
         return hashlib.sha256(self.secret).digest()

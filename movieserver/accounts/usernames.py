@@ -1,4 +1,4 @@
-"""User names: which ones may be registered, and which ones are the same name."""
+"""User names: which may be registered, and which are the same name."""
 from __future__ import annotations
 
 import hashlib
@@ -8,12 +8,12 @@ import unicodedata
 MAX_CHARACTERS = 150
 MAX_SPELLING = 4 * MAX_CHARACTERS  # a character has at most 4 code points in NFD; folding a much longer text takes long
 REFUSED = {"Cc": "control", "Cf": "format", "Zl": "format", "Zp": "format"}
-# marks and fillers that nobody sees: names that differ in these alone are one name, as in Unicode's NFKC_Casefold
+# invisible characters: names that differ only in these are the same name, as in Unicode's NFKC_Casefold
 INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def username_fault(username: str) -> str | None:
-    """Why this name may not be registered, or None if it may. NUL is left to the check of the whole body."""
+    """Why this name may not be registered, or None if it may. NUL is checked with the whole body."""
     length = _length(username)
     if not 0 < length <= MAX_CHARACTERS:
         return f"A user name must have 1 to {MAX_CHARACTERS} characters; this one has {length}"
@@ -28,7 +28,7 @@ def username_fault(username: str) -> str | None:
 
 
 def username_key(username: str) -> bytes:
-    """Equal for two spellings of one name: case, Unicode form (NFKC) and spaces around it make no difference."""
+    """The same for all spellings of a name: case, Unicode form (NFKC) and surrounding spaces make no difference."""
     name = username.strip()
     if len(name) <= MAX_SPELLING:
         visible = INVISIBLE.sub("", unicodedata.normalize("NFKD", name))
@@ -37,7 +37,7 @@ def username_key(username: str) -> bytes:
 
 
 def _length(username: str) -> int:
-    """The characters of a name, however many code points they were typed as."""
+    """The number of characters of a name, in NFC."""
     return len(unicodedata.normalize("NFC", username)) if len(username) <= MAX_SPELLING else len(username)
 
 

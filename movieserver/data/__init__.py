@@ -1,1 +1,1 @@
-"""The data module: one function a statement of sql/, of the same name. None means that it is not there."""
+"""The data module: one function per statement of sql/, with the same name. None means "not there"."""

@@ -12,7 +12,7 @@ from movieserver.http.idempotency import IdempotencyKey
 
 
 class Added(NamedTuple):
-    """What was done with each movie, as JSON text, and the collection's version."""
+    """The result for each movie, as JSON text, and the collection's version."""
 
     text: str
     version: str
@@ -51,7 +51,7 @@ async def add(
 async def remove(
     db: Database, *, user_id: str, collection_uuid: str, movie_uuid: str, precondition: Precondition
 ) -> str | None:
-    """The new version of a collection without that movie."""
+    """The new version of the collection without that movie."""
     row = await db.write(
         "collection_movies.remove", user_id=user_id, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
         only=precondition.only_versions, unless=precondition.unless_versions,
@@ -62,7 +62,7 @@ async def remove(
 async def reorder(
     db: Database, *, user_id: str, collection_uuid: str, movies: list[str], pointer: str, precondition: Precondition
 ) -> str | None:
-    """The new version of a collection with its movies in that order; OrderMismatch names each that does not fit."""
+    """The new version of the reordered collection; OrderMismatch lists every difference."""
     row = await db.write(
         "collection_movies.reorder", user_id=user_id, collection_uuid=collection_uuid, movie_uuids=movies,
         only=precondition.only_versions, unless=precondition.unless_versions,
@@ -75,7 +75,7 @@ async def reorder(
     if unknown or missing:
         raise OrderMismatch(
             [Fault(f"{pointer}/{index}", f"The movie {movies[index]} is not in this collection") for index in unknown]
-            + [Fault(pointer, f"The movie {uuid} of this collection is missing here") for uuid in missing])
+            + [Fault(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing])
     assert isinstance(version, str)
     return version
 

@@ -22,7 +22,7 @@ MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of i
 
 
 class Cursor(NamedTuple):
-    """A position in the list: behind the collection with this created_at (microseconds since 1970) and uuid."""
+    """A position in the list: after the collection with this created_at (microseconds since 1970) and uuid."""
 
     microseconds: int
     collection_uuid: str
@@ -44,7 +44,7 @@ class Cursor(NamedTuple):
 class Page(NamedTuple):
     """A page of collections: two JSON texts made by PostgreSQL, the total, and where the next page begins.
 
-    `version` is another one whenever any of these is.
+    `version` changes whenever any of these changes.
     """
 
     collections: bytes

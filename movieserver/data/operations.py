@@ -19,7 +19,7 @@ class ServerFacts(NamedTuple):
 
 
 class Obstacle(NamedTuple):
-    """What is wrong with a database, and the SQL statement that mends it where there is one."""
+    """What is wrong with a database, and the SQL statement that fixes it, if there is one."""
 
     problem: str
     statement: str | None
@@ -32,7 +32,7 @@ def needed_migrations() -> Set[str]:
 
 
 async def migrations(db: Database) -> Set[str]:
-    """The names of the migrations that the database has; SchemaMissing if it never had any."""
+    """The names of the applied migrations; SchemaMissing if none was ever applied."""
     row = await db.read("operations.migrations")
     assert row
     return set(row[0])
@@ -45,7 +45,7 @@ async def obstacle(db: Database, *, migrating: bool = False) -> Obstacle | None:
 
 
 async def server(db: Database) -> ServerFacts:
-    """What the database server is like."""
+    """The properties of the database server."""
     row = await db.read("operations.server")
     assert row
     return ServerFacts(*row)

@@ -1,4 +1,4 @@
-"""Sessions, one a login: the statements of sql/sessions.sql. Lifetimes in seconds."""
+"""Sessions, one per login: the statements of sql/sessions.sql. Lifetimes in seconds."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from movieserver.data.users import User
 from movieserver.postgres.database import Database
 from movieserver.accounts.tokens import RefreshToken
 
-GRACE_SECONDS = 30.0  # for a client that lost the response to a refresh, or sent two at once
+GRACE_SECONDS = 30.0  # for a client that lost the response to a refresh, or sent two at the same time
 
 
 async def open_session(db: Database, *, user: User, lifetime: float) -> RefreshToken | None:
@@ -25,8 +25,8 @@ async def rotate(
 ) -> RefreshToken | None:
     """Spend `token` and return its successor: the first of `successors`, or the one that another process stored.
 
-    The token spent last is answered with the same successor for GRACE_SECONDS. None if `token` is not in force: it has
-    expired, its login has ended, it was never ours, or it is an older one, which ends its login.
+    A spent token gets the same successor for GRACE_SECONDS. None if `token` is not in force: it has expired, its login
+    has ended, it was never ours, or it was spent earlier, which ends its login.
     """
     row = await db.write(
         "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid, refresh_digest=token.digest,

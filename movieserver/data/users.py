@@ -11,7 +11,7 @@ from movieserver.postgres.database import Database
 
 
 class User(NamedTuple):
-    """A user, as a check of their password needs them."""
+    """A user, with what a password check needs."""
 
     user_id: str
     username_key: bytes

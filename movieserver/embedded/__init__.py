@@ -24,7 +24,7 @@ from movieserver.serving.supervisor import Child, Worker, stop
 from movieserver.settings import Settings
 
 LEFTOVER_SECONDS = 20.0
-SPARE_CONNECTIONS = 20  # for migrations, and for psql
+SPARE_CONNECTIONS = 20  # for migrations and psql
 SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432.lock")  # unix(7): 108 with the final NUL
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 

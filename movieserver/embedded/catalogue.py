@@ -1,4 +1,4 @@
-"""A demo movie catalogue that responds as the third party does, and fails on demand.
+"""A demo movie catalogue that responds like the third party, and fails on demand.
 
 GET /movies/?page=N&query=words   {"count", "next", "previous", "results"}, 10 a page, basic authentication
 PUT /faults/                      {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of calls that get a 500,
@@ -30,14 +30,14 @@ SEARCH = "?query={query}"
 
 @dataclass
 class Faults:
-    """Shares of calls, each from 0 to 1, that fail in a way."""
+    """Shares of calls that fail in each way, from 0 to 1."""
 
     errors: float = 0.0
     hangs: float = 0.0
     halves: float = 0.0
 
     def draw(self) -> str | None:
-        """Which of them happens now."""
+        """The fault of the next call, or None."""
         chance = random.random()
         for name, share in asdict(self).items():
             if chance < share:
@@ -47,7 +47,7 @@ class Faults:
 
 
 class CatalogueHandler(RequestHandler):
-    """Every request needs the user name and the password."""
+    """Requires the user name and the password."""
 
     def prepare(self) -> None:
         sent = self.request.headers.get("Authorization", "").encode()

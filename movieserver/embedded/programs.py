@@ -53,7 +53,7 @@ def prefix(death: signal.Signals, *paths: Path, drop_root: bool = False) -> list
         user = pwd.getpwnam(UNPRIVILEGED)
         command += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         if not all(parent.stat().st_mode & 0o001 for path in paths for parent in path.parents):
-            # with the fix-up, access(2) would ignore the capability, and initdb calls access(2)
+            # otherwise access(2), which initdb calls, would ignore the capability
             command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override",
                         "--securebits=+no_setuid_fixup"]
     return command

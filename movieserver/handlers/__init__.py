@@ -1,1 +1,1 @@
-"""The RequestHandlers: a file a resource, its routes at the end."""
+"""The request handlers: one file per resource, with its routes at the end."""

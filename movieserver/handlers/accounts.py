@@ -19,7 +19,7 @@ from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Rou
 from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.tokens import RefreshToken
 
-# the metric of a failed login, by its error code; an outage of the database is not measured as a login
+# the metric of a failed login, by its error code; a database outage is not counted as a login
 MEASURED = {
     "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
 }
@@ -34,7 +34,7 @@ LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds a
 
 @asynccontextmanager
 async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]:
-    """Count the attempt if it fails. If the request counter found Redis away, do not wait for it a second time."""
+    """Count the attempt if it fails. If Redis is away for the request counter, do not wait for it again."""
     if await handler.request_number() is None:
         yield
     else:
@@ -43,7 +43,7 @@ async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]
 
 
 class AccountHandler(OpenHandler):
-    """A handler that sends tokens."""
+    """Sends tokens."""
 
     def send_tokens(self, refresh: RefreshToken, status: int = 200) -> None:
         """Send an access token and a refresh token (RFC 6749 section 5.1)."""
@@ -117,7 +117,7 @@ class RefreshHandler(AccountHandler):
     @Operation(
         "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
         description="The refresh token is spent: use the new one from now on. "
-        "For 30 seconds the spent one is answered with the same new one.")
+        "For 30 seconds the spent one gets the same new one.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
@@ -142,7 +142,7 @@ class LogoutHandler(AccountHandler):
 
 
 class OwnAccountHandler(Handler):
-    """A handler that requires the password again."""
+    """Checks the password again."""
 
     async def check_password(self, password: str) -> User:
         """The user of this request; WrongPassword counts as a failed login attempt."""

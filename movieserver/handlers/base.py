@@ -7,7 +7,6 @@ import sys
 from typing import Any, ClassVar, TypeVar
 
 from tornado.concurrent import Future
-from tornado.httputil import HTTPHeaders
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
@@ -16,7 +15,7 @@ from movieserver.errors import (
     SchemaMissing, UnsupportedMediaType
 )
 from movieserver.http import cors
-from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
+from movieserver.http.headers import JSON, bearer_token, is_accepted, media_type
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import NO_PRECONDITION, Precondition, entity_tag
 from movieserver.http.representations import represent
@@ -26,6 +25,7 @@ from movieserver.openapi.parameters import QueryParameter
 from movieserver.redis.request_counter import Number
 from movieserver.resources import Resources
 from movieserver.schemas.requests import AnyBody, parse
+from movieserver.schemas.texts import Body
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.serving.request import Request
 
@@ -44,7 +44,7 @@ class Route(URLSpec):
 
     def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
         if protected == issubclass(handler, OpenHandler):
-            raise TypeError(f"{handler.__name__} is not what its route {template} says: protected={protected}")
+            raise TypeError(f"{handler.__name__} does not agree with protected={protected} of its route {template}")
         if missing := [verb for verb in handler.described_verbs() if not operation_of(handler, verb)]:
             raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
         pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
@@ -58,14 +58,11 @@ class Handler(RequestHandler):
 
     request: Request
     counted = True
-    request_id = ""
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
-    sent = 0  # bytes of the response body that were written to an open connection
     login: str | None = None  # the public uuid of the login that the access token belongs to
     _number: Number | None = None  # pending until this request is counted
     _waiting = False  # whether the response is complete and waits for the number
-    _gone = False
 
     def __init_subclass__(cls) -> None:
         own = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
@@ -91,21 +88,17 @@ class Handler(RequestHandler):
         assert self.user_id is not None
         return self.user_id
 
-    def clear(self) -> None:
-        """Start a new response, as Tornado does, but without Server and with a cached Date."""
-        self.request_id = self.request_id or request_id(self.request.headers)
-        self._headers = HTTPHeaders()
-        self._headers["Date"] = date()
-        self._headers["Content-Type"] = JSON
-        self._headers["X-Request-ID"] = self.request_id
-        self._headers["X-Content-Type-Options"] = "nosniff"
-        self._headers["Cache-Control"] = "no-store"
-        self._write_buffer: list[bytes] = []
-        self.set_status(200)
-        if origins := self.settings["cors_origins"]:
-            self._headers.update(cors.response_headers(origins, self.request.headers.get("Origin")))
+    def set_default_headers(self) -> None:
+        """The headers of every response but those that ResponseWriter adds."""
+        self.set_header("Content-Type", JSON)
+        for name, value in self._cors_headers().items():
+            self.set_header(name, value)
         if self.settings["draining"]:
-            self._headers["Connection"] = "close"
+            self.set_header("Connection", "close")
+
+    def _cors_headers(self) -> dict[str, str]:
+        origins = self.settings["cors_origins"]
+        return cors.response_headers(origins, self.request.headers.get("Origin")) if origins else {}
 
     def prepare(self) -> None:
         self._count()
@@ -130,19 +123,26 @@ class Handler(RequestHandler):
     def options(self, *path: str) -> None:
         methods = ", ".join(self.verbs)
         self.set_header("Allow", methods)
-        if "Access-Control-Allow-Origin" in self._headers and "Access-Control-Request-Method" in self.request.headers:
-            self._headers.update(cors.preflight_headers(methods))
+        if "Access-Control-Request-Method" in self.request.headers and cors.ALLOW_ORIGIN in self._cors_headers():
+            for name, value in cors.preflight_headers(methods).items():
+                self.set_header(name, value)
         self.clear_header("Content-Type")
         self.set_status(204)
 
     def body(self, kind: type[AnyBody]) -> AnyBody:
         """The request body, parsed as the model that the verb's @Operation names; BadRequest."""
+        self.body_type(kind)
+        return parse(kind, self.request.body)
+
+    def body_type(self, kind: type[Body]) -> str:
+        """The media type of a body that is a text, or application/json; UnsupportedMediaType for others."""
         operation = operation_of(self, self.request.method or "")
         if operation is None or operation.body is not kind:
             raise TypeError(f"the @Operation of {self.request.method} {self.route} does not name {kind.__name__}")
-        if not is_json(self.request.content_type, self.request.headers.get("Content-Encoding")):
-            raise UnsupportedMediaType
-        return parse(kind, self.request.body)
+        sent, encoding = self.request.content_type, self.request.headers.get("Content-Encoding")
+        if not is_accepted(sent, encoding, operation.body_texts):
+            raise UnsupportedMediaType(operation.body_texts)
+        return name if (name := media_type(sent)) in operation.body_texts else JSON
 
     def query(self, parameter: QueryParameter[T]) -> T:
         """The value of a query parameter; BadRequest."""
@@ -150,7 +150,7 @@ class Handler(RequestHandler):
 
     @property
     def server_url(self) -> str:
-        """The address at which the client knows this server, without a path."""
+        """The address of this server as the client uses it, without a path."""
         peer, forwarded = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
         scheme = self.settings["proxies"].scheme(peer, forwarded, self.request.protocol)
         return f"{scheme}://{self.request.host}"
@@ -164,7 +164,7 @@ class Handler(RequestHandler):
 
     @property
     def exact_address(self) -> str:
-        """The same, for the log: exact also for IPv6."""
+        """The same for the log: exact, also for IPv6."""
         address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address
@@ -187,11 +187,11 @@ class Handler(RequestHandler):
             self.set_header("Link", ", ".join(links))
 
     def set_etag(self, version: str) -> None:
-        """Send the entity tag of what was written."""
+        """Send the entity tag of the new version."""
         self.set_header("ETag", entity_tag(version))
 
     def write_json(self, body: dict[str, Any] | str, status: int = 200) -> None:
-        """Respond with JSON: a dict, or a text that is JSON already."""
+        """Respond with JSON: a dict, or a text that is already JSON."""
         text = body if isinstance(body, str) else as_json(body)
         self.set_status(status)
         self._finish(text.encode() + b"\n")  # the line break is for terminals
@@ -221,7 +221,7 @@ class Handler(RequestHandler):
         self.finish(body)
 
     def finish(self, chunk: Chunk = None) -> Future[None]:
-        """Send the response once the request is counted, so that whoever has a response is in the count."""
+        """Send the response when the request is counted, so that every request with a response is in the count."""
         if self._number is None or (self._number.done() and not self._waiting):
             return super().finish(chunk)
         if not self._waiting:
@@ -240,14 +240,6 @@ class Handler(RequestHandler):
     def _count(self) -> None:
         if self.counted and self._number is None:
             self._number = self.resources.counter.count()
-
-    def flush(self, include_footers: bool = False) -> Future[None]:
-        if self.request.method != "HEAD" and not self._gone:
-            self.sent += sum(map(len, self._write_buffer))
-        return super().flush(include_footers)
-
-    def on_connection_close(self) -> None:
-        self._gone = True
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return value.decode("utf-8", "replace")
@@ -269,7 +261,7 @@ class Handler(RequestHandler):
         for name, value in error.headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "application/problem+json")
-        self.finish(as_json(error.problem(self.request_id)) + "\n")
+        self.finish(as_json(error.problem(self.request.request_id)) + "\n")
 
     def _api_error(self, status: int, error: BaseException | None) -> ApiError:
         if isinstance(error, ApiError):
@@ -282,7 +274,8 @@ class Handler(RequestHandler):
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, (ApiError, HTTPError)):
-            log.error("unexpected error", request_id=self.request_id, route=self.route, exc_info=(typ, value, tb))
+            log.error(
+                "unexpected error", request_id=self.request.request_id, route=self.route, exc_info=(typ, value, tb))
 
 
 class OpenHandler(Handler):

@@ -38,7 +38,7 @@ class AddHandler(Handler):
 
 
 class RemoveHandler(Handler):
-    """At DELETE, /collection/<uuid>/movies/<movie_uuid>/ removes a movie."""
+    """One movie of a collection: DELETE /collection/<uuid>/movies/<movie_uuid>/"""
 
     @Operation(
         "removeMovie", "Remove a movie from a collection", responses.Message, preconditions=True, headers=("ETag",),

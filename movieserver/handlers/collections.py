@@ -25,7 +25,7 @@ CURSOR = TextParameter(
 MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
 PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b}, "count": %d, "next": %b}\n'
 NO_COLLECTION = NotFound("You have no such collection.")
-NO_USER = Unauthenticated("The user of this access token does not exist any more.")
+NO_USER = Unauthenticated("The user of this access token has been deleted. Register again.")
 UPDATE = Operation(
     "updateCollection", "Change a collection", responses.UpdatedCollection, body=CollectionChanges, preconditions=True,
     headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
@@ -37,15 +37,15 @@ class CollectionListHandler(Handler):
     """A list of collections, read page by page with a cursor."""
 
     def cursor(self) -> Cursor | None:
-        """The collection behind which the page starts; BadRequest."""
+        """The position after which the page starts; BadRequest."""
         text = self.query(CURSOR)
         cursor = text and Cursor.parse(text)
         if text is not None and not cursor:
-            raise BadRequest("The query parameter cursor is not one of this server: follow `next` without changing it.")
+            raise BadRequest("The query parameter cursor is invalid. Follow `next` without changing it.")
         return cursor or None
 
     def next_page(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
-        """The address of the page behind a cursor, which is sent as a Link too."""
+        """The address of the page after a cursor, which is also sent as a Link."""
         address = cursor and f"{self.server_url}{path}?{urlencode(query | {'cursor': str(cursor)})}"
         self.set_links(next=address)
         return address
@@ -121,7 +121,7 @@ class CollectionHandler(Handler):
 
 
 def nothing_to_change(unknown: dict[str, object]) -> str:
-    """What is wrong with a change that has only `unknown` keys."""
+    """The error detail for a body that has only `unknown` keys."""
     needed = "The body must have at least one of the keys title, description and movies"
     return f"{needed}; it has only unknown keys: {', '.join(unknown)}." if unknown else f"{needed}; it has no key."
 

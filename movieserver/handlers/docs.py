@@ -1,4 +1,4 @@
-"""The page /docs/, on which people read about every operation and try it."""
+"""The page /docs/, where people read about each operation and try it."""
 from __future__ import annotations
 
 from functools import cache

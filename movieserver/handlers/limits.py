@@ -1,4 +1,4 @@
-"""Every limit that a client can exceed. The error of a request that exceeds one names it."""
+"""Every limit that a client can exceed."""
 from __future__ import annotations
 
 import json
@@ -7,9 +7,10 @@ import math
 from movieserver import formats
 from movieserver.accounts import login_attempts, registration_limit, usernames
 from movieserver.http import idempotency
-from movieserver.schemas import movies, requests, responses
+from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits
 from movieserver.serving.request import QUERY_ARGUMENTS
+from movieserver.data import exports
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
 from movieserver.handlers import collections, genres
@@ -34,12 +35,19 @@ LIMITS = {
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,
         "genres_characters": formats.GENRES_CHARACTERS, "genres": formats.MOVIE_GENRES,
+        "year_at_least": formats.MIN_YEAR, "year_at_most": formats.MAX_YEAR,
+        "poster_characters": formats.POSTER_CHARACTERS, "ids": formats.MOVIE_IDS,
+        "id_characters": formats.ID_CHARACTERS, "note_characters": formats.NOTE_CHARACTERS,
     },
     "pages": {
         "bytes": PAGE_BYTES,
         "/collection/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
         "/movies/<uuid>/collections/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
         "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
+    },
+    "export": {"bytes": requests.MAX_BYTES, "collections": exports.PAGE_COLLECTIONS},
+    "import": {
+        "lines": csv_formats.MAX_LINES, "collections": import_file.MAX_COLLECTIONS, "errors": import_file.MAX_ERRORS,
     },
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {

@@ -23,7 +23,7 @@ class MoviesHandler(Handler):
         "listMovies", "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), etag=True,
         headers=("Age", "Link"),
         errors=(NotFound(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
-        description="A page of the list, fetched from the third party or cached: `Age` tells how old it is in seconds.")
+        description="A page of the list, fetched from the third party or cached: `Age` is its age in seconds.")
     async def get(self) -> None:
         number, query = self.query(PAGE), self.query(QUERY)
         listed = await self.resources.movie_api.page(number, query)

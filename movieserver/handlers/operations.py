@@ -1,4 +1,4 @@
-"""For operators: whether the server is alive and ready, and its metrics. These requests do not count."""
+"""For operators: liveness, readiness and metrics. These requests do not count."""
 from __future__ import annotations
 
 import asyncio
@@ -12,13 +12,13 @@ from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
 
 
 class NotReady(Unavailable):
-    """503: `detail` says what is missing."""
+    """503: the server should get no requests; `detail` says why."""
 
     code = "not_ready"
 
 
 class OperationsHandler(OpenHandler):
-    """A handler whose requests do not count."""
+    """Requests that do not count."""
 
     counted = False
 
@@ -45,11 +45,11 @@ class ReadyHandler(OperationsHandler):
 
     @Operation(
         "getReadiness", "Check whether the server is ready", responses.Status, errors=(NotReady(), *DATABASE_ERRORS),
-        description="The database is migrated, database and Redis can be written to, and the server is not about to "
-        "stop. Does not count.")
+        description="The database is migrated, database and Redis can be written to, and the server is not "
+        "shutting down. Does not count.")
     async def get(self) -> None:
         if self.settings["draining"]:
-            raise NotReady("The server is about to stop.")
+            raise NotReady("The server is shutting down.")
         await self._check_database()
         if await self.resources.counter.outage():
             raise NotReady("Redis cannot be written to. `python run.py check` says why.")
@@ -65,7 +65,7 @@ class ReadyHandler(OperationsHandler):
 
 
 class MetricsHandler(OperationsHandler):
-    """GET /metrics; read in a thread, because the files of many processes take time."""
+    """GET /metrics; in a thread, because the files of many processes take time."""
 
     @Operation(
         "getMetrics", "Read the metrics", "text/plain",

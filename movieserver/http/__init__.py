@@ -1,1 +1,1 @@
-"""What HTTP headers mean: preconditions, idempotency keys, compression, proxies."""
+"""HTTP semantics: headers, preconditions, idempotency keys, compression, CORS, proxies."""

@@ -13,7 +13,7 @@ from movieserver.http.headers import weights
 MIN_BYTES = 1024
 LEVEL = 4
 GZIP_FORMAT = 31  # zlib's number for a gzip header and trailer
-INLINE_GZIP_BYTES = 16 * 1024  # takes at most about half a millisecond on the event loop
+INLINE_GZIP_BYTES = 16 * 1024  # takes up to half a millisecond
 INLINE_DIGEST_BYTES = 512 * 1024
 THREADS = 2
 MAX_WAITING = 8
@@ -29,7 +29,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 class Compressor:
-    """Compresses and hashes response bodies; `waiting` of them are in the threads or queued for one."""
+    """Compresses and hashes response bodies; `waiting` of them are in the threads or their queue."""
 
     def __init__(self) -> None:
         self.waiting = 0

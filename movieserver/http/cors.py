@@ -4,13 +4,14 @@ from __future__ import annotations
 from collections.abc import Set
 
 ANY_ORIGIN = "*"
-EXPOSED = "Age, ETag, Link, Location, Retry-After, X-Request-ID"
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+EXPOSED = "Age, Content-Disposition, ETag, Link, Location, Retry-After, X-Request-ID"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 PREFLIGHT_SECONDS = 7200
 
 
 def response_headers(allowed: Set[str], origin: str | None) -> dict[str, str]:
-    """The headers that let scripts of `origin` read a response, if `allowed` contains it; and Vary where it matters."""
+    """The headers that let scripts of `origin` read a response, if it is `allowed`, and Vary if they depend on it."""
     if ANY_ORIGIN in allowed:
         return _grant(ANY_ORIGIN) if origin else {}
     return {"Vary": "Origin"} | (_grant(origin) if origin and origin in allowed else {})
@@ -26,4 +27,4 @@ def preflight_headers(methods: str) -> dict[str, str]:
 
 
 def _grant(origin: str) -> dict[str, str]:
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+    return {ALLOW_ORIGIN: origin, "Access-Control-Expose-Headers": EXPOSED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 
 from tornado.httputil import HTTPHeaders, format_timestamp
@@ -36,11 +37,17 @@ def bearer_token(headers: HTTPHeaders) -> str:
     return match[1]
 
 
-def is_json(content_type: str | None, content_encoding: str | None) -> bool:
-    """Whether a body is declared as uncompressed JSON, which is also the default."""
-    kind = (content_type or JSON).partition(";")[0].strip().lower()
+def is_accepted(content_type: str | None, content_encoding: str | None, texts: Sequence[str] = ()) -> bool:
+    """Whether a body is declared as uncompressed JSON, which is also the default, or as one of some texts."""
+    kind = media_type(content_type)
     encoded = content_encoding is not None and content_encoding.lower() != "identity"
-    return not encoded and (kind == JSON or kind.startswith("application/") and kind.endswith("+json"))
+    is_json = kind == JSON or kind.startswith("application/") and kind.endswith("+json")
+    return not encoded and (is_json or kind in texts)
+
+
+def media_type(content_type: str | None) -> str:
+    """The media type that a Content-Type names, in lower case; JSON without one."""
+    return (content_type or JSON).partition(";")[0].strip().lower()
 
 
 def weights(header: str) -> dict[str, float]:
@@ -58,7 +65,7 @@ def _weight(member: str) -> tuple[str, float]:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header names HTML, as that of a browser does, and JSON with a smaller weight or not at all."""
+    """Whether an Accept header prefers HTML to JSON, as a browser's does."""
     accepted = weights(accept)
     html = max(accepted.get("text/html", 0.0), accepted.get("application/xhtml+xml", 0.0))
     return html > accepted.get("application/json", 0.0)

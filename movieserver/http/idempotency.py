@@ -22,7 +22,7 @@ class IdempotencyKey(NamedTuple):
 
     @classmethod
     def parse(cls, key: str | None, address: str, body: bytes) -> IdempotencyKey:
-        """The key of a POST to `address`; BadRequest. The digest is of the JSON value, however it is spelled."""
+        """The key of a POST to `address`; BadRequest. The digest is of the JSON value, whatever its formatting."""
         if key is None:
             return cls()
         if not KEY.fullmatch(key):

@@ -10,7 +10,7 @@ ANY = "*"
 GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
-MARKS = re.compile(r"(?:--?(?:gzip|br|zstd|deflate)){1,2}$")  # of ourselves, or of a proxy that compresses
+MARKS = re.compile(r"(?:--?(?:gzip|br|zstd|deflate)){1,2}$")  # from this server, or from a proxy that compresses
 
 
 def entity_tag(version: str, gzipped: bool = False) -> str:
@@ -26,16 +26,16 @@ class Precondition(NamedTuple):
 
     @classmethod
     def parse(cls, if_match: str | None, if_none_match: str | None) -> Precondition:
-        """BadRequest where one of the headers is malformed."""
+        """BadRequest if one of the headers is malformed."""
         match = None if if_match is None else _tags("If-Match", if_match)
         return cls(match, [] if if_none_match is None else _tags("If-None-Match", if_none_match))
 
     @property
     def only_versions(self) -> list[str] | None:
-        """One of these must be the current version; None: any version will do.
+        """One of these must be the current version; None: any version.
 
-        RFC 9110 compares strongly here, but a proxy that compresses weakens or marks the tag of the same version, and
-        a client behind it could never change anything.
+        RFC 9110 requires a strong comparison, but a proxy that compresses weakens or marks the tag of the same version,
+        and a client behind it could never change anything.
         """
         if ANY in self.none_match:
             return []
@@ -49,7 +49,7 @@ class Precondition(NamedTuple):
         return [_version(tag) for tag in self.none_match]
 
     def allows(self, version: str) -> bool:
-        """Whether If-Match allows to read this version."""
+        """Whether If-Match allows reading this version."""
         return self.match is None or ANY in self.match or version in map(_version, self.match)
 
     def is_known(self, tag: str) -> bool:

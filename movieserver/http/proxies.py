@@ -1,4 +1,4 @@
-"""The address and scheme of a client behind proxies. Only proxies that the operator has named are trusted."""
+"""The address and scheme of a client behind trusted proxies."""
 from __future__ import annotations
 
 import re
@@ -10,7 +10,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 PORT = re.compile(r"(?P<v4>[^:]+):\d+|\[(?P<v6>.+)\](:\d+)?")
-SUBSCRIBER_BITS = 64  # one customer has at least such a network of IPv6 (RFC 6177)
+SUBSCRIBER_BITS = 64  # the smallest IPv6 network of a customer (RFC 6177)
 
 
 class Proxies:
@@ -20,16 +20,16 @@ class Proxies:
         self._networks = networks
 
     def client(self, peer: str, forwarded: str) -> str:
-        """The address that a request comes from, of IPv6 the network that one customer has."""
+        """The address of the client; for IPv6, the network of one customer."""
         client = self._client(peer, forwarded)
         return _source(client) if client else peer
 
     def address(self, peer: str, forwarded: str) -> str:
-        """The exact address that a request comes from."""
+        """The exact address of the client."""
         return str(self._client(peer, forwarded) or peer) if forwarded else _exact(peer)
 
     def _client(self, peer: str, forwarded: str) -> Address | None:
-        """Each proxy adds the address of its peer on the right: the right-most one that is not a trusted proxy."""
+        """The right-most address that is not a trusted proxy: each proxy appends the address of its peer."""
         client = _address(peer)
         for entry in reversed(forwarded.split(",")):
             address = _address(entry)
@@ -48,7 +48,7 @@ class Proxies:
 
 
 def _address(text: str) -> Address | None:
-    """The address written as `text`, with or without a port; an IPv4-mapped IPv6 address becomes IPv4."""
+    """The address in `text`, with or without a port; an IPv4-mapped IPv6 address becomes IPv4."""
     match = PORT.fullmatch(text.strip())
     try:
         address = ip_address(match["v4"] or match["v6"] if match else text.strip())

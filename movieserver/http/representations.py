@@ -21,7 +21,7 @@ async def represent(
 ) -> Representation:
     """The representation that a request selects; a body without a version is identified by its bytes.
 
-    PreconditionFailed where the request means another version.
+    PreconditionFailed if If-Match names another version.
     """
     version = version or await compressor.digest(body)
     if not precondition.allows(version):

@@ -26,9 +26,9 @@ log = structlog.stdlib.get_logger("movieserver")
 
 
 class Request(NamedTuple):
-    """An answered request: `ms` from its headers to its response, `size` in bytes, `client` as an IP address.
+    """A request that got a response: `ms` from its headers to its response, `size` in bytes, `client` an IP address.
 
-    Names are null where the message was not HTTP. No name but the client's needs escaping in JSON.
+    Values are None if the message was not HTTP. Only `client` needs escaping in JSON.
     """
 
     request_id: str
@@ -65,12 +65,12 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, lowest), force=True)
 
 
-def request(answered: Request) -> None:
-    """Log an answered request, if the level is INFO or lower."""
-    _write_request(answered)
+def request(entry: Request) -> None:
+    """Log a request, if the level is INFO or lower."""
+    _write_request(entry)
 
 
-def _discard(answered: Request) -> None:
+def _discard(entry: Request) -> None:
     pass
 
 
@@ -78,7 +78,7 @@ _write_request: Callable[[Request], None] = _discard
 
 
 def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
-    """Tracebacks come without the local variables: passwords are among them."""
+    """Tracebacks are without local variables: these may hold passwords."""
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return (
         [structlog.processors.TimeStamper(fmt="iso", utc=True), _mark_process],
@@ -93,15 +93,15 @@ def _console(to: TextIO) -> tuple[list[Processor], list[Processor]]:
 
 
 def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
-    """The event with its process; the time comes first."""
+    """The event with its process id; the time comes first."""
     marked = {**event, "pid": os.getpid()}
     return {name: marked[name] for name in FIRST} | marked
 
 
-def _write_json(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
-    """The line that structlog would write, without the detour: there is one for each request."""
+def _write_json(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
+    """The line that structlog would write, faster: there is one for each request."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
-    request_id, method, route, status, ms, user_id, size, client = answered
+    request_id, method, route, status, ms, user_id, size, client = entry
     write(
         f'{{"timestamp": "{now}Z", "level": "info", "pid": {os.getpid()}, "event": "request", '
         f'"request_id": "{request_id}", "client": {json.dumps(client)}, "method": {_quoted(method)}, '
@@ -109,15 +109,15 @@ def _write_json(write: Callable[[str], None], coloured: bool, answered: Request)
         f'"user_id": {_quoted(user_id)}, "bytes": {size}}}\n')
 
 
-def _write_console(write: Callable[[str], None], coloured: bool, answered: Request) -> None:
+def _write_console(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
     """Time, method, route, status, milliseconds, user and id, cut at COLUMNS."""
-    now, method = datetime.now(), answered.method or "-"
-    route = re.sub(r"{\w+_", "{", answered.route)
-    took = "-" if answered.ms is None else f"{answered.ms:.1f} ms"
+    now, method = datetime.now(), entry.method or "-"
+    route = re.sub(r"{\w+_", "{", entry.route)
+    took = "-" if entry.ms is None else f"{entry.ms:.1f} ms"
     head = f"{now:%H:%M:%S} {method[:7]:7} {route:27} "
-    tail = f" {took:>9} {(answered.user_id or '-')[:8]:8} {answered.request_id}"
-    status = str(answered.status)
-    colour = COLOURS.get(answered.status // 100) if coloured else None
+    tail = f" {took:>9} {(entry.user_id or '-')[:8]:8} {entry.request_id}"
+    status = str(entry.status)
+    colour = COLOURS.get(entry.status // 100) if coloured else None
     write(head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)] + "\n")
 
 
@@ -134,7 +134,7 @@ def _quoted(token: str | None) -> str:
 
 
 class Outage:
-    """Logs once when something begins to fail, and once when nothing has failed for QUIET_SECONDS."""
+    """Logs when something begins to fail, and when nothing has failed for QUIET_SECONDS."""
 
     def __init__(self, what: str) -> None:
         self._what = what

@@ -1,7 +1,7 @@
-"""What is measured: every metric of the service. docs/metrics.md says what each means and what to alert on.
+"""The metrics. docs/metrics.md says what each means and what to alert on.
 
-Where PROMETHEUS_MULTIPROC_DIR is set before this module is imported, each process writes to files of its own in that
-folder, and whichever is asked answers with the sum over all of them. Without it a process knows of itself alone.
+If PROMETHEUS_MULTIPROC_DIR is set before this module is imported, each process writes to files of its own in that
+folder, and each process reports the sum over all of them. Otherwise a process reports only its own metrics.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-# the file of a process that begins to count is empty for an instant, which its reader does not bear
-FRESH_FILE_TRIES, FRESH_FILE_SECONDS = 50, 0.01
+# the file of a new process is empty for a moment, and reading it then fails
+FRESH_FILE_ATTEMPTS, FRESH_FILE_SECONDS = 50, 0.01
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -47,28 +47,28 @@ def _counters(name: str, meaning: str, label: str, *values: str) -> dict[str, Co
 
 disable_created_metrics()
 requests = Counter(
-    "movieserver_requests", "Requests answered.", ["route", "method", "status"], registry=REGISTRY)
+    "movieserver_requests", "Requests that got a response.", ["route", "method", "status"], registry=REGISTRY)
 request_seconds = Histogram(
-    "movieserver_request_seconds", "From a request's headers to its answer.", ["route", "method"], registry=REGISTRY,
-    buckets=BUCKETS)
-pool_size = _gauge("pool_size", "Connections to PostgreSQL at the most.")
+    "movieserver_request_seconds", "Time from the headers of a request to its response.", ["route", "method"],
+    registry=REGISTRY, buckets=BUCKETS)
+pool_size = _gauge("pool_size", "Maximum number of connections to PostgreSQL.")
 pool_in_use = _gauge("pool_in_use", "Connections to PostgreSQL in use.")
-pool_waiting = _gauge("pool_waiting", "Callers that wait for a connection to PostgreSQL.")
+pool_waiting = _gauge("pool_waiting", "Operations waiting for a connection to PostgreSQL.")
 pool_timeouts = _counters(
-    "pool_timeouts", "Waits for a connection, and statements, that took too long.", "kind", "place", "statement")
+    "pool_timeouts", "Timeouts of waiting for a connection, and of statements.", "kind", "place", "statement")
 upstream_tries = Counter("movieserver_upstream_tries", "Requests sent to the third party.", registry=REGISTRY)
 upstream_failures = _counters(
-    "upstream_failures", "What went wrong with the third party.", "reason",
+    "upstream_failures", "Failed requests to the third party, by reason.", "reason",
     "connection", "timeout", "status", "nonsense")
 upstream_skipped_entries = Counter(
-    "movieserver_upstream_skipped_entries", "Entries of the third party's pages that were left out.", registry=REGISTRY)
+    "movieserver_upstream_skipped_entries", "Skipped entries of the third party's pages.", registry=REGISTRY)
 upstream_breaker = _gauges(
-    "upstream_breaker", "Processes whose breaker is in this state.", "state", "open", "half_open")
+    "upstream_breaker", "Processes whose circuit breaker is in this state.", "state", "open", "half_open")
 page_cache_results = _counters(
-    "page_cache_results", "Movie pages asked for, by what was kept of them.", "result", "fresh", "stale", "miss")
-counter_backlog = _gauge("counter_backlog", "Requests answered whose count Redis does not have yet.")
-logins = _counters("logins", "Logins, by how they ended.", "result", "success", "refused", "slowed", "busy")
-passwords_waiting = _gauge("passwords_waiting", "Passwords that are hashed or wait for it.")
+    "page_cache_results", "Requested movie pages, by state of the cache.", "result", "fresh", "stale", "miss")
+counter_backlog = _gauge("counter_backlog", "Requests that Redis has not counted yet.")
+logins = _counters("logins", "Logins, by result.", "result", "success", "refused", "slowed", "busy")
+passwords_waiting = _gauge("passwords_waiting", "Passwords being hashed or waiting for it.")
 
 
 @cache
@@ -76,8 +76,8 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return requests.labels(route, method, str(status)), request_seconds.labels(route, method)
 
 
-def answered(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
-    """Count a request, and its time where that is known; a method that the server does not know is `other`."""
+def count_request(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
+    """Count a request, and its time if known; an unknown method is `other`."""
     count, timing = _series(route, method if method in METHODS else "other", status)
     count.inc()
     if seconds is not None:
@@ -89,19 +89,19 @@ def exposition() -> bytes:
     folder = os.environ.get(FOLDER)
     if not folder:
         return generate_latest(REGISTRY)
-    for _ in range(FRESH_FILE_TRIES):
+    for _ in range(FRESH_FILE_ATTEMPTS):
         with suppress(struct.error), _locked(folder, fcntl.LOCK_SH):
-            everybody = CollectorRegistry()
-            MultiProcessCollector(everybody, folder)
-            return generate_latest(everybody)
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, folder)
+            return generate_latest(registry)
         time.sleep(FRESH_FILE_SECONDS)
-    raise RuntimeError(f"a file in {folder} is empty and stays so")
+    raise RuntimeError(f"a file in {folder} stays empty")
 
 
 def forget(pid: int) -> None:
-    """Drop the gauges of a process that has died, and add what it counted to what the dead before it counted.
+    """Drop the gauges of a dead process, and add its counters to the file of all dead processes.
 
-    What cannot be read is given up: no measure is a reason to stop serving.
+    Unreadable files are dropped: metrics are no reason to stop serving.
     """
     folder = os.environ[FOLDER]
     with suppress(OSError), _locked(folder, fcntl.LOCK_EX):
@@ -123,7 +123,7 @@ def _add(file: Path, to: Path) -> None:
 
 @contextmanager
 def _locked(folder: str, how: int) -> Iterator[None]:
-    """Nobody reads the folder while something in it moves from one file to another."""
+    """A lock on the folder, so that nothing is read while values move from one file to another."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, how)

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), made of the route table and of what each verb declares."""
+"""The description of the API (OpenAPI 3.1), generated from the route table and the operations."""
 from __future__ import annotations
 
 import hashlib
@@ -40,7 +40,7 @@ class Route(Protocol):
 
 
 def document(routes: Sequence[Route]) -> Json:
-    """The description of a route table. A second route of the same handler is another spelling, and not described."""
+    """The description of a route table. A second route of a handler is another spelling and not described."""
     described = list({route.handler_class: route for route in reversed(routes)}.values())
     return _Description(described[::-1]).document()
 
@@ -81,14 +81,14 @@ class _Verb(NamedTuple):
         if self.route.protected:
             errors.append(Unauthenticated())
         if operation.body:
-            errors += [INVALID, RequestTimeout(), UnsupportedMediaType()]
+            errors += [INVALID, RequestTimeout(), UnsupportedMediaType(operation.body_texts)]
         if operation.etag or operation.preconditions:
             errors.append(PreconditionFailed())
         return sorted(errors, key=lambda error: error.status)
 
 
 class _Description:
-    """The description of routes, each of another handler."""
+    """The description of routes with different handlers."""
 
     def __init__(self, routes: list[Route]) -> None:
         self.routes = routes
@@ -127,7 +127,7 @@ class _Description:
         return dict(found), {name: schema for name, schema in schemas.items() if name in references}
 
     def _links(self) -> Json:
-        """Operations whose path has one parameter, which some response contains under the same name."""
+        """Operations whose only path parameter is in some response under the same name."""
         sent = {name for verb in self.verbs for name in getattr(verb.operation.response, "model_fields", ())}
         return {
             verb.operation.id: {"operationId": verb.operation.id, "parameters": {name: f"$response.body#/{name}"}}
@@ -154,7 +154,7 @@ class _Description:
             described["requestBody"] = {"required": operation.body_required, "content": {JSON: {
                 "schema": self.models[operation.body, "validation"],
                 "example": EXAMPLES["bodies"][operation.body.__name__],
-            }}}
+            }} | {kind: {"schema": TEXT, "example": EXAMPLES["bodies"][kind]} for kind in operation.body_texts}}
         return described
 
     def _responses(self, verb: _Verb) -> Json:
@@ -168,11 +168,11 @@ class _Description:
             responses["302"] = {"description": "Go there", "headers": headers(*ALWAYS, "Location", "Vary")}
         if operation.etag:
             responses["304"] = {
-                "description": "What you have is the current version", "headers": headers(*ALWAYS, *tagged)}
+                "description": "You have the current version", "headers": headers(*ALWAYS, *tagged)}
         return responses | self.errors.responses(verb.errors)
 
     def _content(self, operation: Operation) -> Json:
-        """What success sends, and the operations whose path needs a value of it."""
+        """The response of success, with links to operations whose path needs a value from it."""
         model, example = operation.response, _example(operation)
         if isinstance(model, str):
             return {"content": {model: {"schema": TEXT, **example}}}
@@ -180,14 +180,15 @@ class _Description:
             name: {"$ref": f"#/components/links/{name}"}
             for name, link in self.links.items() if set(link["parameters"]) & set(model.model_fields)
         }
-        return {"content": {JSON: {"schema": self.models[model, "serialization"], **example}}} | (
-            {"links": links} if links else {})
+        texts = {kind: {"schema": TEXT, "example": EXAMPLES["responses"][kind]} for kind in operation.response_texts}
+        content = {JSON: {"schema": self.models[model, "serialization"], **example}} | texts
+        return {"content": content} | ({"links": links} if links else {})
 
 
 def without_titles_and_defaults(schema: Any, names: bool = False) -> Any:
-    """A schema without the titles and defaults that generated clients take for more than they are.
+    """A schema without the titles and defaults that mislead client generators.
 
-    A default would make a key look required, and a title of a key would make a type of it. `names` says that the keys
+    They take a key with a default for required, and make a type of a key with a title. `names` means that the keys
     of `schema` are names of properties.
     """
     if isinstance(schema, dict):
@@ -199,7 +200,7 @@ def without_titles_and_defaults(schema: Any, names: bool = False) -> Any:
 
 
 def _path(route: Route) -> str:
-    """The path of a route; one that looks like a file has no trailing slash."""
+    """The path of a route; that of a file has no trailing slash."""
     return route.template.rstrip("/") if "." in route.template else route.template
 
 
@@ -213,7 +214,7 @@ def _tag(module: str) -> str:
 
 
 def _example(operation: Operation) -> Json:
-    """An example of the response, by operation or model; none for what shows itself."""
+    """An example of the response, by operation or model, if there is one."""
     model: type[BaseModel] | str = operation.response
     keys = (operation.id, model if isinstance(model, str) else model.__name__)
     found = [key for key in keys if key in EXAMPLES["responses"]]

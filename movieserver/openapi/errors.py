@@ -1,4 +1,4 @@
-"""The error responses of the description: every one is a Problem, and has an example of each of its errors."""
+"""The error responses of the description: each is a Problem, with an example of each of its errors."""
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a verb of a handler declares beside its code. The description of the API is made of it."""
+"""What a verb of a handler declares about itself. The description of the API is generated from it."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Operation:
     """One verb of a route, as a decorator of the method that carries it out.
 
     `response` is what success sends: a model of JSON, or the media type of a text. `body` is the model that the method
-    parses. `errors` are those that not every verb has.
+    parses. `errors` are those that only some verbs have.
     """
 
     id: str
@@ -28,11 +28,13 @@ class Operation:
     description: str = ""
     body: type[BaseModel] | None = None
     body_required: bool = True
+    body_texts: tuple[str, ...] = ()  # media types of bodies that the method takes as they are, beside JSON
+    response_texts: tuple[str, ...] = ()  # and of responses that it sends instead
     query: tuple[QueryParameter[Any], ...] = ()
     errors: tuple[ApiError, ...] = ()
     headers: tuple[str, ...] = ()  # of the response
-    etag: bool = False  # a representation with an entity tag, which If-None-Match and If-Match may name
-    preconditions: bool = False  # a change that If-Match or If-None-Match may restrict to some versions
+    etag: bool = False  # the response has an entity tag, for If-None-Match and If-Match
+    preconditions: bool = False  # a change that can depend on If-Match or If-None-Match
     idempotency_key: bool = False
     redirects: bool = False  # some requests get a 302 instead
     security: str | None = None  # a security scheme, if it is not the one of the route
@@ -43,6 +45,6 @@ class Operation:
 
 
 def operation_of(handler: type[object] | object, verb: str) -> Operation | None:
-    """What a verb of a handler declares."""
+    """The declaration of a verb of a handler, or None."""
     operation: Operation | None = getattr(getattr(handler, verb.lower(), None), "operation", None)
     return operation

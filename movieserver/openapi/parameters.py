@@ -14,7 +14,7 @@ HUGE_DIGITS = 18
 
 @dataclass(frozen=True)
 class QueryParameter(Generic[T]):
-    """A query parameter, which may be sent at most once; a subclass says what its value is."""
+    """A query parameter, which may be sent at most once; subclasses define its type."""
 
     name: str
     description: str
@@ -25,13 +25,13 @@ class QueryParameter(Generic[T]):
         raise NotImplementedError
 
     def parse(self, values: list[str]) -> T:
-        """The value that a request sends, or the default without one; BadRequest."""
+        """The value in a request, or the default; BadRequest."""
         if len(values) > 1:
             raise BadRequest(f"The query parameter {self.name} is sent {len(values)} times. Send it once.")
         return self.read(values[0] if values else None)
 
     def read(self, text: str | None) -> T:
-        """The value of a text, the default for None; BadRequest."""
+        """The parsed value, or the default for None; BadRequest."""
         raise NotImplementedError
 
 
@@ -65,6 +65,22 @@ class BooleanParameter(QueryParameter[bool]):
         if text.lower() not in ("true", "false"):
             raise BadRequest(f"The query parameter {self.name} must be true or false.")
         return text.lower() == "true"
+
+
+@dataclass(frozen=True)
+class ChoiceParameter(QueryParameter[str]):
+    """One of `choices`, the first of which is the default."""
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.choices), "default": self.choices[0]}
+
+    def read(self, text: str | None) -> str:
+        if text is not None and text not in self.choices:
+            raise BadRequest(f"The query parameter {self.name} must be {' or '.join(self.choices)}.")
+        return text or self.choices[0]
 
 
 @dataclass(frozen=True)

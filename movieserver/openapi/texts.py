@@ -1,4 +1,4 @@
-"""The texts of the description that no route declares: about the API as a whole, and about headers."""
+"""The texts of the description that belong to no route: about the API as a whole, and about headers."""
 from __future__ import annotations
 
 import json
@@ -10,7 +10,7 @@ from movieserver.http.headers import REQUEST_ID
 from movieserver.http.idempotency import KEY
 
 Json = dict[str, Any]
-# of parameters by name, of bodies by model, of responses by operation or model
+# parameters by name, request bodies by model, responses by operation or model
 EXAMPLES: Json = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
 INFO = {
     "title": "movieserver", "version": movieserver.__version__,
@@ -46,17 +46,18 @@ REQUEST_HEADERS = {
         ("If-None-Match", TAGS, "Entity tags that you have; 304 for a read and 412 for a change if one is current."),
         ("If-Match", TAGS, "Entity tags, one of which must be current; otherwise 412."),
         ("Idempotency-Key", {"type": "string", "pattern": f"^{KEY.pattern}$"},
-         "A new key for each thing to do: a second request with the key does nothing, and its response is the first "
-         "one, for a day."),
+         "A new key for each new request. For a day, a second request with the key does nothing and gets the first "
+         "response."),
     )
 }
 RESPONSE_HEADERS = {
     "X-Request-ID": ({"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"}, "The id of this request in the log."),
-    "X-Content-Type-Options": ({"type": "string", "const": "nosniff"}, "Content-Type is right."),
+    "X-Content-Type-Options": ({"type": "string", "const": "nosniff"}, "Do not guess the type."),
     "Cache-Control": (TEXT, "Who may store the response, and for how long."),
     "ETag": ({"type": "string", "pattern": '^"[^"]+"$'}, "The version, for If-Match and If-None-Match."),
     "Location": (TEXT, "The address of the new resource, or the one to go to."),
     "Link": (TEXT, "The next and the previous page (RFC 8288), if there are any."),
+    "Content-Disposition": (TEXT, "The name of the file (RFC 6266)."),
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),

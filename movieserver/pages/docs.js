@@ -218,7 +218,7 @@ async function send(event, path, method, operation, takesToken) {
 }
 
 function show(result, request, response, text, milliseconds) {
-  const json = response.headers.get("Content-Type")?.includes("json") && text;
+  const json = /[/+]json\b/.test(response.headers.get("Content-Type")) && text;
   const body = json ? pretty(JSON.parse(text)) : text;
   result.replaceChildren(
     element("p", { class: `status ${response.status < 400 ? "good" : "bad"}` },

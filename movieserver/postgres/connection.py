@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: aiopg's, mended, and how to reach the hosts of a URL."""
+"""One connection to PostgreSQL: aiopg's with fixes, and how to reach the hosts of a URL."""
 from __future__ import annotations
 
 import asyncio
@@ -25,7 +25,7 @@ SESSION = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-# Defaults for what the URL leaves out. TCP alone would notice a vanished host after a quarter of an hour.
+# Defaults for what the URL does not set. Without them, TCP notices a vanished host only after 15 minutes.
 NETWORK = {
     "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
 }
@@ -35,12 +35,16 @@ Row = tuple[Any, ...]
 Address = dict[str, str]  # libpq parameters
 
 
+# parameters whose values libpq may quote: where the server is, and the files for TLS
+QUOTABLE = ("host", "port", "dbname", "user", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
+
+
 class ConnectFailed(Exception):
-    """No connection; the message is libpq's or the operating system's."""
+    """The connection failed; the message is from libpq or the operating system."""
 
 
 class ConnectionLost(DatabaseUnavailable):
-    """503: the connection died under the statement; whether it was carried out is not known."""
+    """503: the connection was lost during the statement, which may or may not have been applied."""
 
 
 class StatementTimeout(ConnectionLost):
@@ -56,7 +60,7 @@ class NotApplied(DatabaseUnavailable):
 
 
 class Connection(aiopg.Connection):
-    """aiopg's connection with three mends.
+    """aiopg's connection with three fixes.
 
     aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
     connection with the same number; it does not notice when libpq moves to another socket; and it turns a statement
@@ -79,7 +83,7 @@ class Connection(aiopg.Connection):
     async def run(
         self, statement: Statement, parameters: dict[str, object], seconds: float, as_bytes: bool = False
     ) -> list[Row]:
-        """All rows of the last SQL statement, their texts as str or as the bytes that came; raises ApiErrors."""
+        """All rows of the last SQL statement, with texts as str or as the received bytes; raises ApiErrors."""
         try:
             for part in statement.parts:
                 if part.prepare not in self._prepared:
@@ -183,7 +187,7 @@ def hosts_of(url: str) -> list[Address]:
         return [common]
     common.setdefault("target_session_attrs", "read-write")
     if len({len(values) for values in lists.values()}) > 1:
-        return [common]  # libpq says what is wrong with it
+        return [common]  # libpq reports the mistake
     return [common | dict(zip(lists, values)) for values in zip(*lists.values())]
 
 
@@ -196,7 +200,7 @@ async def resolve(host: Address, seconds: float) -> list[Address]:
         async with asyncio.timeout(seconds):
             found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ConnectFailed(_message(error)) from error
+        raise ConnectFailed(message_of(error, host)) from error
     return [host | {"hostaddr": str(information[4][0])} for information in found]
 
 
@@ -208,13 +212,13 @@ async def connect(address: Address, seconds: float) -> Connection:
         connection = Connection(make_dsn(**address), seconds, enable_json=False, enable_hstore=False, enable_uuid=False)
         await connection
     except (psycopg2.Error, OSError, UnicodeError) as error:
-        raise ConnectFailed(_message(error)) from error
+        raise ConnectFailed(message_of(error, address)) from error
     connection.address = address
     return connection
 
 
 async def end_session(lost: Connection, seconds: float) -> None:
-    """End a silent session on the server: while it waits for a standby, nothing else would."""
+    """End a silent session on the server: nothing else ends it while it waits for a standby."""
     with suppress(psycopg2.Error, OSError, ConnectFailed):
         connection = await connect(lost.address, seconds)
         try:
@@ -225,12 +229,17 @@ async def end_session(lost: Connection, seconds: float) -> None:
 
 
 def reason_of(error: BaseException | None) -> str | None:
-    """What PostgreSQL said, for the log; without the values that it quotes in its details."""
+    """PostgreSQL's message, for the log, without its details, which quote values."""
     return error.diag.message_primary if isinstance(error, psycopg2.Error) else None
 
 
-def _message(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
+def message_of(error: Exception, address: Address) -> str:
+    """What the driver says, without the values that it quotes of an address."""
+    message = str(error).strip() or type(error).__name__
+    for name, value in address.items():
+        if name not in QUOTABLE:
+            message = message.replace(f'"{value}"', '"…"')
+    return message
 
 
 def _fail(waiter: asyncio.Future[None]) -> None:
@@ -247,9 +256,9 @@ def _error_for(error: psycopg2.Error) -> ApiError:
         return DatabaseTimeout()
     if state in ("40P01", "40001"):  # deadlock, serialization failure
         return NotApplied()
-    # a standby, a broken or ended session, one that lost its plans or whose plans the tables outgrew
+    # a standby, a broken or ended session, lost or outdated prepared statements
     if state in ("25006", "26000", "0A000") or state.startswith(("08", "57P")):
         return ConnectionLost()
-    if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # from libpq itself
+    if not state and not isinstance(error, (psycopg2.ProgrammingError, psycopg2.DataError)):  # an error of libpq itself
         return ConnectionLost()
     return DatabaseUnavailable() if isinstance(error, psycopg2.OperationalError) else InternalError()

@@ -16,8 +16,8 @@ from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
 MAX_BATCH = 32
-MAX_RUNNING = 2  # batches of one name; while they run, the next one gathers reads
-MAX_WRITES = 2  # of one user at a time, in each process: a repeated idempotency key is refused without a wait
+MAX_RUNNING = 2  # batches of one name; meanwhile the next one gathers reads
+MAX_WRITES = 2  # of one user in each process; the second one can refuse a repeated idempotency key at once
 MAX_RUNS = 3  # of a statement that was not applied
 
 Parameters = dict[str, object]
@@ -35,7 +35,7 @@ class _Batch:
         return {name: [parameters[name] for parameters, _ in self.reads] for name in names}
 
     def resolve(self, rows: list[Row]) -> None:
-        """Give each read its row, which begins with its index (from 1)."""
+        """Resolve each read with its row, which begins with its index (from 1)."""
         found = {index: tuple(row) for index, *row in rows}
         for index, (_, future) in enumerate(self.reads, 1):
             if not future.done():
@@ -49,11 +49,11 @@ class _Batch:
         return batches
 
     def fail(self, error: BaseException) -> None:
-        """Give each read the same error."""
+        """Fail all reads with the same error."""
         for _, future in self.reads:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # the client may have gone
+                future.exception()  # the client may be gone
 
 
 class Database:
@@ -70,11 +70,11 @@ class Database:
         self._full = Outage("the pool of connections to PostgreSQL")
 
     async def read(self, name: str, **parameters: object) -> Row | None:
-        """The first row of a statement that changes nothing; run again, once, if its connection died."""
+        """The first row of a statement that changes nothing; retried once if the connection was lost."""
         return _first(await self.run(name, parameters, retry_lost=True))
 
     async def write(self, name: str, **parameters: object) -> Row | None:
-        """The first row of a statement that changes something for `user_id`; run again only if nothing was applied."""
+        """The first row of a statement that changes something for `user_id`; retried only if nothing was applied."""
         async with self._turn(str(parameters.get("user_id"))):
             return _first(await self.run(name, parameters))
 
@@ -82,7 +82,7 @@ class Database:
         """As `read`, in one statement with the reads of this name that arrive while others run.
 
         The statement takes an array of each parameter, and `alone`. Its rows begin with the index of their read (from
-        1). A null behind it means that the row is too large for a batch: the read is then run alone. Texts come as
+        1). A null after it means that the row is too large for a batch: the read is then run alone. Texts are
         bytes, ready to be sent.
         """
         row = await self._join(name, parameters)
@@ -93,7 +93,7 @@ class Database:
         return row
 
     async def close(self) -> None:
-        """Close every connection, end the batches under way and fail those that gather."""
+        """Close every connection, and fail all batched reads."""
         for batch in self._batches.values():
             batch.fail(DatabaseUnavailable())
         self._batches.clear()
@@ -148,7 +148,7 @@ class Database:
             parameters = batch.parameters() | {"alone": False}
             batch.resolve(await self.run(name, parameters, retry_lost=True, as_bytes=True))
         except BaseException as error:
-            if isinstance(error, InternalError) and len(batch.reads) > 1:  # one read's error is not its neighbours'
+            if isinstance(error, InternalError) and len(batch.reads) > 1:  # one bad read must not fail the others
                 await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
                 return
             batch.fail(error)
@@ -220,7 +220,7 @@ async def open_database(
 
 
 def _encode(parameters: Parameters) -> Parameters:
-    """Lists as the text of arrays, which PostgreSQL gives the type that the statement declares."""
+    """Lists as the text of arrays; the statement declares their type."""
     return {key: array(value) if isinstance(value, list) else value for key, value in parameters.items()}
 
 

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import psycopg2
 import yoyo
 from psycopg2 import connect
-from psycopg2.extensions import connection, cursor
+from psycopg2.extensions import connection, cursor, parse_dsn
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
+from movieserver.postgres.connection import message_of
+
 FOLDER = Path(__file__).parents[2] / "migrations"
-ADVISORY_LOCK = 7_300_466_391_507  # any number that no other program takes
+ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60
 DROPPED_TABLES = re.compile(r"^DROP TABLE (?:IF EXISTS )?([^;]+?)(?: CASCADE)?;", re.MULTILINE)
@@ -73,7 +75,8 @@ def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
                 with backend.lock():
                     yield backend
     except psycopg2.Error as error:
-        raise MigrationError(f"the database cannot be migrated: {str(error).strip()}") from None
+        said = message_of(error, parse_dsn(url))
+        raise MigrationError(f"the database cannot be migrated: {said}") from None
 
 
 def _refuse_obstacle(asking: cursor) -> None:

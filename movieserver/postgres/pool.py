@@ -1,4 +1,4 @@
-"""The pool of connections: slots with a waiting line, and one client at a time that probes a server that is down.
+"""The pool of connections: slots with a queue, and one client at a time that probes a server that is down.
 
 It is our own because aiopg's wakes no waiter when a broken connection is released, and blocks every client while it
 connects.
@@ -21,17 +21,17 @@ from movieserver.postgres.connection import (
 
 @dataclass
 class Limits:
-    """How long, in seconds, and how many may wait."""
+    """Time limits in seconds, and the maximum length of the queue."""
 
     acquire: float = 5.0  # for a slot
     connect: float = 2.0  # to resolve a host, and to connect to one of its addresses
-    statement: float = STATEMENT_SECONDS + 1  # the server's own limit, and a second for its message to arrive
-    total: float = 15.0  # for all of these together, a retry included
-    waiting: int = 200  # clients in line, for each slot
+    statement: float = STATEMENT_SECONDS + 1  # the limit on the server, and a second for its message to arrive
+    total: float = 15.0  # in total, retries included
+    waiting: int = 200  # waiting clients per slot
 
 
 class PoolFull(DatabaseTimeout):
-    """503: no slot became free in time, or the line is full."""
+    """503: no slot became free in time, or the queue is full."""
 
 
 class Pool:
@@ -47,7 +47,7 @@ class Pool:
         self._slots = asyncio.Semaphore(size)
         self._connections: WeakSet[Connection] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._generation = 0  # connections of an earlier one are not used again
+        self._generation = 0  # connections of an earlier one are closed when they are released
         self._outage: ConnectFailed | None = None  # why the last connect failed
         self._probing = False
         metrics.pool_size.set(size)
@@ -77,14 +77,14 @@ class Pool:
         return await self._connect(deadline)
 
     def release(self, connection: Connection) -> None:
-        """Keep a connection for the next client, or close it."""
+        """Return a connection to the pool, or close it."""
         if connection.reusable and connection.generation == self._generation:
             self.idle.append(connection)
         else:
             connection.close()
 
     def lose(self, connection: Connection, error: Exception) -> None:
-        """Close a broken connection, and the idle ones, which most likely are broken too."""
+        """Close a broken connection, and the idle ones, which are most likely broken too."""
         connection.close()
         self._generation += 1
         self.close_idle()
@@ -92,12 +92,12 @@ class Pool:
             self._spawn(end_session(connection, self.limits.connect))
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         while self.idle:
             self.idle.pop().close()
 
     async def close(self) -> None:
-        """Close every connection, also those in use."""
+        """Close all connections, including those in use."""
         self.close_idle()
         for connection in list(self._connections):
             connection.close()
@@ -139,7 +139,7 @@ class Pool:
         return connection
 
     async def _dial(self, deadline: float) -> Connection:
-        """Connect to the first host that accepts, starting with the one that did so last."""
+        """Connect to the first host that accepts, starting with the last one that did."""
         hosts, failures = self._hosts, list[str]()
         for index, host in enumerate(hosts):
             try:

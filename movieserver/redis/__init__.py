@@ -1,1 +1,1 @@
-"""Redis: its addresses, the client, and the request counter."""
+"""Redis: addresses, the client, and the request counter."""

@@ -9,7 +9,7 @@ PORTS = {"redis": 6379, "rediss": 6379, "redis+cluster": 6379, "redis+sentinel":
 SCHEMES = (*PORTS, "unix")
 HOST = re.compile(r"(\[[0-9A-Za-z:.%]+]|[^][:@\s]+)(?::([0-9]{0,5}))?")
 DATABASE = r"/?[0-9]{0,9}/?"
-# the path by scheme, and what to say of one that does not match
+# the path by scheme, and the message if it does not match
 PATHS = {
     "redis": (DATABASE, "must end with the number of a database, such as /0, or have no path"),
     "rediss": (DATABASE, "must end with the number of a database, such as /0, or have no path"),
@@ -35,7 +35,7 @@ ENCODE = "a password with special characters must be percent-encoded"
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError unless the client can use the address. The message quotes nothing of it: it holds a password."""
+    """Raise ValueError unless the client can use the address. The message does not quote it: it holds a password."""
     try:
         fault = _fault(url)
     except ValueError:  # its message may quote the address
@@ -61,7 +61,7 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
 
 
 def _fault(url: str) -> str | None:
-    """What is wrong with an address, or None."""
+    """The fault of an address, or None."""
     split = urlsplit(url)
     if split.scheme not in SCHEMES:
         return "must begin with " + " or ".join(f"{scheme}://" for scheme in SCHEMES)

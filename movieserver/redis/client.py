@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
@@ -56,7 +57,7 @@ class ServerFacts(NamedTuple):
 
 
 async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
-    """The facts of the server; raises one of AWAY if it does not reply."""
+    """The facts about the server; raises one of AWAY if it does not reply."""
     info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(
@@ -84,17 +85,17 @@ async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:
 
 
 class Calls:
-    """Commands that are not essential: none is sent for PAUSE_SECONDS after one that failed."""
+    """Non-essential commands: after a failure, none is sent for PAUSE_SECONDS."""
 
     def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._slots = asyncio.Semaphore(CONNECTIONS)  # the client has at most 100 connections, and nobody waits for one
+        self._slots = asyncio.Semaphore(CONNECTIONS)  # fewer than the client's 100 connections
         self._away_until = 0.0
         self._outage = Outage(f"Redis ({purpose})")
 
     @property
     def away(self) -> bool:
-        """Whether a command failed less than PAUSE_SECONDS ago."""
+        """Whether a command has failed in the last PAUSE_SECONDS."""
         return time.monotonic() < self._away_until
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
@@ -128,7 +129,7 @@ class Script:
 
 
 def _clients(url: str, seconds: float) -> list[Client]:
-    """The client, and those of the Sentinels that it asks for the master."""
+    """The client, and the clients of its Sentinels."""
     check_address(url)
     options: dict[str, Any] = {**_limits(seconds), "decode_responses": True}
     scheme = urlsplit(url).scheme
@@ -139,8 +140,19 @@ def _clients(url: str, seconds: float) -> list[Client]:
         return [RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], **user, **options)]
     name, _, db = path.partition("/")
     password = parse_qs(urlsplit(url).query).get("sentinel_password", [None])[0]
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs={**_limits(SECONDS), "password": password})
+    sentinel: Any = _Sentinels(nodes, sentinel_kwargs={**_limits(SECONDS), "password": password})
     return [sentinel.master_for(name, db=int(db or 0), **user, **options), *sentinel.sentinels]
+
+
+class _Sentinels(Sentinel):
+    """redis-py's, with a message for people: its own has the representation of every client in it."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        try:
+            return await super().discover_master(service_name)
+        except MasterNotFoundError as error:
+            heard = "not every sentinel responds" if " : " in str(error) else "all sentinels respond"
+            raise MasterNotFoundError(f"No master found ({heard})") from None
 
 
 def _limits(seconds: float) -> dict[str, Any]:

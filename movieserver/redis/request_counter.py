@@ -1,14 +1,14 @@
 """The request count on Redis, exact over all processes.
 
-Requests that arrive while a command is under way form the next batch. Batches are numbered and Redis remembers the last
-one of each process, so a batch that is sent again after a lost reply counts once. While Redis is away, requests are
-answered without a number and added later.
+Requests that arrive while a command is running form the next batch. Batches are numbered and Redis remembers the last
+one of each process, so a batch that is sent again after a lost reply counts once. While Redis is away, requests get a
+response without a number and are added later.
 
 A reset begins a new epoch, and Redis adds a batch only in the epoch that it names: nothing from before a reset arrives
 after it. Of a batch that Redis refuses, the requests that still wait for their number are sent again in the new epoch.
-Those that were answered without one are dropped: nobody knows on which side of the reset they were. A process that
-carries out the reset itself does know, and drops only what it answered before. A process asks for the epoch before it
-serves. If Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all that it answered.
+Requests without a number are dropped, because it is unknown on which side of the reset they were. The process that
+carries out the reset knows, and drops only those from before it. A process asks for the epoch before it serves. If
+Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all of its requests.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a
 BATCH = "{movieserver}:batch:"
 BATCH_SECONDS = 86400  # longer than any process waits for Redis between two batches
 WAIT_SECONDS = SECONDS
-WAIT_STEPS = 5  # a wait is this many timers in a row: while this process is busy, only one of them runs out
+WAIT_STEPS = 5  # a wait is split into this many timers: while this process is blocked, only one of them expires
 RETRY_SECONDS = 0.2
 CLOSE_SECONDS = 2.0
 
@@ -58,25 +58,25 @@ class CounterUnavailable(Unavailable):
 
 
 class _Batch:
-    """Requests that one command adds: those that were answered without a number, and those that wait for theirs."""
+    """Requests that one command adds: those that went on without a number, and those that wait for theirs."""
 
     def __init__(self) -> None:
-        self.answered = 0
+        self.unnumbered = 0
         self.waiting: list[Number] = []
         self.timer: asyncio.TimerHandle | None = None
 
     @property
     def size(self) -> int:
-        return self.answered + len(self.waiting)
+        return self.unnumbered + len(self.waiting)
 
     def release(self) -> None:
-        """Let those who wait go without a number."""
-        self.answered += len(self.waiting)
+        """Let the waiting requests go on without a number."""
+        self.unnumbered += len(self.waiting)
         self._resolve(itertools.repeat(None))
 
     def added(self, count: int) -> None:
-        """Give those who wait their numbers, of which `count` is the last; nothing is left to be added."""
-        self.answered = 0
+        """Give the waiting requests their numbers, up to `count`; the batch is then empty."""
+        self.unnumbered = 0
         self._resolve(range(count - len(self.waiting) + 1, count + 1))
 
     def _resolve(self, numbers: Iterable[int | None]) -> None:
@@ -89,7 +89,7 @@ class _Batch:
 
 
 class RequestCounter:
-    """Counts requests in Redis; opened by `open_counter`. `away`: nobody waits for Redis until it replies again."""
+    """Counts requests in Redis; opened by `open_counter`. While `away`, no request waits for Redis."""
 
     def __init__(self, redis: Client) -> None:
         self.away = False
@@ -114,7 +114,7 @@ class RequestCounter:
         """Count one request. Resolves to its number, or to None if Redis is away or takes more than WAIT_SECONDS."""
         number, batch = self._loop.create_future(), self._open
         if self.away:
-            batch.answered += 1
+            batch.unnumbered += 1
             number.set_result(None)
         else:
             batch.waiting.append(number)
@@ -124,7 +124,7 @@ class RequestCounter:
         return number
 
     async def reset(self) -> None:
-        """Set the count to zero. What was answered before is not added after; CounterUnavailable if Redis is away."""
+        """Set the count to zero, and drop requests without a number; CounterUnavailable if Redis is away."""
         try:
             epoch = await in_time(self._reset([COUNT]))
         except AWAY as error:
@@ -144,19 +144,19 @@ class RequestCounter:
         while True:
             await self._deliver(self._sent)
             await self._wanted.wait()
-            await asyncio.sleep(0)  # requests of the same turn of the event loop share the command
+            await asyncio.sleep(0)  # requests of the same event loop iteration share the command
             self._wanted.clear()
             self._sent, self._open = self._open, _Batch()
             self._number += 1
 
     async def _deliver(self, batch: _Batch) -> None:
-        """Add a batch, however long it takes."""
+        """Add a batch, with retries without limit."""
         failures = 0
         while True:
             epoch = self._epoch
             try:
                 current, count = await self._add(self._keys, [epoch, self._number, batch.size, BATCH_SECONDS])
-            except Exception as error:  # whatever it is, the batch is not given up
+            except Exception as error:  # any error: the batch is not given up
                 failures += 1
                 if failures > 1:  # one is no outage: an idle connection was closed, or this process was busy
                     await self._pause(error)
@@ -170,32 +170,32 @@ class RequestCounter:
             self._epoch = current
         batch.added(count)
         self.tried.set()
-        metrics.counter_backlog.set(self._open.answered)
+        metrics.counter_backlog.set(self._open.unnumbered)
 
     async def _pause(self, error: Exception) -> None:
-        """Redis is away: release everybody, and wait before the next attempt."""
+        """Redis is away: release all requests, and wait before the next attempt."""
         self._outage.record_failure(error)
         self._give_up()
         metrics.counter_backlog.set(self.backlog)
         await asyncio.sleep(RETRY_SECONDS)
 
     def _limit_wait(self, batch: _Batch, steps: int) -> None:
-        """Release everybody after `steps` timers, unless the batch is added before."""
+        """Release all requests after `steps` timers, unless the batch is added before."""
         if steps:
             batch.timer = self._loop.call_later(WAIT_SECONDS / WAIT_STEPS, self._limit_wait, batch, steps - 1)
         else:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Redis is away: nobody waits for it any longer."""
+        """Redis is away: no request waits for it any longer."""
         self.away = True
         self.tried.set()
         self._sent.release()
         self._open.release()
 
     def _begin_epoch(self, epoch: str) -> None:
-        """Drop what was answered before a reset. What still waits is another batch from now on."""
-        self._sent.answered = self._open.answered = 0
+        """Drop requests without a number, from before a reset. Those that wait for theirs form a new batch."""
+        self._sent.unnumbered = self._open.unnumbered = 0
         self._number += 1
         self._epoch = epoch
 

@@ -71,7 +71,7 @@ def _fault(index: int, name: object, detail: Any) -> InitErrorDetails:
 
 
 def _trim(name: str) -> str:
-    """Without the white space and the format characters at its ends."""
+    """The name without white space and format characters at its ends."""
     if name.isascii():
         return name.strip()
     start, end = 0, len(name)
@@ -98,7 +98,7 @@ def _genre(name: str) -> tuple[str, str]:
 
 
 def _normalize(name: str) -> str:
-    """The name in NFC, or as it is if no text has so many marks in a row: to order them takes quadratic time."""
+    """The name in NFC, or unchanged if it has too many marks in a row: ordering them takes quadratic time."""
     runs = (run for marks, run in groupby(name, lambda character: unicodedata.combining(character) > 0) if marks)
     if len(name) > MAX_MARKS and any(len([*run]) > MAX_MARKS for run in runs):
         return name

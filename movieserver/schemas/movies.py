@@ -1,20 +1,25 @@
-"""The movies of a collection: checked once, and made into what is stored."""
+"""The movies of a collection: validation, and conversion to what is stored."""
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, PlainValidator, StringConstraints, TypeAdapter
-from pydantic_core import to_json
+from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, TypeAdapter
+from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import NotRequired, TypedDict
 
 from movieserver.errors import Fault, InvalidBody
-from movieserver.formats import DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS
+from movieserver.formats import (
+    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, ID_CHARACTERS, ID_PATTERN, MAX_YEAR, MIN_YEAR, MOVIE_GENRES, MOVIE_IDS,
+    MOVIE_TITLE_CHARACTERS, NOTE_CHARACTERS, POSTER_CHARACTERS, POSTER_PATTERN, movie_uuid
+)
 from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
 from movieserver.schemas.texts import RawUuid, text
 
 MAX_MOVIES = 10_000
-MAX_GENRES = 200_000  # different ones in one body: what PostgreSQL counts within its time limit
+MAX_GENRES = 200_000  # different ones in one body; PostgreSQL can count these within its time limit
 GenresText = Annotated[str, text(maximum=GENRES_CHARACTERS)]
 DescriptionText = Annotated[str, text(maximum=DESCRIPTION_CHARACTERS)]
 GenreName = Annotated[str, Field(pattern=r"^[^\u0000,]*$")]
@@ -22,18 +27,57 @@ GenresValue = Annotated[
     Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[GenreName] | None),
     Field(
         description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
+OPTIONAL = ("year", "poster", "ids", "note")  # in the order in which they are stored
+
+
+def _matching(pattern: str, detail: Any) -> Callable[[str], str]:
+    """A check that a text has a form."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise PydanticCustomError("form", detail)
+        return value
+
+    return check
+
+
+_id_name = _matching(ID_PATTERN, f"A name of ids must be 1 to {ID_CHARACTERS} characters of a-z, 0-9 and _")
+
+
+def _id_names(ids: dict[str, str]) -> dict[str, str]:
+    for name in ids:
+        _id_name(name if len(name) <= ID_CHARACTERS else "")
+    return ids
+
+
+Poster = Annotated[
+    str, Field(max_length=POSTER_CHARACTERS, json_schema_extra={"pattern": POSTER_PATTERN}),
+    AfterValidator(_matching(POSTER_PATTERN, "A poster must be an address that begins with https://"))]
+Ids = Annotated[
+    dict[str, Annotated[str, text(1, ID_CHARACTERS)]], AfterValidator(_id_names), Field(
+        max_length=MOVIE_IDS, description='What other services call it, such as {"imdb": "tt0133093"}',
+        json_schema_extra={"propertyNames": {"pattern": ID_PATTERN, "maxLength": ID_CHARACTERS}})]
 
 
 class Movie(TypedDict):
-    """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty."""
+    """A movie of a collection. `genres` is comma-separated text or a list of names; absent texts are empty.
 
-    uuid: Annotated[RawUuid, StringConstraints(to_lower=True)]
+    Without `uuid` it has the one that follows from its `ids`, or from its title and year; one of these is required.
+    """
+
+    uuid: NotRequired[Annotated[RawUuid, StringConstraints(to_lower=True)] | None]
     title: Annotated[str, text(1, MOVIE_TITLE_CHARACTERS)]
     description: NotRequired[DescriptionText | None]
     genres: NotRequired[GenresValue]
+    year: NotRequired[Annotated[int, Field(strict=True, ge=MIN_YEAR, le=MAX_YEAR)] | None]
+    poster: NotRequired[Poster | None]
+    ids: NotRequired[Ids | None]
+    note: NotRequired[Annotated[str, text(maximum=NOTE_CHARACTERS)] | None]
 
 
 Movies = Annotated[list[Movie], Field(max_length=MAX_MOVIES)]
+movie_adapter = TypeAdapter(Movie)
 movies_adapter = TypeAdapter(Movies)
 
 
@@ -46,21 +90,36 @@ class StoredMovies(NamedTuple):
 
 
 def stored(movies: list[Movie]) -> StoredMovies:
-    """Movies as they are stored: missing texts blank, genres as text; InvalidBody."""
-    genres = genres_of(movies)
+    """Movies as they are stored: with uuids, missing texts blank, genres as text; InvalidBody.
+
+    Each must have an identity.
+    """
+    genres, uuids = genres_of(movies), identities(movies)
     _check_count({each.text: each.names for each in genres})
-    entries = [
-        {**movie, "description": movie.get("description") or "", "genres": each.text}
-        for movie, each in zip(movies, genres)
+    entries: list[dict[str, Any]] = [
+        {"uuid": uuid, "title": movie["title"], "description": movie.get("description") or "", "genres": each.text}
+        for uuid, movie, each in zip(uuids, movies, genres)
     ]
-    return StoredMovies(
-        to_json(entries).decode(), "{" + ",".join([movie["uuid"] for movie in movies]) + "}",
-        "[" + ",".join([each.json for each in genres]) + "]")
+    for entry, movie in zip(entries, movies):
+        if not movie.keys().isdisjoint(OPTIONAL):
+            entry |= {name: value for name in OPTIONAL if (value := movie.get(name)) is not None}
+    joined = ",".join([each.json for each in genres])
+    return StoredMovies(to_json(entries).decode(), "{" + ",".join(uuids) + "}", f"[{joined}]")
 
 
 def genres_of(movies: list[Movie]) -> list[Genres]:
     """The genres of each movie."""
     return [movie.get("genres", NO_GENRES) for movie in movies]
+
+
+def identities(movies: list[Movie]) -> list[str]:
+    """The uuid of each movie in its canonical form; blank where nothing identifies it."""
+    return [movie.get("uuid") or identity(movie) or "" for movie in movies]
+
+
+def identity(movie: Movie) -> str | None:
+    """Its uuid, also where it follows from other keys; None if nothing identifies it."""
+    return movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year"))
 
 
 def genre_changes(movies: list[Movie]) -> str:

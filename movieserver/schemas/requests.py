@@ -1,10 +1,10 @@
-"""Request bodies: each is parsed once, into one of these models."""
+"""Request bodies: the models that they are parsed into."""
 from __future__ import annotations
 
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
@@ -17,16 +17,18 @@ from movieserver.accounts import usernames
 from movieserver.accounts.common_passwords import is_common
 from movieserver.accounts.passwords import normalized
 from movieserver.errors import BadRequest, Fault, InvalidBody
-from movieserver.formats import parse_uuid
-from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movies_adapter
+from movieserver.formats import movie_uuid, parse_uuid
+from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, identities, movie_adapter, movies_adapter
 from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
 NUL = re.compile(rb"\\u0000")
+MOVIE_INDEX = re.compile(r"(?:/movies)?/(\d+)")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
+NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
 MIN_PASSWORD_CHARACTERS = 8
-# in the description alone: most of what `username_fault` refuses
+# for the description only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 USERNAME_SCHEMA: dict[str, JsonValue] = {
     "minLength": 1, "maxLength": usernames.MAX_CHARACTERS,
@@ -48,7 +50,7 @@ def _new_password(password: str) -> str:
         raise PydanticCustomError("short", "{fault}", {"fault": (
             f"A password must have at least {MIN_PASSWORD_CHARACTERS} characters; this one has {length}")})
     if is_common(password):
-        raise PydanticCustomError("common", "This password is too common: attackers try it first")
+        raise PydanticCustomError("common", "This password is too common; choose one that attackers do not try first")
     return password
 
 
@@ -106,7 +108,7 @@ class NewCollection(Body):
 class CollectionChanges(Body):
     """Changes to a collection; absent keys keep their current value."""
 
-    model_config = ConfigDict(extra="allow")  # so that a body that changes nothing can be told which keys are unknown
+    model_config = ConfigDict(extra="allow")  # the error for a body that changes nothing lists them
 
     title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in the description
     description: Text | None = Field(default_factory=str)
@@ -116,9 +118,6 @@ class CollectionChanges(Body):
     def named(self) -> set[str]:
         """The keys of the body that name something to change."""
         return self.model_fields_set & type(self).model_fields.keys()
-
-
-_movie = TypeAdapter(Movie)
 
 
 class MovieList(Body):
@@ -136,7 +135,7 @@ class AddedMovies(MovieList):
         if isinstance(body, list):
             return cls.model_construct(movies=movies_adapter.validate_python(body))
         if isinstance(body, dict) and "movies" not in body:
-            return cls.model_construct(movies=[_movie.validate_python(body)])
+            return cls.model_construct(movies=[movie_adapter.validate_python(body)])
         return validate(body)
 
     @classmethod
@@ -183,7 +182,7 @@ class Order(UuidList):
 
 
 def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
-    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody with every field at fault."""
+    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
     text = text.removeprefix(codecs.BOM_UTF8)
     if b"NaN" in text or b"Infinity" in text:
         _refuse_non_finite(text)
@@ -194,12 +193,15 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         lines = error.errors(include_url=False, include_input=False)
         if lines[0]["type"] == "json_invalid":
             raise _not_json(lines[0]["ctx"]["error"]) from None
-        bounded = "movies" in kind.model_fields and all(line["type"] != "too_long" for line in lines)
-        raise InvalidBody(
-            [_fault(line) for line in lines] + (_repeated(text) if bounded else []) + faults) from None
-    uuids = [movie.lower() if isinstance(movie, str) else movie["uuid"] for movie in getattr(body, "movies", [])]
-    if len(set(uuids)) < len(uuids):
-        faults += _repeated(text)
+        bounded = "movies" in kind.model_fields and not any(
+            line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
+        unidentified = _unidentified(kind, text) if bounded and kind is not Order else ()
+        repeated = _repeated(kind, text) if bounded else ()
+        ordered = sorted([*unidentified, *map(_fault, lines)], key=_movie_index)
+        raise InvalidBody([*ordered, *repeated, *faults]) from None
+    uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
+    if len(set(uuids)) < len(uuids) or "" in uuids:
+        faults += [*_unidentified(kind, text), *_repeated(kind, text)]
     if faults:
         raise InvalidBody(faults)
     return body
@@ -223,7 +225,7 @@ def _refuse_non_finite(text: bytes) -> None:
 
 def _not_json(reason: str) -> BadRequest:
     if reason.startswith("recursion limit exceeded"):
-        return BadRequest(f"The body is nested more than {MAX_NESTING} levels deep.")
+        return BadRequest(f"The body must not be nested more than {MAX_NESTING} levels deep.")
     return BadRequest(f"The body is not valid JSON: {reason}.")
 
 
@@ -237,17 +239,45 @@ def _step(step: object) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
 
 
-def _repeated(text: bytes) -> list[Fault]:
-    """Each movie whose uuid an earlier one of its list has."""
+def _movie_index(fault: Fault) -> int:
+    """The index of the movie that is at fault; -1 if it is another key."""
+    match = MOVIE_INDEX.match(fault.pointer)
+    return int(match[1]) if match else -1
+
+
+def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
+    """The movies of a body, or their uuids, by their pointers."""
     body = from_json(text)
+    if kind is AddedMovies and isinstance(body, dict) and "movies" not in body:
+        return {"": body}
     pointer, movies = ("/movies", body.get("movies")) if isinstance(body, dict) else ("", body)
+    return {f"{pointer}/{index}": movie for index, movie in enumerate(movies if isinstance(movies, list) else [])}
+
+
+def _unidentified(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie that has nothing to identify it."""
+    for pointer, movie in _sent_movies(kind, text).items():
+        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None:
+            yield Fault(f"{pointer}/uuid", NO_IDENTITY)
+
+
+def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie whose uuid an earlier one of its list has."""
     seen: set[str] = set()
-    faults = []
-    for index, movie in enumerate(movies if isinstance(movies, list) else []):
-        tail, value = ("/uuid", movie.get("uuid")) if isinstance(movie, dict) else ("", movie)
-        uuid = parse_uuid(value) if isinstance(value, str) else None
+    for pointer, movie in _sent_movies(kind, text).items():
+        uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
         if uuid in seen:
-            faults.append(Fault(f"{pointer}/{index}{tail}", f"The movie {uuid} is in this list already"))
+            tail = "/uuid" if isinstance(movie, dict) else ""
+            yield Fault(pointer + tail, f"The movie {uuid} is already in this list; send it once")
         elif uuid:
             seen.add(uuid)
-    return faults
+
+
+def _sent_identity(movie: dict[str, Any]) -> str | None:
+    """The uuid of a movie as it was sent, which may have other faults."""
+    uuid, ids, title, year = (movie.get(key) for key in ("uuid", "ids", "title", "year"))
+    if uuid is not None:
+        return parse_uuid(uuid) if isinstance(uuid, str) else None
+    named = isinstance(ids, dict) and all(isinstance(value, str) for value in ids.values())
+    return movie_uuid(
+        ids if named else None, title if isinstance(title, str) else "", year if isinstance(year, int) else None)

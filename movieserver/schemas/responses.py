@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
+from movieserver.formats import MAX_YEAR, MIN_YEAR, POSTER_PATTERN
 from movieserver.schemas.texts import UUID_SCHEMA
 
 Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
@@ -22,7 +23,7 @@ class Response(BaseModel):
 
 
 class Message(Response):
-    """What was done."""
+    """What happened."""
 
     message: str
 
@@ -59,6 +60,10 @@ class ListedMovie(Response):
     description: str
     genres: str
     uuid: Uuid
+    year: Annotated[int, Field(ge=MIN_YEAR, le=MAX_YEAR)] = Field(default_factory=int)
+    poster: Annotated[str, Field(pattern=POSTER_PATTERN)] = Field(default_factory=str)
+    ids: Annotated[dict[str, str], Field(description="What other services call it, by the name of the service")] = (
+        Field(default_factory=dict))
 
 
 class MovieListPage(Response):
@@ -71,7 +76,9 @@ class MovieListPage(Response):
 
 
 class CollectionMovie(ListedMovie):
-    """A movie of a collection."""
+    """A movie of a collection; `year`, `poster`, `ids` and `note` are absent where they were not given."""
+
+    note: str = Field(default_factory=str)
 
 
 class CreatedCollection(Response):
@@ -81,7 +88,7 @@ class CreatedCollection(Response):
 
 
 class UpdatedCollection(Message):
-    """What was done, and to which collection."""
+    """What happened, and to which collection."""
 
     collection_uuid: Uuid
 
@@ -106,7 +113,7 @@ class Collection(_Collection):
 
 
 class ListedCollection(_Collection):
-    """A collection in a list; `movies` is absent if the request says movies=false."""
+    """A collection in a list; `movies` is absent with movies=false."""
 
     movie_count: Count
     movies: list[CollectionMovie] = Field(default_factory=list)
@@ -149,6 +156,32 @@ class Additions(Response):
     added: Count
     existing: Count
     items: list[Addition]
+
+
+class ImportedInto(Response):
+    """A collection, new or not, how many movies were added to it, and how many it had."""
+
+    uuid: Uuid
+    added: Count
+    existing: Count
+
+
+class LineFault(Response):
+    """A line of a file (from 1), and why it, or a movie in it, was not imported."""
+
+    line: Annotated[int, Field(ge=1)]
+    detail: str
+
+
+class Imported(Response):
+    """What became of the movies of a file; `skipped` are those that were not imported."""
+
+    added: Count
+    existing: Annotated[int, Field(ge=0, description="In the collection before, or repeated in the file")]
+    skipped: Count
+    collections: list[ImportedInto]
+    error_count: Count
+    errors: Annotated[list[LineFault], Field(description="The first 100 errors")]
 
 
 class Genre(Response):

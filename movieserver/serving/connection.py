@@ -8,12 +8,12 @@ own connection, on its IOStream, takes longer for a short request than everythin
 | a head over HEADER_BYTES or HEADER_FIELDS           | 431 without parsing it                                    |
 | an invalid head, target, Host, length or chunk      | 400                                                       |
 | over OVERHEAD_BYTES of chunk extensions or trailers | 400; up to there they are ignored                         |
-| an incomplete request and the end of its stream     | 400; a complete one gets its response first               |
+| the end of the stream within a request              | 400; a complete one gets its response first               |
 | an incomplete head for IDLE_SECONDS                 | 408; without a byte of it, the connection is just closed  |
 | under BODY_BYTES of a body in BODY_SECONDS          | 408                                                       |
-| a head or unparsed bytes beyond the memory limit    | 503; behind a request that is handled they are dropped    |
+| a head or unparsed bytes beyond the memory limit    | 503; behind a request in progress they are dropped        |
 | over PIPELINE_BYTES behind such a request           | reading pauses                                            |
-| takes under STALL_BYTES in STALL_SECONDS            | the connection is aborted                                 |
+| reads under STALL_BYTES in STALL_SECONDS            | the connection is aborted                                 |
 
 A refusal is the last response: the connection closes once the client has read it, after LINGER_SECONDS at the latest.
 """
@@ -91,20 +91,20 @@ class Connection(asyncio.Protocol):
         return self._parser.in_head and not self._closing and not self.writer.writing()
 
     def check_timeouts(self, now: float) -> None:
-        """Refuse, close or abort if time is up; to be called about twice a second."""
+        """Refuse, close or abort after a timeout; to be called about twice a second."""
         if self.writer.is_stalled(now):
             self.transport.abort()
         elif now > self._deadline:
             self._time_out(now)
 
     def skip_body(self) -> None:
-        """Take the request as complete without the rest of its body; its response is the last one."""
+        """Treat the request as complete without the rest of its body; its response is the last one."""
         self.writer.keep_alive = False
         self._unread = True
         self._parser.skip_body()
 
     def refuse(self, error: ApiError) -> None:
-        """Take nothing more from the client, and have the server respond with an error."""
+        """Ignore further bytes of the client, and have the server respond with an error."""
         if self._closing:
             return
         self._closing = self._refusing = True
@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
         if self._parser.in_head and not self._buffer:
             self._close()
         elif not self._parser.complete:
-            raise BadRequest("The request ended before it was complete.")
+            raise BadRequest("The request ended before it was complete. Send it again.")
         elif not self._buffer:
             self.writer.keep_alive = False
 
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _hold(self) -> None:
-        """Count a large head and unparsed bytes against what clients may hold in all before their token is known."""
+        """Count a large head and unparsed bytes against the limit of clients without a known token."""
         size = len(self._buffer) + self._parser.head_bytes
         size = size if size > SMALL_BYTES else 0
         if size == self._held:
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     def _linger(self) -> None:
-        """Close when everything is sent and the client has closed: unread bytes would reset the connection."""
+        """Close when everything is sent and the client has closed: unread bytes would make it a reset."""
         self._closing = True
         if self._half_closed or self.transport.is_closing():
             self.transport.close()

@@ -9,14 +9,15 @@ from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httputil import HTTPMessageDelegate
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from movieserver.errors import ApiError, Overloaded
-from movieserver.http.headers import date, new_request_id
+from movieserver.http.headers import new_request_id
 from movieserver.observability import logs, metrics
 from movieserver.observability.logs import Outage
 from movieserver.serving.connection import Connection
 from movieserver.serving.request import MovieServer
+from movieserver.serving.response import response_head
 
 DRAIN_SECONDS = 6.0
 LAST_CALL_SECONDS = 1.5
@@ -58,10 +59,10 @@ class Server:
         self._sockets.clear()
 
     async def drain(self) -> None:
-        """Wait until nothing is being handled and everything is sent, for DRAIN_SECONDS at most.
+        """Wait until every request is handled and every response sent, for at most DRAIN_SECONDS.
 
         Idle connections stay open for LAST_CALL_SECONDS: a request that arrives meanwhile gets its response, with
-        `Connection: close`. So no client finds a connection closed in the moment in which it uses it.
+        `Connection: close`. So no client finds a connection closed at the moment it uses it.
         """
         self._app.settings["draining"] = True
         began = time.monotonic()
@@ -76,7 +77,7 @@ class Server:
         return bool(self.connections or self._tasks or self._app.active)
 
     async def watch(self) -> None:
-        """Enforce the time limits of the connections, for ever."""
+        """Enforce the time limits of the connections, forever."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = time.monotonic()
@@ -111,32 +112,28 @@ class Server:
         return self._app.start_request(connection, connection.writer)
 
     def refuse(self, connection: Connection, error: ApiError) -> None:
-        """Count, log and answer what never becomes a request, like any other error."""
+        """Count and log what never becomes a request, and respond with an error document."""
         self._spawn(self._refuse(connection, error))
 
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
         request_id = new_request_id()
         await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
-        metrics.answered("malformed", None, error.status)
+        metrics.count_request("malformed", None, error.status)
         logs.request(logs.Request(
             request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip))
-        headers = {
-            "Date": date(), "Content-Type": "application/problem+json", "X-Request-ID": request_id,
-            "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", **error.headers,
-            "Content-Length": str(len(body)), "Connection": "close",
-        }
-        head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
-        connection.send_last("\r\n".join([*head, "", ""]).encode() + body)
+        headers = HTTPHeaders(error.headers | {
+            "Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"})
+        start = ResponseStartLine("", error.status, HTTPStatus(error.status).phrase)
+        connection.send_last(response_head(start, request_id, headers) + body)
 
     def _accept(self, listening: socket.socket) -> bool:
-        """Accept one connection, and leave the others for the next turn or for another process."""
+        """Accept one connection; the others are for the next iteration or for another process."""
         try:
             accepted, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
-        except OSError as error:  # no file descriptor is left for it
+        except OSError as error:  # out of file descriptors
             self._outage.record_failure(error)
             self._pause_accepting(listening)
             return False
@@ -169,5 +166,5 @@ class Server:
             self.connections.discard(longest)
             longest.transport.abort()
         self._outage.record_failure(
-            f"all {MAX_CONNECTIONS} are in use: each new one replaces the one that waits longest")
+            f"all {MAX_CONNECTIONS} are in use: each new one replaces the one that has waited longest")
         return longest is not None

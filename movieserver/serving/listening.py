@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tornado.netutil import bind_sockets
 
 BACKLOG = 1024  # connections that wait to be accepted
-LEFTOVER_SECONDS = 2.0  # for which the processes of a killed server may still hold the port
+LEFTOVER_SECONDS = 2.0  # for which processes of a killed server may still hold the port
 POLL_SECONDS = 0.05
 ALL = ("0.0.0.0", "::")
 
@@ -24,7 +24,7 @@ class CannotListen(Exception):
 
 
 def netloc(host: str, port: int) -> str:
-    """Host and port as an address has them: an IPv6 address stands in brackets."""
+    """Host and port as in a URL: an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -23,7 +23,7 @@ class RequestMemory:
         self._held: Counter[str | None] = Counter()
 
     def change(self, user_id: str | None, by: int) -> None:
-        """Hold so many bytes more, or fewer, for a user; Overloaded if more would exceed a limit."""
+        """Reserve (or, if negative, release) bytes for a user; Overloaded beyond a limit."""
         held = self._held[user_id] + by
         if by > 0 and (self.total + by > REQUEST_BYTES or held > REQUEST_BYTES_PER_USER):
             raise Overloaded(
@@ -49,13 +49,13 @@ class _Response(NamedTuple):
 
 
 class ResponseMemory:
-    """Bytes of large responses, each held until its connection has sent it or is closed."""
+    """Bytes of large responses, each reserved until its connection has sent it or is closed."""
 
     def __init__(self) -> None:
         self._unsent: list[_Response] = []
 
     def take(self, connection: Writer, user_id: str | None, size: int) -> None:
-        """Hold a response of `size` bytes, written right afterwards; Overloaded if that exceeds a limit."""
+        """Reserve memory for a response that is about to be written; Overloaded beyond a limit."""
         self._unsent = [response for response in self._unsent if response.connection.writing()]
         total = sum(response.size for response in self._unsent)
         owned = sum(response.size for response in self._unsent if response.user_id == user_id)

@@ -1,4 +1,4 @@
-"""Splits what a connection receives into requests (RFC 9112): heads, bodies of a declared length, bodies in chunks."""
+"""Parses the bytes of a connection into requests (RFC 9112): heads, bodies of a declared length, chunked bodies."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from movieserver.serving import syntax
 
 CHUNK_LINE_BYTES = 1024
 OVERHEAD_BYTES = 16 * 1024  # of chunk extensions and trailers
-MAX_STEPS = 1000  # before other connections have their turn
+MAX_STEPS = 1000  # before other connections get their turn
 CRLF = b"\r\n"
 
 
@@ -30,11 +30,11 @@ class Receiver(Protocol):
 
 
 class RequestParser:
-    """Each state takes what is complete from the buffer, and tells whether to go on."""
+    """A state machine: each state consumes the buffer and returns whether to go on."""
 
     def __init__(self, receiver: Receiver) -> None:
         self.buffer = bytearray()
-        self.head_bytes = 0  # of the request that was begun
+        self.head_bytes = 0  # of the current request
         self._receiver = receiver
         self._state: Callable[[RequestParser], bool] = RequestParser._read_head
         self._searched = 0  # bytes of the buffer in which no head ends
@@ -52,14 +52,14 @@ class RequestParser:
         return self._state is RequestParser._complete
 
     def advance(self) -> bool:
-        """Take MAX_STEPS; whether there may be more. BadRequest or HeadersTooLarge for what is no request."""
+        """Run at most MAX_STEPS; returns whether there may be more. BadRequest or HeadersTooLarge."""
         for _ in range(MAX_STEPS):
             if not self._state(self):
                 return False
         return True
 
     def skip_body(self) -> None:
-        """Take the request as complete without the rest of its body; what follows cannot be parsed."""
+        """Treat the request as complete without the rest of its body; what follows cannot be parsed."""
         if not self.complete:
             self._end()
 
@@ -97,7 +97,7 @@ class RequestParser:
         self._receiver.request_received()
 
     def _pass_on(self) -> bool:
-        """Pass on what there is of the body or of the chunk; whether that was all of it."""
+        """Pass on the available part of the body or chunk; returns whether it is complete."""
         part = bytes(self.buffer[:self._remaining])
         del self.buffer[:self._remaining]
         self._remaining -= len(part)
@@ -131,13 +131,13 @@ class RequestParser:
         if len(self.buffer) < len(CRLF):
             return False
         if not self.buffer.startswith(CRLF):
-            raise BadRequest("A chunk is longer than its size.")
+            raise BadRequest("A chunk is longer than the size before it; send the exact size.")
         del self.buffer[:len(CRLF)]
         self._state = RequestParser._read_chunk_size
         return True
 
     def _read_trailer(self) -> bool:
-        """A trailer field, which is dropped, or the empty line behind the last one."""
+        """A trailer field, which is dropped, or the empty line after the last one."""
         line = self._read_line()
         if line:
             self._count_overhead(len(line))
@@ -157,13 +157,13 @@ class RequestParser:
             del self.buffer[:end + len(CRLF)]
             return line
         if len(self.buffer) >= CHUNK_LINE_BYTES:
-            raise BadRequest(f"A chunk extension or trailer is longer than {CHUNK_LINE_BYTES} bytes.")
+            raise BadRequest(f"A chunk extension or trailer must not be longer than {CHUNK_LINE_BYTES} bytes.")
         return None
 
     def _count_overhead(self, size: int) -> None:
         self._overhead += size
         if self._overhead > OVERHEAD_BYTES:
-            raise BadRequest(f"The chunk extensions and trailers are longer than {OVERHEAD_BYTES} bytes.")
+            raise BadRequest(f"Chunk extensions and trailers together must not be longer than {OVERHEAD_BYTES} bytes.")
 
 
 def _head_end(buffer: bytearray, start: int) -> int:

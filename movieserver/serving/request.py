@@ -13,7 +13,7 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
-from movieserver.http.headers import bearer_token, is_json
+from movieserver.http.headers import bearer_token, is_accepted, request_id
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import operation_of
 from movieserver.resources import Resources
@@ -21,9 +21,10 @@ from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving import syntax
 from movieserver.serving.connection import Connection
 from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
+from movieserver.serving.response import ResponseWriter
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
-IGNORED_BYTES = 4 * MAX_BYTES  # of a body that is refused; then the response comes at once, and the connection closes
+IGNORED_BYTES = 4 * MAX_BYTES  # read of a refused body; after that, the response is sent and the connection closes
 
 
 class Route(Protocol):
@@ -39,18 +40,20 @@ class Route(Protocol):
 class Request(HTTPServerRequest):
     """A request. Its Content-Type is not among its headers: Tornado would parse a form, and this API takes none."""
 
+    connection: ResponseWriter
+    request_id: str
     content_type: str | None = None
-    refusal: ApiError | None = None  # why it is not carried out, if that is known before its handler runs
+    refusal: ApiError | None = None  # why it is refused, if that is known before its handler runs
     complete = False
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is about to stop."""
+    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down."""
 
     def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
-        self.active: dict[Request, IncomingRequest] = {}  # until they are answered or their client is gone
+        self.active: dict[Request, IncomingRequest] = {}  # until they have their response or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
         self._patterns = [route for route in routes if route.regex.groups]
@@ -59,7 +62,7 @@ class MovieServer(Application):
             for path in (route.template, route.template.rstrip("/"))}
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return IncomingRequest(self, cast(Connection, server_conn), request_conn)
+        return IncomingRequest(self, cast(Connection, server_conn), cast(ResponseWriter, request_conn))
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
@@ -74,23 +77,23 @@ class MovieServer(Application):
         request = handler.request
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
-        metrics.answered(handler.route, method, status, seconds)
+        metrics.count_request(handler.route, method, status, seconds)
         logs.request(logs.Request(
-            handler.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id, handler.sent,
-            handler.exact_address))
+            request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
+            request.connection.body_bytes, handler.exact_address))
 
     def end(self, request: Request) -> None:
-        """A request is answered, or its client is gone."""
+        """A request has its response, or its client is gone."""
         if incoming := self.active.pop(request, None):
             incoming.release()
 
 
 class IncomingRequest(HTTPMessageDelegate):
-    """Receives a request and starts its handler. A body that is refused is ignored, and not waited for if possible."""
+    """Receives a request and starts its handler. A refused body is ignored, and not waited for if possible."""
 
     request: Request | None = None
 
-    def __init__(self, app: MovieServer, connection: Connection, writer: HTTPConnection) -> None:
+    def __init__(self, app: MovieServer, connection: Connection, writer: ResponseWriter) -> None:
         self._app = app
         self._connection = connection
         self._writer = writer
@@ -103,8 +106,9 @@ class IncomingRequest(HTTPMessageDelegate):
         try:
             request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
         except HTTPInputError:
-            raise BadRequest(f"The query string has more than {QUERY_ARGUMENTS} parameters.") from None
+            raise BadRequest(f"The query string must not have more than {QUERY_ARGUMENTS} parameters.") from None
         request.content_type = content_type
+        request.request_id = self._writer.request_id = request_id(headers)
         self._route, arguments = self._app.find(request.path)
         self._handler = self._app.get_handler_delegate(
             request, self._route.handler_class, self._route.kwargs, arguments)
@@ -127,7 +131,7 @@ class IncomingRequest(HTTPMessageDelegate):
     def finish(self) -> None:
         assert self.request
         handler = self._handler
-        del self._handler  # and the body that it has, once that is the request's
+        del self._handler  # or its copy of the body would stay in memory
         self.request.complete = True
         handler.finish()
 
@@ -142,7 +146,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._held = 0
 
     def _hold(self) -> None:
-        """Hold memory for the whole body if its size is declared, so that a body that has begun can also end."""
+        """Reserve memory for the whole body if its size is declared, so that a body that has begun can also end."""
         assert self.request
         size = max(self._received, self._declared)
         try:
@@ -154,7 +158,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self.request.refusal = error
 
     def _refusal(self) -> ApiError | None:
-        """Why this request is certain to be refused, as far as its head and the size of its body tell."""
+        """Why this request will be refused, as far as its head and the size of its body show."""
         assert self.request
         request, route = self.request, self._route
         if max(self._received, self._declared) > MAX_BYTES:
@@ -164,9 +168,9 @@ class IncomingRequest(HTTPMessageDelegate):
         operation = operation_of(route.handler_class, request.method or "")
         if not operation and request.method not in ("HEAD", "OPTIONS"):
             return NotFound()  # or MethodNotAllowed, which the handler finds first
-        if operation and operation.body and not is_json(
-                request.content_type, request.headers.get("Content-Encoding")):
-            return UnsupportedMediaType()
+        if operation and operation.body and not is_accepted(
+                request.content_type, request.headers.get("Content-Encoding"), operation.body_texts):
+            return UnsupportedMediaType(operation.body_texts)
         return None
 
     @property

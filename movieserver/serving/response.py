@@ -8,24 +8,29 @@ from typing import NamedTuple, NoReturn
 from tornado.concurrent import Future
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
 
+from movieserver.http.headers import date
+
 STALL_SECONDS, STALL_BYTES = 10.0, 64 * 1024
+REPLACED = ("Server", "Date")  # Tornado's own
 WITHOUT_CONTENT = frozenset((204, 304))
 
 
 class Peer(NamedTuple):
-    """The other end, as HTTPServerRequest reads it."""
+    """The client, as HTTPServerRequest reads it."""
 
     remote_ip: str
     protocol: str = "http"
 
 
 class ResponseWriter(HTTPConnection):
-    """Responses, each whole and with its Content-Length. One that breaks that promise aborts the connection."""
+    """Writes responses of a declared Content-Length; one of another length aborts the connection."""
 
     def __init__(self, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
         peer = transport.get_extra_info("peername")
         self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
         self.keep_alive = True  # after this response
+        self.request_id = ""  # of the request that is responded to
+        self.body_bytes = 0  # of this response, written to an open connection
         self.closed = False
         self.close_callback: Callable[[], None] | None = None
         self._transport = transport
@@ -35,19 +40,20 @@ class ResponseWriter(HTTPConnection):
         self._method = self._version = ""
         self._unwritten: int | None = None  # declared bytes; None before the head
         self._written = 0
-        self._check: tuple[float, int] | None = None  # when `is_stalled` looked, and what was sent by then
+        self._check: tuple[float, int] | None = None  # the time of the last check, and the bytes sent until then
 
     def begin(self, request: RequestStartLine, keep_alive: bool) -> None:
         """Write the response to this request next."""
         self._method, self._version, self.keep_alive = request.method, request.version, keep_alive
         self._unwritten = None
+        self.body_bytes = 0
 
     def writing(self) -> bool:
-        """Whether something is not sent yet."""
+        """Whether there are unsent bytes."""
         return not self.closed and self._transport.get_write_buffer_size() > 0
 
     def is_stalled(self, now: float) -> bool:
-        """Whether the client took less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
+        """Whether the client read less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
         if not self.writing():
             self._check = None
             return False
@@ -77,7 +83,7 @@ class ResponseWriter(HTTPConnection):
         if "Connection" in headers:
             self.keep_alive = headers["Connection"] != "close"
         try:
-            head = _head(start_line, headers)
+            head = response_head(start_line, self.request_id, headers)
             without_content = self._method == "HEAD" or start_line.code in WITHOUT_CONTENT
             self._unwritten = 0 if without_content else int(headers.get("Content-Length", 0))
         except ValueError as error:
@@ -104,6 +110,7 @@ class ResponseWriter(HTTPConnection):
         if self._unwritten is None or len(parts[-1]) > self._unwritten:
             self._fail(HTTPOutputError("the response is longer than its Content-Length"))
         self._unwritten -= len(parts[-1])
+        self.body_bytes += len(parts[-1])
         self.send(*parts)
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -111,10 +118,14 @@ class ResponseWriter(HTTPConnection):
         raise error
 
 
-def _head(start_line: ResponseStartLine, headers: HTTPHeaders) -> bytes:
+def response_head(start_line: ResponseStartLine, request_id: str, headers: HTTPHeaders) -> bytes:
     """The head as it is sent; ValueError if a line of it cannot be sent as one line."""
-    lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.get_all()]
+    lines = [
+        f"HTTP/1.1 {start_line.code} {start_line.reason}", f"Date: {date()}", f"X-Request-ID: {request_id}",
+        "X-Content-Type-Options: nosniff"]
+    if "Cache-Control" not in headers:
+        lines.append("Cache-Control: no-store")
+    lines += [f"{name}: {value}" for name, value in headers.get_all() if name not in REPLACED]
     head = "\r\n".join([*lines, "", ""])
     if head.count("\r") > len(lines) + 1 or head.count("\n") > len(lines) + 1:
         raise ValueError("the head of the response has CR or LF within a line")

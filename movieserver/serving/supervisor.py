@@ -29,7 +29,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent
 
 
 class Child(Protocol):
-    """A process of ours that should run."""
+    """A process that should run."""
 
     name: str
 
@@ -79,7 +79,7 @@ class Worker:
         os.close(writing)
 
     def replacement(self) -> Worker:
-        """Another one like it, beside it."""
+        """A second worker like this one."""
         return Worker(self.name, self._module, self._sockets, self._environment, self._on_exit)
 
     def wait_ready(self) -> bool:
@@ -166,7 +166,7 @@ class Supervisor:
         self._restart_requested = True
 
     def watch(self) -> None:
-        """Watch forever; SIGTERM and SIGINT end it as KeyboardInterrupt."""
+        """Watch forever; SIGTERM and SIGINT end it with KeyboardInterrupt."""
         while True:
             for child in [*self._children, *self.workers]:
                 if not child.alive():

@@ -1,4 +1,4 @@
-"""The syntax of HTTP/1.1 requests (RFC 9112). What two readers could understand differently is refused: BadRequest."""
+"""The syntax of HTTP/1.1 requests (RFC 9112). Ambiguous ones are refused: BadRequest."""
 from __future__ import annotations
 
 import re
@@ -22,25 +22,25 @@ def parse_head(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
     """A request line and its header fields, up to and including the empty line; a line may end with LF alone."""
     head = head.replace("\r\n", "\n")
     if CONTROL.search(head):
-        raise BadRequest("The request's head contains a control character. Lines end with CR LF.")
+        raise BadRequest("The head of the request contains a control character. Remove it, and end lines with CR LF.")
     first, _, fields = head.partition("\n")
     try:
         start = parse_request_start_line(first)
     except HTTPInputError:
-        raise BadRequest("The request line is not `METHOD /path HTTP/1.1` with single spaces between.") from None
+        raise BadRequest("The request line must be `METHOD /path HTTP/1.1` with single spaces.") from None
     return start, _fields(fields[:-1])
 
 
 def check_trailer(line: str) -> None:
-    """BadRequest for what is no trailer field."""
+    """BadRequest unless the line is a trailer field."""
     if CONTROL.search(line) or "\n" in line:
-        raise BadRequest("A trailer contains a control character. Lines end with CR LF.")
+        raise BadRequest("A trailer contains a control character. Remove it, and end lines with CR LF.")
     _fields(f"{line}\n")
 
 
 def _fields(text: str) -> HTTPHeaders:
     if not FIELD_LINES.fullmatch(text):
-        raise BadRequest("A header line is not `Name: value`, without spaces before the colon.")
+        raise BadRequest("Each header line must be `Name: value`, without spaces before the colon.")
     headers, fields = HTTPHeaders(), [line.partition(":") for line in text.split("\n")[:-1]]
     for name, _, value in fields:
         headers[name] = value.strip(" \t")
@@ -56,14 +56,14 @@ def body_length(headers: HTTPHeaders) -> int | None:
     length = headers["Content-Length"] if "Content-Length" in headers else None
     if "Transfer-Encoding" in headers:
         if length is not None:
-            raise BadRequest("A request has Content-Length or Transfer-Encoding, not both.")
+            raise BadRequest("Send Content-Length or Transfer-Encoding, not both.")
         if headers["Transfer-Encoding"].lower() != "chunked":
-            raise BadRequest("The only Transfer-Encoding that is supported is chunked.")
+            raise BadRequest("The only supported Transfer-Encoding is chunked.")
         return None
     if length is None:
         return 0
     if not LENGTH.fullmatch(length):
-        raise BadRequest("Content-Length is not one number.")
+        raise BadRequest("Content-Length must be one whole number.")
     return int(length)
 
 
@@ -85,7 +85,7 @@ def chunk_size(line: bytes) -> int:
     """The size of a chunk from the line before it, with or without extensions."""
     match = CHUNK_SIZE.fullmatch(line)
     if not match:
-        raise BadRequest("The line before a chunk is not its size in hexadecimal digits.")
+        raise BadRequest("The line before a chunk must be its size in hexadecimal digits.")
     return int(match[1], 16)
 
 
@@ -97,7 +97,7 @@ def origin_form(start: RequestStartLine, headers: HTTPHeaders) -> RequestStartLi
         return start
     absolute = ABSOLUTE.fullmatch(target)
     if not absolute or not _is_host(absolute[1]):
-        raise BadRequest("The request target is neither a path that begins with / nor a complete http:// address.")
+        raise BadRequest("The request target must be a path that begins with / or a complete http:// address.")
     headers["Host"] = absolute[1]
     return start._replace(path=absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}")
 
@@ -108,7 +108,7 @@ def check_host(start: RequestStartLine, headers: HTTPHeaders) -> None:
     if not hosts and start.version == "HTTP/1.0":
         return
     if len(hosts) != 1 or not _is_host(hosts[0]):
-        raise BadRequest("A request needs exactly one Host header with a valid host name and port.")
+        raise BadRequest("A request must have exactly one Host header, with a valid host name and port.")
 
 
 def _is_host(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls to the third party: one time limit for all retries, a breaker, pauses that it asks for, kept connections."""
+"""Calls to the third party: a time limit with retries, a circuit breaker, Retry-After, keep-alive connections."""
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +22,7 @@ from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
-MARGIN_SECONDS = 0.05  # a request ends this much before its call does
+MARGIN_SECONDS = 0.05  # how long before the end of its call a request ends
 RETRIES = 2
 PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 3600
@@ -39,7 +39,7 @@ UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
 
 class Call(NamedTuple):
-    """What to get: an address, headers, and the credentials as the HTTP client takes them."""
+    """A GET request: address, headers, and the credentials as arguments of the HTTP client."""
 
     url: str
     headers: dict[str, str]
@@ -55,7 +55,7 @@ class Response(NamedTuple):
 
 
 class Breaker:
-    """Stops calls for OPEN_SECONDS after BREAKING_FAILURES in a row; then one probe decides (half open)."""
+    """A circuit breaker: open for OPEN_SECONDS after BREAKING_FAILURES in a row; then one probe decides (half open)."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -63,13 +63,13 @@ class Breaker:
         self._probing = False
 
     def check(self) -> None:
-        """UpstreamUnavailable while calls are stopped."""
+        """UpstreamUnavailable while the breaker is open."""
         left = self._opened_at + OPEN_SECONDS - time.monotonic()
         if left > 0 or self._probing:
             raise UpstreamUnavailable(max(1, math.ceil(left)))
 
     def enter(self) -> bool:
-        """Begin a call unless calls are stopped; returns whether it is the probe."""
+        """Begin a call unless the breaker is open; returns whether it is the probe."""
         self.check()
         self._probing = self._failures >= BREAKING_FAILURES
         self._show()
@@ -93,7 +93,7 @@ class Breaker:
 
 
 class _Retryable(Exception):
-    """A failure that may be over at the next request; `error` is what the client gets if it is not."""
+    """A failure that is worth a retry; `error` is what the client gets if the retries fail too."""
 
     def __init__(self, error: ApiError, reason: str) -> None:
         self.error = error
@@ -113,7 +113,7 @@ class Upstream:
         self._outage = Outage("movie API")
 
     def check(self, end: float) -> None:
-        """UpstreamUnavailable if no request may be sent before `end`: a pause was asked for, or the breaker is open."""
+        """UpstreamUnavailable if no request may be sent before `end`: a Retry-After, or the breaker is open."""
         self._check_pause(end)
         self.breaker.check()
 
@@ -129,7 +129,7 @@ class Upstream:
             body = await self._in_time(call, end)
             failed = False
         except (NotFound, UpstreamFault):
-            failed = False  # it responds, and at once
+            failed = False  # the third party responds, and quickly
             raise
         except asyncio.CancelledError:
             failed = None
@@ -195,7 +195,7 @@ class Upstream:
 
 
 def invalid_response(reason: str) -> UpstreamFault:
-    """A fault, measured, with its reason, which only the operator reads."""
+    """The error for an invalid response, counted. The reason is for the log only."""
     metrics.upstream_failures["nonsense"].inc()
     fault = UpstreamFault()
     fault.__cause__ = ValueError(reason)
@@ -208,7 +208,7 @@ def retry_after(value: str) -> float:
         return min(float(value), MAX_PAUSE_SECONDS)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError, IndexError, OverflowError, OSError):  # what it raises is not documented
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):  # its exceptions are not documented
         return 0.0
     return min(max(0.0, seconds), MAX_PAUSE_SECONDS)
 
@@ -234,7 +234,7 @@ async def _request(http: _Http, call: Call, seconds: float) -> Response:
 
 
 class _Http:
-    """GET requests through libcurl, on connections that are kept."""
+    """GET requests through libcurl, on keep-alive connections."""
 
     def __init__(self) -> None:
         self._client = CurlAsyncHTTPClient(
@@ -258,7 +258,7 @@ class _Http:
         handle.setopt(pycurl.HEADERFUNCTION, partial(_read_header, headers))  # Tornado's raises for an invalid line
 
     def close(self) -> None:
-        """End the requests under way, and close all connections."""
+        """Cancel all requests, and close all connections."""
         for handle in self._handles:  # first, or libcurl starts a timer that outlives the client
             handle.close()
         self._client.close()
@@ -275,8 +275,8 @@ def _read_header(headers: dict[str, str], line: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def open_upstream(seconds: float) -> AsyncIterator[Upstream]:
-    """An Upstream whose connections are kept and used again."""
-    stamina.instrumentation.set_on_retry_hooks([])  # a retry is not worth a log line; Outage logs a call that fails
+    """An Upstream on keep-alive connections."""
+    stamina.instrumentation.set_on_retry_hooks([])  # a retry is not logged; Outage logs a call that fails
     http = _Http()
     try:
         yield Upstream(http, seconds)

@@ -19,7 +19,7 @@ from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.provider import MoviePage, Provider, load_page
 
 POLL_SECONDS = 0.05
-GRACE_SECONDS = 0.3  # to store what arrives at the last moment
+GRACE_SECONDS = 0.3  # to store a page that arrives at the last moment
 INCOMPLETE_SECONDS = 10
 LOG_SECONDS = 60
 MAX_LOGGED = 3
@@ -34,7 +34,7 @@ class Listed(NamedTuple):
 
     @property
     def fresh(self) -> bool:
-        """Whether it need not be fetched again."""
+        """Whether it can be sent without fetching it again."""
         return self.age < self.max_age
 
 
@@ -54,7 +54,7 @@ class MovieApi:
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
 
     async def page(self, number: int, query: str | None = None) -> Listed:
-        """Page `number` (from 1); NotFound past the end, else what errors.py says of the third party."""
+        """Page `number` (from 1); NotFound past the end, or one of the Upstream errors."""
         self.provider.check(query)
         if not self._fresh_seconds:
             async with self._time_limit() as end:
@@ -70,7 +70,7 @@ class MovieApi:
         return cached
 
     async def close(self) -> None:
-        """Stop the calls under way."""
+        """Cancel the calls in progress."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
@@ -91,7 +91,7 @@ class MovieApi:
     def _land(self, key: str, flight: asyncio.Task[MoviePage]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # it has been logged, and it may be that nobody waits for it
+            flight.exception()  # it is logged already, and possibly no request waits for it
 
     async def _cached(self, key: str) -> Listed | None:
         entry = await self.cache.get(key)
@@ -104,12 +104,12 @@ class MovieApi:
             while True:
                 self.upstream.check(end)
                 async with self.cache.lock(key) as alone:
+                    cached = await self._cached(key)  # whoever held the lock before may have stored it
+                    if cached and cached.fresh:
+                        return cached.page
                     if alone or self.cache.away:
                         return await self._fetch_alone(key, number, query, end)
                 await asyncio.sleep(POLL_SECONDS)
-                cached = await self._cached(key)
-                if cached and cached.fresh:
-                    return cached.page
 
     async def _fetch_alone(self, key: str, number: int, query: str | None, end: float) -> MoviePage:
         try:
@@ -127,7 +127,7 @@ class MovieApi:
         return page
 
     def _report(self, number: int, skipped: tuple[str, ...]) -> None:
-        """Count the entries that were left out, and log them at most once in LOG_SECONDS."""
+        """Count the skipped entries, and log them, at most every LOG_SECONDS."""
         metrics.upstream_skipped_entries.inc(len(skipped))
         now = asyncio.get_running_loop().time()
         if now >= self._quiet_until:
@@ -137,7 +137,7 @@ class MovieApi:
 
     @contextlib.asynccontextmanager
     async def _time_limit(self) -> AsyncIterator[float]:
-        """The moment at which calls to the third party end; shortly after it everything does."""
+        """When calls to the third party end; everything else ends shortly afterwards."""
         end = asyncio.get_running_loop().time() + self.upstream.seconds
         try:
             async with asyncio.timeout_at(end + GRACE_SECONDS):
@@ -154,7 +154,7 @@ class MovieApi:
 async def open_movie_api(
     upstream: Upstream, provider: Provider, cache: PageCache, name: str, fresh_seconds: float
 ) -> AsyncIterator[MovieApi]:
-    """A MovieApi; at the end it stops what is under way."""
+    """A MovieApi; at the end it cancels the calls in progress."""
     api = MovieApi(upstream, provider, cache, name, fresh_seconds)
     try:
         yield api

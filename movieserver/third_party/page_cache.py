@@ -10,14 +10,14 @@ from typing import NamedTuple
 from movieserver.redis.client import AWAY, Calls, Client, Script, in_time, open_redis
 
 CACHED_SECONDS = 86400
-LOCK_SECONDS = 3.0  # after this long, a process that died with the lock no longer blocks the others
+LOCK_SECONDS = 3.0  # for which a process that died with the lock can block the others
 
 GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
 class Entry(NamedTuple):
-    """A text as it was put, and its age in seconds."""
+    """A stored text, and its age in seconds."""
 
     text: str
     age: float
@@ -35,11 +35,11 @@ class PageCache:
 
     @property
     def away(self) -> bool:
-        """Whether Redis did not respond a moment ago."""
+        """Whether Redis failed to reply a moment ago."""
         return self._calls.away
 
     async def get(self, key: str) -> Entry | None:
-        """What was put under `key`, if it is still there; calls in the same turn of the event loop share one read."""
+        """The text under `key`, if there is one; calls in the same event loop iteration share one command."""
         if key not in self._reads:
             self._reads[key] = asyncio.create_task(self._read(key))
         return await asyncio.shield(self._reads[key])
@@ -59,7 +59,7 @@ class PageCache:
 
     @contextlib.asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[bool]:
-        """Whether we are the only process that fetches `key` now; the lock expires after LOCK_SECONDS."""
+        """Whether this process got the lock to fetch `key`; the lock expires after LOCK_SECONDS."""
         name, token = f"movieserver:fetching:{{{key}}}", secrets.token_hex(8)
         locked = await self._calls.ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
         unknown = self.away

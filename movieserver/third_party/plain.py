@@ -10,7 +10,8 @@ from tornado.httputil import url_concat
 from movieserver.errors import BadRequest, NotFound
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
-    Get, Movie, MoviePage, canonical_uuid, check_words, make_movie, read_movies, read_object, whole_number
+    Get, Movie, MoviePage, canonical_uuid, check_words, ids_of, make_movie, poster_of, read_count, read_movies,
+    read_object, year_of
 )
 
 WORDS = "{query}"
@@ -29,11 +30,11 @@ class Plain:
     def check(self, query: str | None) -> None:
         """A list can be searched if its address names a parameter for that."""
         if query is not None and not SEARCH.search(self.url):
-            raise BadRequest("This catalogue cannot be searched: omit the query parameter query.")
+            raise BadRequest("This catalogue cannot be searched. Omit the query parameter query.")
         check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
-        """The third party's own page."""
+        """A page of the third party's list, with its numbering."""
         url = SEARCH.sub("", self.url) if query is None else self.url.replace(WORDS, quote_plus(query))
         try:
             body = await get(Call(url_concat(url, {"page": str(number)}), {}, self._credentials))
@@ -44,18 +45,19 @@ class Plain:
         return _read_page(body)
 
     async def close(self) -> None:
-        """Nothing is under way but what a page waits for."""
+        """Nothing to stop: there are no background calls."""
 
 
 def _read_page(body: bytes) -> MoviePage:
     page = read_object(body)
-    count = whole_number(page.get("count"))
-    if count is None:
-        raise invalid_response("the page cannot be read: its count is not a whole number")
-    movies, skipped = read_movies(page.get("results", page.get("data")), _read_movie)
+    entries = next((page[key] for key in ("results", "data") if isinstance(page.get(key), list)), None)
+    movies, skipped = read_movies(entries, _read_movie)
+    count = read_count(page.get("count"), entries)
     return MoviePage(count, bool(page.get("next")), bool(page.get("previous")), movies, skipped=skipped)
 
 
 def _read_movie(entry: dict[str, Any]) -> Movie:
-    return make_movie(
+    movie = make_movie(
         canonical_uuid(entry.get("uuid")), [entry.get("title")], entry.get("description"), entry.get("genres"))
+    return movie._replace(
+        year=year_of(entry.get("year")), poster=poster_of(entry.get("poster")), ids=ids_of(entry.get("ids")))

@@ -1,4 +1,4 @@
-"""What every provider gives: a page of movies, made of entries of which some may be odd.
+"""What the providers share: making a page of movies from entries of which some may be invalid.
 
 Whatever is shown can be stored in a collection as it is, so texts are cut to the bounds of formats.py.
 """
@@ -13,25 +13,35 @@ from typing import Any, NamedTuple, Protocol
 
 from movieserver.errors import BadRequest
 from movieserver.formats import (
-    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, MOVIE_GENRES, MOVIE_TITLE_CHARACTERS, parse_uuid
+    DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, ID_CHARACTERS, ID_PATTERN, MAX_YEAR, MIN_YEAR, MOVIE_GENRES, MOVIE_IDS,
+    MOVIE_TITLE_CHARACTERS, POSTER_CHARACTERS, POSTER_PATTERN, parse_uuid
 )
 from movieserver.third_party.client import Call, invalid_response
 
-MAX_NUMBER = 2 ** 53 - 1  # what every JSON reader reads exactly (RFC 8259 section 6)
+MAX_NUMBER = 2 ** 53 - 1  # the largest number that every JSON parser reads exactly (RFC 8259 section 6)
 NUMBER_CHARACTERS = 20
 NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 UUID_DIGITS = re.compile("[0-9a-f]{32}")
+ID_NAME = re.compile(ID_PATTERN)
+POSTER = re.compile(POSTER_PATTERN)
 
 Get = Callable[[Call], Awaitable[bytes]]
 
 
 class Movie(NamedTuple):
-    """A movie as it is shown; genres are comma-separated text."""
+    """A movie as it is shown; genres are comma-separated text, and what is None is not shown."""
 
     title: str
     description: str
     genres: str
     uuid: str
+    year: int | None = None
+    poster: str | None = None
+    ids: dict[str, str] | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """The movie as JSON has it."""
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Provider(Protocol):
         """Page `number` (from 1) of the list, or of what `query` finds; NotFound past the end."""
 
     async def close(self) -> None:
-        """Stop what is under way."""
+        """Stop the background calls."""
 
 
 class OddEntry(Exception):
@@ -85,7 +95,7 @@ class OddEntry(Exception):
 def check_words(query: str | None) -> None:
     """BadRequest for a search without a word."""
     if query is not None and not query.strip():
-        raise BadRequest("The query parameter query is empty: omit it, or give words to search for.")
+        raise BadRequest("The query parameter query is empty. Omit it, or send words to search for.")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -119,7 +129,15 @@ def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tup
             skipped.append(f"entry {index} {reason}")
     if entries and not movies:
         raise invalid_response(f"the page cannot be read: {'; '.join(skipped[:3])}")
-    return json.dumps([movie._asdict() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
+    return json.dumps([movie.shown() for movie in movies.values()], ensure_ascii=False), tuple(skipped)
+
+
+def read_count(value: object, entries: list[Any] | None) -> int:
+    """The size of the list; of this page alone if that cannot be read, and UpstreamFault if the page is empty too."""
+    count = whole_number(value)
+    if count is None and not entries:
+        raise invalid_response("the page cannot be read: it has no movies, and its count is not a whole number")
+    return len(entries or ()) if count is None else count
 
 
 def make_movie(identity: str | None, titles: list[object], description: object, genres: object) -> Movie:
@@ -132,15 +150,37 @@ def make_movie(identity: str | None, titles: list[object], description: object, 
     return Movie(title, text(description, DESCRIPTION_CHARACTERS), genre_text(genres), identity)
 
 
+def year_of(value: object) -> int | None:
+    """A year, also the one that a text such as 1972-03-20 begins with; None if it is out of bounds."""
+    year = whole_number(value[:4] if isinstance(value, str) and re.match(r"[0-9]{4}(-|$)", value) else value)
+    return year if year is not None and MIN_YEAR <= year <= MAX_YEAR else None
+
+
+def poster_of(value: object) -> str | None:
+    """An https address that can be stored, or None."""
+    poster = text(value, POSTER_CHARACTERS + 1)
+    return poster if len(poster) <= POSTER_CHARACTERS and POSTER.fullmatch(poster) else None
+
+
+def ids_of(value: object) -> dict[str, str] | None:
+    """The first ids that can be stored, whole numbers as texts; None if there is none."""
+    found = value if isinstance(value, dict) else {}
+    ids = {
+        name: written for name, each in found.items()
+        if ID_NAME.fullmatch(name) and len(name) <= ID_CHARACTERS
+        if 0 < len(written := text(each, ID_CHARACTERS + 1)) <= ID_CHARACTERS}
+    return dict([*ids.items()][:MOVIE_IDS]) or None
+
+
 def text(value: object, max_characters: int) -> str:
-    """What can be stored of a text, at most `max_characters` of it; a whole number is its digits, all else is blank."""
+    """What can be stored of a text, cut to `max_characters`; a whole number becomes its digits, other types ""."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return NOT_STORABLE.sub("", value)[:max_characters] if isinstance(value, str) else ""
 
 
 def genre_text(value: object) -> str:
-    """Comma-separated text, made of such a text, of an object with a name, or of a list of these."""
+    """Comma-separated text, from such a text, an object with a name, or a list of these."""
     joined = ""
     for name in _genre_names(value)[:MOVIE_GENRES]:
         longer = f"{joined},{name}" if joined else name
@@ -157,7 +197,7 @@ def _genre_names(value: object) -> list[str]:
 
 
 def whole_number(value: object) -> int | None:
-    """A number from 0, cut to MAX_NUMBER, also one written as "7" or 7.0; None for anything else."""
+    """A whole number from 0, cut to MAX_NUMBER, also if sent as "7" or 7.0; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:NUMBER_CHARACTERS])
     if isinstance(value, float) and value.is_integer():
@@ -168,7 +208,7 @@ def whole_number(value: object) -> int | None:
 
 
 def canonical_uuid(value: object) -> str | None:
-    """The canonical spelling of a uuid, also of one in capitals, in braces, without dashes or as a urn; or None."""
+    """A uuid in canonical form, also if sent in capitals, in braces, without dashes or as a urn; or None."""
     if not isinstance(value, str):
         return None
     spelling = value.strip().lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}")

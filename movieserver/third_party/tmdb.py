@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from typing import Any
 
 from tornado.httputil import url_concat
 
 from movieserver.errors import ApiError, NotFound
+from movieserver.formats import movie_uuid
 from movieserver.observability.logs import Outage
 from movieserver.third_party.client import Call, invalid_response
 from movieserver.third_party.provider import (
-    MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, read_movies, read_object, text, whole_number
+    MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, poster_of, read_count, read_movies, read_object, text,
+    whole_number, year_of
 )
 
 MAX_PAGES = 500  # TMDB serves no page beyond
@@ -20,6 +21,7 @@ GENRES_SECONDS = 86400
 GENRES_RETRY_SECONDS = 10
 TITLES = ("title", "name", "original_title", "original_name")
 NAME_CHARACTERS = 100
+POSTERS = "https://image.tmdb.org/t/p/w342"  # and poster_path; 342 pixels wide
 
 
 class Tmdb:
@@ -42,7 +44,7 @@ class Tmdb:
         if number > MAX_PAGES:
             raise NotFound
         path, parameters = ("/discover/movie", {}) if query is None else ("/search/movie", {"query": query})
-        names, body = await asyncio.gather(  # both to their end: nothing is left under way
+        names, body = await asyncio.gather(  # wait for both, so that no call goes on in the background
             self._genre_names(get), self._get(get, path, parameters | {"page": str(number)}), return_exceptions=True)
         if isinstance(names, BaseException):
             raise names
@@ -90,7 +92,7 @@ def _read_names(body: bytes) -> dict[int, str]:
         if (genre_id := whole_number(genre.get("id"))) is not None
         if (name := text(genre.get("name"), NAME_CHARACTERS).strip())}
     if not names:
-        raise invalid_response("the list of genres names none")
+        raise invalid_response("the list of genres is empty")
     return names
 
 
@@ -98,26 +100,24 @@ def _read_page(body: bytes, number: int, names: dict[int, str]) -> MoviePage:
     page = read_object(body)
     if whole_number(page.get("page")) not in (None, number):
         raise invalid_response(f"the page is not page {number}")
-    count, pages = whole_number(page.get("total_results")), whole_number(page.get("total_pages"))
-    if count is None or pages is None:
-        raise invalid_response("the page cannot be read: total_results or total_pages is not a whole number")
+    entries, pages = page.get("results"), whole_number(page.get("total_pages"))
+    if pages is None:  # then there is a next page as long as this one has movies
+        pages = number + bool(entries)
     last = min(pages, MAX_PAGES)
     if number > max(last, 1):
         raise NotFound
-    movies, skipped = read_movies(page.get("results"), lambda entry: _read_movie(entry, names))
+    movies, skipped = read_movies(entries, lambda entry: _read_movie(entry, names))
+    count = read_count(page.get("total_results"), entries)
     return MoviePage(count, number < last, number > 1, movies, complete=bool(names), skipped=skipped)
 
 
 def _read_movie(entry: dict[str, Any], names: dict[int, str]) -> Movie:
     movie_id = whole_number(entry.get("id"))
-    genre_ids = entry.get("genre_ids")
+    ids = {"tmdb": str(movie_id)} if movie_id and movie_id < MAX_NUMBER else None
+    genre_ids, path = entry.get("genre_ids"), entry.get("poster_path")
     numbers = map(whole_number, genre_ids if isinstance(genre_ids, list) else [])
-    return make_movie(
-        tmdb_uuid(movie_id) if movie_id and movie_id < MAX_NUMBER else None,
-        [entry.get(key) for key in TITLES], entry.get("overview"),
+    movie = make_movie(
+        movie_uuid(ids, "", None), [entry.get(key) for key in TITLES], entry.get("overview"),
         [names[genre_id] for genre_id in dict.fromkeys(numbers) if genre_id in names])
-
-
-def tmdb_uuid(movie_id: int) -> str:
-    """The uuid of a TMDB movie: version 5 (RFC 9562) of the address of its page."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://www.themoviedb.org/movie/{movie_id}"))
+    poster = poster_of(POSTERS + path) if isinstance(path, str) and path.startswith("/") else None
+    return movie._replace(year=year_of(entry.get("release_date")), poster=poster, ids=ids)

@@ -1,0 +1,91 @@
+"""Collections as lines of a file: the statements of sql/exports.sql."""
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import uuid
+from typing import NamedTuple
+
+from movieserver.data.collections import MICROSECONDS
+from movieserver.postgres.database import Database
+from movieserver.schemas.requests import MAX_BYTES
+
+POSITION = struct.Struct(">Q16s16sIx")
+PAGE_COLLECTIONS = 1_000
+
+
+class Position(NamedTuple):
+    """The collection with which a page begins, the first one left if it is gone.
+
+    Of a collection that is larger than a page, the lines before had what precedes the movie of number `first` (from 1)
+    in this version; 0 if there were none.
+    """
+
+    microseconds: int
+    collection_uuid: str
+    version: str
+    first: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """The position written as `text`, or None if it is not one of ours."""
+        try:
+            packed = POSITION.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
+        except (UnicodeEncodeError, binascii.Error, struct.error):
+            return None
+        microseconds, collection, version, first = packed
+        position = cls(microseconds, str(uuid.UUID(bytes=collection)), str(uuid.UUID(bytes=version)), first)
+        return position if microseconds < MICROSECONDS and first < 2**31 else None
+
+    def __str__(self) -> str:
+        packed = POSITION.pack(
+            self.microseconds, uuid.UUID(self.collection_uuid).bytes, uuid.UUID(self.version).bytes, self.first)
+        return base64.urlsafe_b64encode(packed).decode("ascii")
+
+
+class Page(NamedTuple):
+    """Lines of JSON, each with its line break, and where the next page begins."""
+
+    lines: bytes
+    next: Position | None
+
+
+class Part(NamedTuple):
+    """A line of a collection that has several, its version, and with which movie the next line begins."""
+
+    line: bytes
+    version: str
+    next_first: int | None
+
+
+async def list_page(db: Database, *, user_id: str, start: Position | None) -> Page:
+    """The collections from `start` on, newest first, a line each; one of several lines has pages of its own."""
+    rows = await db.run("exports.list_page", {
+        "user_id": user_id, "from_microseconds": start and start.microseconds,
+        "from_uuid": start and start.collection_uuid, "limit": PAGE_COLLECTIONS, "max": MAX_BYTES,
+    }, retry_lost=True, as_bytes=True)
+    places = [Position(microseconds, uuid.decode(), version.decode()) for uuid, microseconds, version, _ in rows]
+    begun = start if start and start.first and rows and places[0][:2] == start[:2] else None
+    if begun or rows and rows[0][3] is None:
+        large = begun or places[0]
+        return _page(large, await part(db, user_id=user_id, place=large), places[1] if len(places) > 1 else None)
+    lines = [line for *_, line in rows if line is not None]
+    return Page(b"".join(line + b"\n" for line in lines), places[len(lines)] if len(lines) < len(rows) else None)
+
+
+async def part(db: Database, *, user_id: str, place: Position) -> Part | None:
+    """A line of a collection that is larger than a page."""
+    rows = await db.run("exports.part", {
+        "user_id": user_id, "collection_uuid": place.collection_uuid, "version": place.version, "first": place.first,
+        "max": MAX_BYTES,
+    }, retry_lost=True, as_bytes=True)
+    return Part(rows[0][0], rows[0][1].decode(), rows[0][2]) if rows else None
+
+
+def _page(place: Position, line: Part | None, following: Position | None) -> Page:
+    """A page of one line, or of none if its collection is gone."""
+    if line is None:
+        return Page(b"", following)
+    rest = None if line.next_first is None else place._replace(version=line.version, first=line.next_first)
+    return Page(line.line + b"\n", rest or following)

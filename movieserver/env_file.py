@@ -1,0 +1,58 @@
+"""The file .env in the working directory: its values, and what in it is probably a mistake."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+ENV_FILE = ".env"
+ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark
+RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
+SERVICES = {  # the setting by the begin of an address
+    "postgres://": "DATABASE_URL", "postgresql": "DATABASE_URL", "redis://": "REDIS_URL", "rediss://": "REDIS_URL",
+    "redis+": "REDIS_URL",
+}
+
+
+def env_values() -> dict[str, str | None]:
+    """The values by name; OSError or UnicodeError if the file is there and cannot be read."""
+    return dotenv_values(ENV_FILE, encoding=ENCODING)
+
+
+def unknown_names(known: Collection[str]) -> list[str]:
+    """The names that are not `known`, which are in capitals."""
+    return [name for name in env_values() if name.upper() not in known]
+
+
+def mistakes(known: Collection[str], given: Collection[str]) -> dict[str, str]:
+    """What is wrong by name or file; no value is quoted. `given` are the settings that are set, wherever."""
+    if line := _unreadable_line():
+        return {ENV_FILE: f"line {line} cannot be read: it must have the form NAME=value, with both quotes or none"}
+    values = env_values()
+    found = {name: "has no = and no value in .env: write NAME=value, or remove the line"
+             for name, value in values.items() if value is None and name.upper() in known}
+    for name in unknown_names(known):
+        value = (values[name] or "").strip().lower()
+        service = next((setting for begin, setting in SERVICES.items() if value.startswith(begin)), None)
+        if meant := _resembling(name.upper(), known):
+            found[name] = f"is not a setting; {meant} is probably meant"
+        elif service and service not in given:
+            found[name] = f"is not a setting, but has the form of {service}, which is not set and probably meant"
+    return found
+
+
+def _unreadable_line() -> int | None:
+    """The number of the first line that is no assignment; python-dotenv would skip it."""
+    try:
+        with open(ENV_FILE, encoding=ENCODING) as file:
+            bad = next((part.original for part in parse_stream(file) if part.error), None)
+    except FileNotFoundError:
+        return None
+    return bad and bad.line + bad.string[:-len(bad.string.lstrip())].count("\n")
+
+
+def _resembling(name: str, known: Iterable[str]) -> str | None:
+    swapped = [each for each in known if sorted(each) == sorted(name)]
+    return next(iter(swapped or get_close_matches(name, known, 1, RESEMBLANCE)), None)

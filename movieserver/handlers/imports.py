@@ -1,0 +1,56 @@
+"""Files of movies into collections: exports of this server, and the CSV files of Letterboxd, IMDb and Trakt."""
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from movieserver.data import imports
+from movieserver.errors import NotFound, Unauthenticated
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.handlers.collections import NO_COLLECTION, NO_USER, uuid_of
+from movieserver.openapi.operation import Operation
+from movieserver.openapi.parameters import TextParameter
+from movieserver.schemas import responses
+from movieserver.schemas.import_file import CSV, MAX_ERRORS, NDJSON, ImportedCollection, ImportFile, read_file
+from movieserver.schemas.movies import MAX_MOVIES
+from movieserver.schemas.texts import UUID_PATTERN
+
+INTO = TextParameter("into", "The uuid of one of your collections, to which all movies are added", pattern=UUID_PATTERN)
+FULL = f"With the movies of this line, the collection would hold more than {MAX_MOVIES}; none of them is added"
+
+
+class ImportHandler(Handler):
+    """POST /import/?into="""
+
+    @Operation(
+        "importCollections", "Import a file", responses.Imported, body=ImportedCollection, body_texts=(CSV, NDJSON),
+        query=(INTO,), errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        description="What an export sends, or a CSV file of Letterboxd, IMDb or Trakt. Movies that a collection "
+        "already has do not change, so a file can be sent again. Lines of CSV and NDJSON that cannot be read are "
+        f"skipped; the first {MAX_ERRORS} are named with the reason. JSON is imported as a whole or not at all.")
+    async def post(self) -> None:
+        kind, segment, body = self.body_type(ImportedCollection), self.query(INTO), self.request.body
+        into = None if segment is None else uuid_of(segment)
+        file = await self.resources.body_threads.run(partial(read_file, kind, body), len(body))
+        stored = await self._store(file, into)
+        self.write_json({
+            "added": sum(each["added"] for each in stored),
+            "existing": sum(each["existing"] for each in stored) + file.repeated, "skipped": file.skipped,
+            "collections": stored, "error_count": file.error_count,
+            "errors": [error._asdict() for error in sorted(file.errors)],
+        })
+
+    async def _store(self, file: ImportFile, into: str | None) -> list[dict[str, Any]]:
+        """How many movies of each collection were added, and how many were there."""
+        stored = []
+        for new in file.collections:
+            done = await imports.store(self.resources.database, user_id=self.owner, new=new, into=into)
+            if done is None:
+                raise NotFound(NO_COLLECTION.detail) if into else Unauthenticated(NO_USER.detail)
+            if not done.fits:
+                file.skip(new.line, FULL, new.movie_count)
+            stored.append({"uuid": into or new.collection_uuid, "added": done.added, "existing": done.existing})
+        return stored
+
+
+routes = [Route("/import/", ImportHandler, protected=True)]

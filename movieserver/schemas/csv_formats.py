@@ -1,0 +1,164 @@
+"""CSV files of movies, ours and those of other services, each known by the line that names its columns."""
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from movieserver.errors import BadRequest
+from movieserver.formats import NOTE_CHARACTERS
+from movieserver.schemas.movie_csv import movie_of
+
+Row = dict[str, str]  # its keys are the names of the columns in lower case; a cell that is missing is blank
+MAX_LINES = 50_000
+DELIMITERS = ",;\t"
+LETTERBOXD_LIST = "letterboxd list export"
+IMDB_ID = re.compile(r"tt[0-9]+")
+YEAR = re.compile(r"([0-9]{4})(\.0)?")
+EXPECTED = (
+    "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and begin with the line that names its "
+    "columns: of this server's own exports (Title, Year, imdbID, tmdbID, uuid), or of the files of Letterboxd, IMDb or "
+    "Trakt.")
+
+
+class BadLine(Exception):
+    """A line that is not imported; the message says why."""
+
+
+class CsvFormat(NamedTuple):
+    """A kind of file: the columns that tell it, what its collection is called, and how a row is read; BadLine."""
+
+    columns: set[str]
+    title: str
+    read: Callable[[Row], dict[str, Any]]
+
+
+class Table(NamedTuple):
+    """A file: the title and the description of its list, and its rows, each with its line, or why it cannot be read."""
+
+    title: str
+    description: str
+    rows: Iterator[tuple[int, Row | BadLine]]
+    read: Callable[[Row], dict[str, Any]]
+
+
+def _letterboxd(row: Row) -> dict[str, Any]:
+    """A diary has addresses of its entries, not of films; so a film that has a year is known by its title and year."""
+    address = row.get("url") or row.get("letterboxd uri")
+    ids = {"letterboxd": address} if address and not row["year"] and "watched date" not in row else None
+    note = _short(row.get("description") or row.get("review"))
+    return {"title": row["name"], "year": row["year"], "ids": ids, "note": note}
+
+
+def _imdb(row: Row) -> dict[str, Any]:
+    if not IMDB_ID.fullmatch(row["const"]):
+        raise BadLine("Const must be tt and digits: only titles can be imported")
+    return {
+        "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": row["const"]},
+        "note": _short(row.get("description"))}
+
+
+def _trakt(row: Row) -> dict[str, Any]:
+    """A show is no movie, and TMDB numbers shows and movies independently."""
+    if row["type"] != "movie":
+        raise BadLine(f"It is of the type {row['type'][:50] or '(blank)'}: only movies are imported")
+    ids = {name: row[f"{name}_id"] for name in ("trakt", "imdb", "tmdb") if row.get(f"{name}_id")}
+    year = row.get("year") or row.get("released", "")[:4]
+    note = _short(row.get("notes"))
+    return {"title": row["title"], "year": year, "genres": row.get("genres", ""), "ids": ids, "note": note}
+
+
+def _own(row: Row) -> dict[str, Any]:
+    try:
+        return movie_of(row)
+    except ValueError:
+        raise BadLine("ids must be a JSON object") from None
+
+
+FORMATS = [
+    *(CsvFormat({"type", "title", f"{name}_id"}, "Trakt list", _trakt) for name in ("trakt", "imdb", "tmdb")),
+    CsvFormat({"position", "const", "title"}, "IMDb list", _imdb),
+    CsvFormat({"const", "title"}, "IMDb ratings", _imdb),
+    CsvFormat({"position", "name", "year", "url"}, "Letterboxd list", _letterboxd),
+    CsvFormat({"name", "year", "letterboxd uri", "watched date"}, "Letterboxd diary", _letterboxd),
+    CsvFormat({"name", "year", "letterboxd uri", "rating"}, "Letterboxd ratings", _letterboxd),
+    CsvFormat({"name", "year", "letterboxd uri"}, "Letterboxd films", _letterboxd),
+    *(CsvFormat({"title", name}, "Imported movies", _own) for name in ("uuid", "imdbid", "tmdbid", "year")),
+]
+
+
+def read_table(text: str) -> Table:
+    """The file, known by its header; BadRequest that says what was expected."""
+    for delimiter in DELIMITERS:
+        lines = _lines(text, delimiter)
+        title, description, names = _head(lines)
+        for kind in FORMATS:
+            if kind.columns <= set(names):
+                return Table(title or kind.title, description, _rows(lines, names), kind.read)
+    raise BadRequest(EXPECTED)
+
+
+def year_of(text: str | None) -> int | None:
+    """The year in a cell; BadLine if there is something else."""
+    if not text:
+        return None
+    match = YEAR.fullmatch(text)
+    if not match:
+        raise BadLine("year must be a number of four digits")
+    return int(match[1])
+
+
+def _short(note: str | None) -> str | None:
+    """What fits of the note of another service, which may be longer than ours."""
+    return note[:NOTE_CHARACTERS] if note else None
+
+
+def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadLine]]:
+    """Each line that is not blank, from its number on, as cells; a cell in quotation marks may have line breaks."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, BadLine(f"It is not CSV: {error}")
+            continue
+        if any(cells):
+            yield number, cells
+
+
+def _head(lines: Iterator[tuple[int, list[str] | BadLine]]) -> tuple[str, str, list[str]]:
+    """The title and the description that precede a list of Letterboxd, and the names of the columns."""
+    found = _next_cells(lines)
+    if found and found[0].lower().startswith("sep="):  # a line for Excel
+        found = _next_cells(lines)
+    if not found or not found[0].lower().startswith(LETTERBOXD_LIST):
+        return "", "", _names(found)
+    names, values = _names(_next_cells(lines)), _next_cells(lines)
+    if "position" in _names(values):  # a line of blanks is none
+        return "", "", _names(values)
+    about = dict(zip(names, values))
+    return about.get("name", ""), about.get("description", ""), _names(_next_cells(lines))
+
+
+def _next_cells(lines: Iterator[tuple[int, list[str] | BadLine]]) -> list[str]:
+    _, cells = next(lines, (0, []))
+    return [] if isinstance(cells, BadLine) else cells
+
+
+def _names(cells: list[str]) -> list[str]:
+    return [name.strip().lower() for name in cells]
+
+
+def _rows(lines: Iterator[tuple[int, list[str] | BadLine]], names: list[str]) -> Iterator[tuple[int, Row | BadLine]]:
+    for number, cells in lines:
+        if isinstance(cells, BadLine):
+            yield number, cells
+        elif any(cells[len(names):]):
+            yield number, BadLine("It has more cells than the line that names the columns")
+        else:
+            yield number, dict.fromkeys(names, "") | dict(zip(names, cells))

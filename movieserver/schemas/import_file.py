@@ -1,0 +1,199 @@
+"""Files that are imported: what each says of collections, and what in it cannot be read."""
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import re
+import uuid
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from movieserver.errors import BadRequest, Fault, InvalidBody
+from movieserver.formats import NAMESPACE
+from movieserver.schemas.csv_formats import MAX_LINES, BadLine, Row, Table, read_table, year_of
+from movieserver.schemas.movies import MAX_MOVIES, Movie, StoredMovies, identity, movie_adapter, stored
+from movieserver.schemas.requests import TITLE_CHARACTERS, UUID_DETAIL, NewCollection, parse
+from movieserver.schemas.texts import RawUuid
+
+CSV, NDJSON, JSON = "text/csv", "application/x-ndjson", "application/json"
+MAX_COLLECTIONS = 1_000
+MAX_ERRORS = 100
+MAX_DETAIL = 300
+MOMENT = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
+MOVIE_POINTER = re.compile(r"/movies/([0-9]+)\b")
+
+
+def _moment(text: str) -> str:
+    try:
+        if MOMENT.fullmatch(text):
+            datetime.fromisoformat(text)
+            return text
+    except ValueError:
+        pass
+    raise PydanticCustomError("moment", "A moment must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
+
+
+Moment = Annotated[
+    str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time", "pattern": MOMENT.pattern})]
+
+
+class ImportedCollection(NewCollection):
+    """A collection as an export has it. Without `uuid` it has one that follows from the text."""
+
+    uuid: RawUuid | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+
+
+class LineError(NamedTuple):
+    """The number of a line (from 1), and why it, or a movie in it, is not imported."""
+
+    line: int
+    detail: str
+
+
+class FileCollection(NamedTuple):
+    """What a file says of one collection, with its movies; `line` is where it begins."""
+
+    line: int
+    collection_uuid: str
+    title: str
+    description: str
+    created_at: str | None
+    updated_at: str | None
+    movies: StoredMovies
+    movie_count: int
+
+
+class ImportFile:
+    """A file: its collections, how many movies are in it repeatedly, and what cannot be read.
+
+    Of the errors the first MAX_ERRORS are kept; `skipped` counts the movies and lines that they are about.
+    """
+
+    def __init__(self) -> None:
+        self.collections: list[FileCollection] = []
+        self.repeated = 0
+        self.errors: list[LineError] = []
+        self.error_count = 0
+        self.skipped = 0
+
+    def skip(self, line: int, detail: str, movies: int = 1) -> None:
+        """Note why a line, or so many movies in it, are not imported."""
+        self.error_count += 1
+        self.skipped += movies
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(LineError(line, detail[:MAX_DETAIL]))
+
+
+def read_file(kind: str, body: bytes) -> ImportFile:
+    """The file of a media type; BadRequest if nothing of it can be read, InvalidBody for JSON with any fault."""
+    file = ImportFile()
+    if kind == JSON:
+        file.collections.append(_collection(1, body, parse(ImportedCollection, body)))
+    elif kind == NDJSON:
+        _read_lines(file, body.removeprefix(codecs.BOM_UTF8))
+    else:
+        _read_csv(file, body)
+    return file
+
+
+def _collection(line: int, text: bytes, new: ImportedCollection) -> FileCollection:
+    own = new.uuid.lower() if new.uuid else _uuid_of(text)
+    return FileCollection(
+        line, own, new.title, new.description or "", new.created_at, new.updated_at, stored(new.movies),
+        len(new.movies))
+
+
+def _uuid_of(text: bytes) -> str:
+    """The uuid of a collection that a file has none for: the same one whenever the file is imported."""
+    return str(uuid.uuid5(NAMESPACE, f"urn:movieserver:import:{hashlib.sha256(text).hexdigest()}"))
+
+
+def _read_lines(file: ImportFile, text: bytes) -> None:
+    lines = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+    if len(lines) > MAX_COLLECTIONS:
+        raise BadRequest(f"The file has {len(lines)} lines; at most {MAX_COLLECTIONS} are imported at a time.")
+    for number, line in lines:
+        try:
+            file.collections.append(_read_line(file, number, line))
+        except BadRequest as error:
+            file.skip(number, _details(error.faults) or error.detail)
+    if lines and not file.collections:
+        first = file.errors[0]
+        raise BadRequest(
+            "No line of the file is a collection in JSON, such as /export/ sends; a file of one collection is sent as "
+            f"application/json. Line {first.line}: {first.detail}")
+
+
+def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
+    """A line without the movies that are at fault, which are noted; BadRequest."""
+    try:
+        return _collection(number, line, parse(ImportedCollection, line))
+    except InvalidBody as error:
+        faults = [(MOVIE_POINTER.match(fault.pointer), fault) for fault in error.faults]
+        wrong = {int(match[1]) for match, _ in faults if match}
+        if any(match is None for match, _ in faults):
+            raise
+    body = json.loads(line)
+    body["movies"] = [movie for index, movie in enumerate(body["movies"]) if index not in wrong]
+    collection = _collection(number, line, parse(ImportedCollection, json.dumps(body).encode()))
+    for index in sorted(wrong):
+        file.skip(number, _details([fault for match, fault in faults if match and int(match[1]) == index]))
+    return collection
+
+
+def _details(faults: list[Fault]) -> str:
+    return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+
+
+def _read_csv(file: ImportFile, body: bytes) -> None:
+    try:
+        table = read_table(body.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise BadRequest("The file must be in UTF-8; some programs call that encoding CSV UTF-8.") from None
+    movies: dict[str, Movie] = {}
+    for count, (number, row) in enumerate(table.rows, 1):
+        if count > MAX_LINES:
+            raise BadRequest(f"The file has more than {MAX_LINES} lines. Send parts of it, all with ?into=<uuid>.")
+        try:
+            movie = _movie(table, row)
+            own = identity(movie)
+            if own in movies:
+                file.repeated += 1
+            elif len(movies) == MAX_MOVIES:
+                raise BadLine(f"A collection holds at most {MAX_MOVIES} movies")
+            else:
+                movies[own or ""] = movie
+        except BadLine as error:
+            file.skip(number, str(error))
+    if movies:
+        file.collections.append(_table_collection(table, body, [*movies.values()]))
+
+
+def _table_collection(table: Table, body: bytes, movies: list[Movie]) -> FileCollection:
+    title, description = (text.replace("\0", "") for text in (table.title, table.description))
+    return FileCollection(
+        1, _uuid_of(body), title[:TITLE_CHARACTERS], description, None, None, stored(movies), len(movies))
+
+
+def _movie(table: Table, row: Row | BadLine) -> Movie:
+    """The movie of a row; BadLine."""
+    if isinstance(row, BadLine):
+        raise row
+    if any("\0" in cell for cell in row.values()):
+        raise BadLine("A text must not contain a NUL character")
+    given = table.read(row)
+    try:
+        movie = movie_adapter.validate_python(given | {"year": year_of(given["year"])})
+    except ValidationError as error:
+        [line, *_] = error.errors(include_url=False, include_input=False)
+        detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
+        raise BadLine(f"{'/'.join(map(str, line['loc']))}: {detail}") from None
+    if identity(movie) is None:
+        raise BadLine("It needs a year, an id or a uuid, so that the movie can be known again")
+    return movie

@@ -1,0 +1,47 @@
+-- name: store
+-- Movies of a file. If the user has no collection of that uuid, and %(create)s, they make one, with its own moments where
+-- these are not null. Else those that the collection does not have are added at its end, unless it would hold more than
+-- %(max)s. Nothing is changed if there are none; and a collection that is as old as the file says stays so, since the
+-- file goes on with what an earlier line of it began.
+-- One row (number of movies that were new, whether they fit), or none if there is no such user or collection.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+WITH held AS MATERIALIZED (
+    SELECT movies, movie_uuids, movie_genres FROM collections
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
+), sent AS MATERIALIZED (
+    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM held) AS new
+    FROM ROWS FROM (
+        unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), json_array_elements(%(movie_genres)s)
+    ) WITH ORDINALITY AS sent (uuid, movie, genres, index)
+), new AS MATERIALIZED (
+    SELECT count(*) AS count, string_agg(movie::text, ',' ORDER BY index) AS movies,
+        array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
+    FROM sent WHERE new
+), created AS (
+    INSERT INTO collections (
+        user_id, collection_uuid, title, description, movies, movie_uuids, movie_genres, created_at, updated_at)
+    SELECT user_id, %(collection_uuid)s, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s,
+        coalesce(%(created_at)s, clock_timestamp()), coalesce(%(updated_at)s, clock_timestamp())
+    FROM users
+    WHERE user_id = %(user_id)s AND %(create)s AND NOT EXISTS (SELECT FROM held)
+    RETURNING user_id, movie_genres
+), changed AS (
+    UPDATE collections
+    SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
+        movie_genres = json_append(held.movie_genres, new.genres), version = gen_random_uuid(),
+        updated_at = CASE WHEN updated_at = %(updated_at)s THEN updated_at ELSE clock_timestamp() END
+    FROM held, new
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND new.count > 0
+        AND new.count + cardinality(held.movie_uuids) <= %(max)s
+    RETURNING user_id, json_append('[]', new.genres) AS genres
+), counted AS (
+    INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
+    SELECT user_id, changes.*
+    FROM (SELECT user_id, movie_genres FROM created UNION ALL SELECT user_id, genres FROM changed) AS stored (user_id, genres),
+        genre_changes('[]', genres) AS changes
+    ON CONFLICT (user_id, genre) DO UPDATE
+    SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
+)
+SELECT count, count = 0 OR EXISTS (SELECT FROM created) OR EXISTS (SELECT FROM changed)
+FROM new
+WHERE EXISTS (SELECT FROM created) OR EXISTS (SELECT FROM held);
