@@ -29,7 +29,7 @@ from movieserver.embedded.redis import Redis
 from movieserver.serving.http_server import Server
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
-from tests import record
+from tests import record, web
 from tests.client import Api
 from tests.counts import assert_exact
 from tests.factories import registration
@@ -173,6 +173,41 @@ def third_party(io_loop: AsyncIOLoop) -> Iterator[ThirdParty]:
 def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
     """Production settings, but with a cheap password hash. Tests override this fixture."""
     return make_settings(postgres.url, redis.url, third_party.url)
+
+
+@pytest.fixture(scope="session")
+def site(postgres: Postgres, redis: Redis) -> Iterator[Any]:
+    """A server in a process of its own, with the demo catalogue."""
+    from tests.test_run import serving
+
+    with temporary_folder() as folder, serving(
+        folder / "data", DATABASE_URL=postgres.url, REDIS_URL=redis.url, JWT_SECRET=SECRET,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(site: Any) -> Iterator[web.Page]:
+    """A browser on that server."""
+    if not (web.BROWSER and web.DRIVER):
+        pytest.skip(web.MISSING)
+    with web.browsing(site) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: web.Page) -> Iterator[web.Page]:
+    """The browser as if it were new; in the end there is no message in its console and no request to another host."""
+    yield browser
+    complaints, foreign = browser.complaints(), browser.foreign()
+    browser.forget()
+    assert complaints == [] and foreign == []
+
+
+@pytest.fixture
+def person(site: Any) -> web.Person:
+    """Somebody who has an account."""
+    return web.Person(site)
 
 
 def make_settings(database_url: str, redis_url: str, movie_api_url: str, **given: Any) -> Settings:

@@ -2,22 +2,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.factories import registration
-from tests.test_run import Server
+
+if TYPE_CHECKING:
+    from tests.test_run import Server
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -92,7 +94,7 @@ class Page:
 
     def run(self, script: str, *arguments: object) -> Any:
         """The result of a script in the page."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def until(self, script: str, *arguments: object) -> Any:
         """Wait until an expression is true in the page; its value."""
@@ -178,7 +180,8 @@ class Page:
 
     def complaints(self) -> list[str]:
         """Messages in the console that the test does not expect."""
-        return [line for line in self.log() if not any(status in line for status in self.statuses)]
+        known = {*self.statuses, "/changes/?", "/favicon.ico"}
+        return [line for line in self.log() if not any(status in line for status in known)]
 
     def requests(self) -> list[str]:
         """The addresses that were requested since this was asked last."""
@@ -208,6 +211,8 @@ class Page:
 def browsing(server: Server) -> Iterator[Page]:
     """A browser on the page of a server."""
     assert BROWSER and DRIVER
+    for name in ("selenium", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     options = ChromeOptions()
     options.binary_location = BROWSER
     for option in OPTIONS:

@@ -13,7 +13,7 @@ class RootHandler(OpenHandler):
     """GET /"""
 
     @Operation(
-        "getRoot", "Find the description and the docs", responses.Root,
+        "getRoot", "Find the description and the docs", responses.Root, response_texts=("text/html",),
         description="A browser (`Accept: text/html`) gets the page for people.")
     async def get(self) -> None:
         if wants_page(self):

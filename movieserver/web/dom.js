@@ -40,10 +40,14 @@ export function empty(title, text, ...actions) {
   return h("section", { class: "empty" }, h("h2", {}, title), h("p", {}, text), h("p", { class: "actions" }, actions));
 }
 
-// Calls `show` when the element comes near the visible part of the page, until the signal aborts.
+// Calls `show` while the element is near the visible part of the page, until the signal aborts.
 export function whenNear(element, show, signal) {
-  const observer = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && show(),
-    { rootMargin: "600px" });
+  const observer = new IntersectionObserver(async ([seen]) => {
+    if (!seen.isIntersecting) return;
+    await show();
+    observer.unobserve(element);
+    if (!signal.aborted) observer.observe(element);
+  }, { rootMargin: "600px" });
   observer.observe(element);
   signal.addEventListener("abort", () => observer.disconnect());
 }

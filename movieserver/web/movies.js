@@ -103,9 +103,10 @@ class Browser {
   }
 
   showChips() {
-    const chip = (name, text) => button(text, () => this.start(this.query, name), "chip", { "aria-pressed": String(this.genre === name) });
-    const focused = document.activeElement?.closest(".chips") && document.activeElement.textContent;
-    this.chips.replaceChildren(chip("", W.all), ...[...this.genres].sort().map((name) => chip(name, name)));
-    if (focused) [...this.chips.children].find((each) => each.textContent === focused)?.focus();
+    const names = ["", ...[...this.genres].sort()];
+    if (this.chips.children.length !== names.length) {
+      this.chips.replaceChildren(...names.map((name) => button(name || W.all, () => this.start(this.query, name), "chip", { "data-name": name })));
+    }
+    for (const chip of this.chips.children) chip.setAttribute("aria-pressed", String(this.genre === chip.dataset.name));
   }
 }
