@@ -26,6 +26,7 @@ OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
 START_SECONDS = 3.0  # for all services at the start of the server, which waits for it
 MIGRATE = "run `python run.py migrate`"
+POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each brings its time limits"
 
 # The drivers' messages by pattern, in our words, with what to do; the first that fits. A list of hosts can fail for
 # several reasons.
@@ -34,17 +35,18 @@ POSTGRES_REASONS = (
      "grant CONNECT on it to the user, or correct DATABASE_URL"),
     ("password|authentication failed|role .* does not exist", "it refuses this user and password",
      "correct them in DATABASE_URL"),
-    ("database .* does not exist", "it has no such database", "create it, or correct its name in DATABASE_URL"),
+    ("database .* does not exist|no such database", "it has no such database",
+     "create it, or correct its name in DATABASE_URL"),
     ("pg_hba", "it lets nobody in from here as this user",
      "add a line for them to its pg_hba.conf, or correct DATABASE_URL"),
-    ("too many|connection slots", "it has no connection left",
-     "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
+    ("too many|connection slots|no more connections", "it has no connection left",
+     "raise its max_connections (in PgBouncer, max_client_conn), or lower PROCESSES or DATABASE_POOL_SIZE"),
     ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary answers",
      "promote one, or name the primary too in DATABASE_URL"),
     ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
-    ("refused|no answer|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
+    ("refused|no response|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
      "start it, or correct host and port in DATABASE_URL"),
 )
 REDIS_REASONS = (
@@ -62,7 +64,7 @@ REDIS_REASONS = (
      "correct it in REDIS_URL"),
     ("[Cc]luster", "it is not a cluster that can be used",
      "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
-    ("connecting|[Tt]imeout|no answer|refused|No such file|closed", "it cannot be reached",
+    ("connecting|[Tt]imeout|no reply|refused|No such file|closed", "it cannot be reached",
      "start it, or correct host and port in REDIS_URL"),
 )
 MOVIE_API_REASONS = (
@@ -80,6 +82,7 @@ class Finding(NamedTuple):
     problem: str | None = None
     advice: str | None = None
     warnings: Sequence[str] = ()
+    note: str | None = None
 
 
 async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
@@ -110,7 +113,7 @@ async def _database(settings: Settings) -> Finding:
     async with open_database(url, 1) as database:
         try:
             warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings)
+            return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
         except ApiError as error:
             return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 

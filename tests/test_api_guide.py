@@ -67,11 +67,16 @@ def test_the_walk_with_curl(empty: Path) -> None:
 
 
 def test_the_walk_in_python(empty: Path) -> None:
+    with serving(empty) as server:
+        assert_walk_in_python(server)
+        assert server.stop() == 0
+
+
+def assert_walk_in_python(server: Server) -> None:
+    """Run the Python snippets of the guide against a new server."""
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
-    with serving(empty) as server:
-        walk = printed(server, sys.executable, "-c", script)
-        assert server.stop() == 0
+    walk = printed(server, sys.executable, "-c", script)
     told = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""
     for section, comment in told:
