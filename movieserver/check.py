@@ -70,7 +70,7 @@ REDIS_REASONS = (
 MOVIE_API_REASONS = (
     ("^it refuses", "", "correct them"),
     ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
-    ("connect|status 5|did not answer|timed out", "it cannot be reached",
+    ("connect|status 5|did not respond|timed out", "it cannot be reached",
      "wait until it is back, or correct MOVIE_API_URL"),
 )
 
