@@ -135,9 +135,11 @@ def _report(configured: Settings, settings: Settings) -> bool:
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
     variables = {"PostgreSQL": "database_url", "Redis": "redis_url", "movie API": "movie_api_url"}
     found = asyncio.run(look(settings))
-    for name, (where, problem, advice, warnings) in found.items():
+    for name, (where, problem, advice, warnings, note) in found.items():
         print(f"{name}: {problem or 'ok'}")
         print(f"  where: {where}, {_source(variables[name], configured, 'embedded')}")
+        if note:
+            print(f"  note: {note}")
         if problem:
             print(f"  what to do: {advice}")
         for warning in warnings:

@@ -67,11 +67,16 @@ def test_the_curl_examples(empty: Path) -> None:
 
 
 def test_the_python_examples(empty: Path) -> None:
+    with serving(empty) as server:
+        assert_python_examples(server)
+        assert server.stop() == 0
+
+
+def assert_python_examples(server: Server) -> None:
+    """Run the Python snippets of the guide against a new server."""
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
-    with serving(empty) as server:
-        tour = printed(server, sys.executable, "-c", script)
-        assert server.stop() == 0
+    tour = printed(server, sys.executable, "-c", script)
     prints = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""
     for section, comment in prints:

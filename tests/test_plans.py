@@ -12,7 +12,7 @@ from psycopg2.extensions import connection, make_dsn
 
 from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.postgres import migrations
-from movieserver.postgres.connection import hosts_of
+from movieserver.postgres.connection import SESSION, hosts_of
 from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 
@@ -81,6 +81,9 @@ def planning(url: str) -> Iterator[Planner]:
     session = psycopg2.connect(make_dsn(**hosts_of(url)[0]))
     session.autocommit = True
     try:
+        with session.cursor() as cursor:
+            for name, value in SESSION.items():
+                cursor.execute(f"SET {name} = '{value}'")
         yield Planner(session)
     finally:
         session.close()
