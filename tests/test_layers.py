@@ -12,8 +12,8 @@ import pytest
 
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions
+    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, personal_tokens,
+    request_count, root, sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.postgres.statements import load_statements
@@ -136,7 +136,7 @@ def test_statements_of_users_name_their_owner() -> None:
 
 
 def test_a_resource_has_one_name_on_every_floor() -> None:
-    for name in ("collections", "collection_movies", "genres"):
+    for name in ("collections", "collection_movies", "genres", "personal_tokens"):
         for place in (PACKAGE / "handlers" / f"{name}.py", PACKAGE / "data" / f"{name}.py",
                       TOP / "sql" / f"{name}.sql", TOP / "tests" / f"test_{name}.py"):
             assert place.exists()
@@ -162,8 +162,8 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 def test_the_route_table_is_whole() -> None:
     modules = (
-        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
-        openapi, docs, root)
+        accounts, sessions, personal_tokens, movies, collections, collection_movies, genres, limits, request_count,
+        operations, openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

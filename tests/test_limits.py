@@ -79,6 +79,8 @@ EXCESSES: dict[str, Excess] = {
     "movie description_characters": posted("/collection/", lambda n: movie(description="d" * n)),
     "movie genres": posted("/collection/", lambda n: movie(genres=",".join(map(str, range(n))))),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
+    "personal_tokens name_characters": posted("/tokens/", lambda n: {"name": "n" * n, "scope": "read"}),
+    "personal_tokens days": posted("/tokens/", lambda n: {"name": "n", "scope": "read", "expires_in_days": n}),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
@@ -86,7 +88,7 @@ EXCESSES: dict[str, Excess] = {
 }
 OTHERS = {  # each is tested by itself
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
-    "registration window_seconds", "registration from_an_address",
+    "personal_tokens tokens", "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",

@@ -26,16 +26,18 @@ CLAIMS = ["sub", "iat", "exp", "iss", "jti", "typ"]
 TIMES = ["iat", "exp", "nbf"]
 UUIDS = ["sub", "sid"]
 ACCESS = "access"
+LOGIN, READ, WRITE = "login", "read", "write"  # what a token may do: everything, or as a personal token
 MAX_CHARACTERS = 1024  # ours have about 350
 SKEW_SECONDS = 60  # by which another machine's clock may be ahead
 MAX_VERIFIED = 10_000  # tokens whose signature need not be checked again
 
 
 class Access(NamedTuple):
-    """Whose an access token is, and the public uuid of the login that it belongs to."""
+    """Whose a token is, the public uuid of the login that it belongs to, and its scope: LOGIN, READ or WRITE."""
 
     user_id: str
     login: str | None
+    scope: str = LOGIN
 
 
 class Tokens:

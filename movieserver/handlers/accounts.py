@@ -144,6 +144,8 @@ class LogoutHandler(AccountHandler):
 class OwnAccountHandler(Handler):
     """A handler that requires the password again."""
 
+    login_only = True
+
     async def check_password(self, password: str) -> User:
         """The user of this request; WrongPassword counts as a failed login attempt."""
         user = await users.get(self.resources.database, user_id=self.owner)
@@ -187,6 +189,7 @@ class AccountDeletionHandler(OwnAccountHandler):
                 await self.check_password(password)
         if not await users.delete(self.resources.database, user_id=self.owner):
             raise Unauthenticated(USER_GONE)
+        self.resources.verified_tokens.forget(self.owner)
         self.write_json({"message": "Account deleted successfully"})
 
 

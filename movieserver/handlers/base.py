@@ -15,6 +15,7 @@ from movieserver.errors import (
     ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
     SchemaMissing, UnsupportedMediaType
 )
+from movieserver.handlers.authentication import authenticate, check_scope
 from movieserver.http import cors
 from movieserver.http.headers import JSON, bearer_token, date, is_json, request_id
 from movieserver.http.idempotency import IdempotencyKey
@@ -58,6 +59,7 @@ class Handler(RequestHandler):
 
     request: Request
     counted = True
+    login_only: ClassVar[bool] = False  # whether it refuses personal tokens
     request_id = ""
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
@@ -107,12 +109,12 @@ class Handler(RequestHandler):
         if self.settings["draining"]:
             self._headers["Connection"] = "close"
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self._count()
         if self.request.method not in self.verbs:
             raise MethodNotAllowed(", ".join(self.verbs))
         if self.request.method != "OPTIONS":
-            self.authenticate()
+            await self.authenticate()
         if self.request.refusal:
             raise self.request.refusal
 
@@ -120,9 +122,11 @@ class Handler(RequestHandler):
         """The request count with this request in it; None while Redis is away."""
         return await self._number if self._number else None
 
-    def authenticate(self) -> None:
-        """Read user and login from the access token; Unauthenticated without a valid one."""
-        self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request.headers))
+    async def authenticate(self) -> None:
+        """Learn user and login from the token; Unauthenticated without a valid one, 403 if it may not do this."""
+        access = await authenticate(self.resources, bearer_token(self.request.headers))
+        self.user_id, self.login = access.user_id, access.login
+        check_scope(access.scope, self.request.method or "", self.login_only)
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
@@ -288,16 +292,16 @@ class Handler(RequestHandler):
 class OpenHandler(Handler):
     """A handler that needs no access token."""
 
-    def authenticate(self) -> None:
+    async def authenticate(self) -> None:
         pass
 
 
 class UnknownPathHandler(OpenHandler):
     """404 for every path without a route; the request counts."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         try:
-            super().prepare()
+            await super().prepare()
         except MethodNotAllowed:
             raise NotFound from None
         raise NotFound

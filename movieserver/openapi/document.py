@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from movieserver.accounts.personal_tokens import InsufficientScope, LoginRequired
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
-    PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, DatabaseTimeout, DatabaseUnavailable, Fault, HeadersTooLarge, InternalError,
+    InvalidBody, Overloaded, PreconditionFailed, RequestTimeout, SchemaMissing, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
 from movieserver.openapi import texts
@@ -66,7 +67,9 @@ class _Verb(NamedTuple):
     def security(self) -> list[Json]:
         if self.operation.security:
             return [{self.operation.security: []}, {}]
-        return [{"accessToken": []}] if self.route.protected else []
+        if not self.route.protected:
+            return []
+        return [{"accessToken": []}] + ([] if self.route.handler_class.login_only else [{"personalToken": []}])
 
     @property
     def request_headers(self) -> list[str]:
@@ -75,11 +78,19 @@ class _Verb(NamedTuple):
         return [*preconditions, *(["Idempotency-Key"] if operation.idempotency_key else []), "X-Request-ID"]
 
     @property
+    def _token_errors(self) -> list[ApiError]:
+        """The errors that personal tokens add: each is looked up in the database."""
+        if self.route.handler_class.login_only:
+            return [LoginRequired()]
+        away = [DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing()]
+        return away + ([] if self.name == "GET" else [InsufficientScope()])
+
+    @property
     def errors(self) -> list[ApiError]:
         operation = self.operation
         errors = [*ERRORS_OF_ALL, *operation.errors]
         if self.route.protected:
-            errors.append(Unauthenticated())
+            errors += [Unauthenticated(), *self._token_errors]
         if operation.body:
             errors += [INVALID, RequestTimeout(), UnsupportedMediaType()]
         if operation.etag or operation.preconditions:

@@ -12,6 +12,7 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
 from movieserver.http.headers import bearer_token, is_json
 from movieserver.observability import logs, metrics
@@ -159,7 +160,7 @@ class IncomingRequest(HTTPMessageDelegate):
         request, route = self.request, self._route
         if max(self._received, self._declared) > MAX_BYTES:
             return BodyTooLarge(MAX_BYTES)
-        if route.protected and not self._user_id and request.method != "OPTIONS":
+        if route.protected and not (self._user_id or self._personal_token) and request.method != "OPTIONS":
             return Unauthenticated()
         operation = operation_of(route.handler_class, request.method or "")
         if not operation and request.method not in ("HEAD", "OPTIONS"):
@@ -176,8 +177,23 @@ class IncomingRequest(HTTPMessageDelegate):
 
     @cached_property
     def _user_id(self) -> str | None:
+        """The user of a token that is known to be valid without asking the database."""
+        assert self.request
+        resources = self._app.resources
+        try:
+            if token := self._personal_token:
+                access = resources.verified_tokens.get(token)
+            else:
+                access = resources.tokens.read(bearer_token(self.request.headers))
+        except ApiError:
+            return None
+        return access and access.user_id
+
+    @property
+    def _personal_token(self) -> PersonalToken | None:
+        """The personal token of the request, valid or not."""
         assert self.request
         try:
-            return self._app.resources.tokens.read(bearer_token(self.request.headers)).user_id
+            return PersonalToken.parse(bearer_token(self.request.headers))
         except ApiError:
             return None
