@@ -35,5 +35,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         proxies=Proxies(settings.proxies),
         cors_origins=settings.cors_origins,
         openapi=partial(document.as_json, tuple(ROUTES)),
+        registration=settings.registration,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

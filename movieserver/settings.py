@@ -169,6 +169,7 @@ class Settings(BaseSettings):
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+    registration: Annotated[Literal["open", "closed"], BeforeValidator(str.lower)] = "open"
     trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     counter_reset_token: SecretStr | None = None
     cors_origins: Annotated[

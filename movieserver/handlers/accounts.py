@@ -32,6 +32,14 @@ HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
+class RegistrationClosed(ApiError):
+    """403: the operator lets nobody register."""
+
+    status = 403
+    code = "registration_closed"
+    detail = "Registration is closed on this server. Ask its operator for an account."
+
+
 @asynccontextmanager
 async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]:
     """Count the attempt if it fails. If the request counter found Redis away, do not wait for it a second time."""
@@ -62,9 +70,11 @@ class RegisterHandler(AccountHandler):
 
     @Operation(
         "register", "Register", responses.Tokens, 201, body=Registration,
-        errors=(*HASHING, Conflict(), TooManyRegistrations(60)),
+        errors=(*HASHING, RegistrationClosed(), Conflict(), TooManyRegistrations(60)),
         description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
+        if self.settings["registration"] == "closed":
+            raise RegistrationClosed
         body = self.body(Registration)
         if await self.request_number() is not None:  # otherwise Redis is away
             await self.resources.registration_limit.count(self.client_address)
