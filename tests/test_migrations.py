@@ -46,7 +46,7 @@ def test_applied_rolled_back_and_applied_again(url: str) -> None:
     names = sorted(needed_migrations())
     assert names == [
         "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys",
-        "0006_personal_tokens"]
+        "0006_personal_tokens", "0009_last_logins"]
     assert migrations.migrate(url) == names
     schema = run(url, SCHEMA)
     assert migrations.migrate(url) == []
