@@ -152,12 +152,17 @@ class Handler(RequestHandler):
         """The value of a query parameter; BadRequest."""
         return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
-    @property
-    def server_url(self) -> str:
-        """The address at which the client knows this server, without a path."""
-        peer, forwarded = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
-        scheme = self.settings["proxies"].scheme(peer, forwarded, self.request.protocol)
-        return f"{scheme}://{self.request.host}"
+    def address(self, path: str) -> str:
+        """The absolute address of a path of this server, as the client knows it: for everything that goes out."""
+        request = self.request
+        address: str = self.settings["addresses"].absolute(
+            path, request.host, request.remote_ip or "", request.headers.get("X-Forwarded-Proto", ""), request.protocol)
+        return address
+
+    def reference(self, path: str) -> str:
+        """As `address`, but only the path if there is no PUBLIC_URL: for Location, which may be relative."""
+        reference: str = self.settings["addresses"].reference(path)
+        return reference
 
     @property
     def client_address(self) -> str:
@@ -294,14 +299,3 @@ class OpenHandler(Handler):
 
     async def authenticate(self) -> None:
         pass
-
-
-class UnknownPathHandler(OpenHandler):
-    """404 for every path without a route; the request counts."""
-
-    async def prepare(self) -> None:
-        try:
-            await super().prepare()
-        except MethodNotAllowed:
-            raise NotFound from None
-        raise NotFound

@@ -40,15 +40,18 @@ class Route(Protocol):
     handler_class: Any
 
 
-def document(routes: Sequence[Route]) -> Json:
-    """The description of a route table. A second route of the same handler is another spelling, and not described."""
+def document(routes: Sequence[Route], server: str = "/") -> Json:
+    """The description of a route table, served at an address.
+
+    A second route of the same handler is another spelling, and not described.
+    """
     described = list({route.handler_class: route for route in reversed(routes)}.values())
-    return _Description(described[::-1]).document()
+    return _Description(described[::-1], server).document()
 
 
-def as_json(routes: Sequence[Route]) -> tuple[str, str]:
+def as_json(routes: Sequence[Route], server: str) -> tuple[str, str]:
     """The description as JSON, and its version."""
-    text = json.dumps(document(routes), ensure_ascii=False)
+    text = json.dumps(document(routes, server), ensure_ascii=False)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -101,8 +104,9 @@ class _Verb(NamedTuple):
 class _Description:
     """The description of routes, each of another handler."""
 
-    def __init__(self, routes: list[Route]) -> None:
+    def __init__(self, routes: list[Route], server: str) -> None:
         self.routes = routes
+        self.server = server
         self.verbs = [
             _Verb(route, name, operation) for route in routes for name in route.handler_class.described_verbs()
             if (operation := operation_of(route.handler_class, name))
@@ -114,7 +118,8 @@ class _Description:
     def document(self) -> Json:
         modules = dict.fromkeys(route.handler_class.__module__ for route in self.routes)
         return {
-            "openapi": "3.1.0", "info": texts.INFO, "servers": texts.SERVERS,
+            "openapi": "3.1.0", "info": texts.INFO,
+            "servers": [{"url": self.server, "description": texts.SERVER}],
             "tags": [{"name": _tag(name), "description": inspect.getdoc(sys.modules[name])} for name in modules],
             "paths": {_path(route): self._path_item(route) for route in self.routes},
             "components": {

@@ -26,7 +26,7 @@ INFO = {
     "contact": {"name": "The movieserver authors"},
     "license": {"name": "MIT", "identifier": "MIT"},
 }
-SERVERS = [{"url": "/", "description": "The server that sends this description"}]
+SERVER = "The server that sends this description"
 SECURITY = {
     "accessToken": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",

@@ -229,8 +229,8 @@ class Problem(Response):
 class Root(Response):
     """The addresses of the description and of the page for people."""
 
-    openapi: Literal["/openapi.json"]
-    docs: Literal["/docs/"]
+    openapi: Annotated[str, Field(pattern=r"/openapi\.json$")]
+    docs: Annotated[str, Field(pattern="/docs/$")]
 
 
 def numbers(name: str, tree: dict[str, Any]) -> type[BaseModel]:

@@ -14,6 +14,7 @@ from tornado.web import Application
 
 from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
+from movieserver.http.addresses import within
 from movieserver.http.headers import bearer_token, is_json
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import operation_of
@@ -46,14 +47,20 @@ class Request(HTTPServerRequest):
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is about to stop."""
+    """The application. `unknown` handles what has no route. The setting `draining`: the server is about to stop.
 
-    def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
+    A path may begin with `prefix`, which some proxies remove.
+    """
+
+    def __init__(
+        self, routes: Sequence[Route], unknown: Route, resources: Resources, *, prefix: str = "", **settings: Any
+    ) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
         self.active: dict[Request, IncomingRequest] = {}  # until they are answered or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
+        self._prefix = prefix
         self._patterns = [route for route in routes if route.regex.groups]
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
@@ -64,6 +71,7 @@ class MovieServer(Application):
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
+        path = within(self._prefix, path) if self._prefix else path
         if route := self._paths.get(path):
             return route, []
         for route in self._patterns:
