@@ -21,6 +21,7 @@ EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
 # Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
@@ -122,6 +123,12 @@ def _check_networks(text: str) -> str:
     return text
 
 
+def _public_url(url: str) -> str:
+    if url and not PUBLIC_URL.fullmatch(url):
+        raise ValueError("is not of the form https://example.org/films, with a path of letters, digits and -._~")
+    return url.rstrip("/")
+
+
 def _keys(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
@@ -150,6 +157,7 @@ class Settings(BaseSettings):
     host: Annotated[str, AfterValidator(_check_hosts)] = "localhost"
     port: int = Field(8000, ge=0, le=65535)
     processes: int = Field(1, ge=1, le=64)
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: Annotated[Path, AfterValidator(_home)] = Path("var")
     database_url: Annotated[SecretStr, _address(_check_database_url, may_be_embedded=True)] | None = None
     database_pool_size: int = Field(10, ge=1, le=200)
@@ -167,6 +175,7 @@ class Settings(BaseSettings):
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+    registration: Annotated[Literal["open", "closed"], BeforeValidator(str.lower)] = "open"
     trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     counter_reset_token: SecretStr | None = None
     cors_origins: Annotated[

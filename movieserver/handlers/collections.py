@@ -46,7 +46,7 @@ class CollectionListHandler(Handler):
 
     def next_page(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
         """The address of the page after a cursor, which is also sent as a Link."""
-        address = cursor and f"{self.server_url}{path}?{urlencode(query | {'cursor': str(cursor)})}"
+        address = cursor and self.address(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
         self.set_links(next=address)
         return address
 
@@ -79,7 +79,7 @@ class CollectionsHandler(CollectionListHandler):
             else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated(NO_USER.detail)
-        self.set_header("Location", f"/collection/{created.collection_uuid}/")
+        self.set_header("Location", self.reference(f"/collection/{created.collection_uuid}/"))
         self.set_etag(created.version)
         self.write_json({"collection_uuid": created.collection_uuid}, 201)
 

@@ -6,8 +6,7 @@ from movieserver.http.headers import prefers_html
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 
-PAGE = "/docs/"
-ADDRESSES = {"openapi": "/openapi.json", "docs": "/docs/"}
+DESCRIPTION, PAGE = "/openapi.json", "/docs/"
 
 
 class RootHandler(OpenHandler):
@@ -20,9 +19,9 @@ class RootHandler(OpenHandler):
         self.add_header("Vary", "Accept")
         if prefers_html(self.request.headers.get("Accept", "")):
             self.clear_header("Content-Type")
-            self.redirect(PAGE)
+            self.redirect(self.reference(PAGE))
         else:
-            self.write_json(ADDRESSES)
+            self.write_json({"openapi": self.reference(DESCRIPTION), "docs": self.reference(PAGE)})
 
 
 routes = [Route("/", RootHandler, protected=False)]

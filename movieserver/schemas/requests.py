@@ -4,7 +4,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
@@ -35,6 +35,8 @@ USERNAME_SCHEMA: dict[str, JsonValue] = {
     "pattern": rf"^[^\s{_REFUSED}]([^{_REFUSED}]*[^\s{_REFUSED}])?$",
 }
 TITLE_CHARACTERS = 255
+TOKEN_NAME_CHARACTERS = 100
+TOKEN_DAYS = 3660
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -95,6 +97,14 @@ class Deletion(Body):
     """The password of the account, if it is to be checked."""
 
     password: Text | None = None
+
+
+class NewPersonalToken(Body):
+    """A new personal token; without `expires_in_days` it does not expire."""
+
+    name: Annotated[str, text(1, TOKEN_NAME_CHARACTERS)]
+    scope: Literal["read", "write"]
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=TOKEN_DAYS)] | None = None
 
 
 class NewCollection(Body):
