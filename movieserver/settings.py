@@ -111,7 +111,7 @@ def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, but this user has no home directory") from None
+        raise ValueError("begins with ~ and a user who has no home directory") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:

@@ -132,7 +132,7 @@ def test_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_DIR", "~/data")
     assert load().data_dir == Path("/home/of-somebody/data")
     monkeypatch.setenv("DATA_DIR", "~no-such-user/data")
-    with pytest.raises(SettingsError, match="DATA_DIR: begins with the home directory"):
+    with pytest.raises(SettingsError, match="DATA_DIR: begins with ~ and a user who has no home directory"):
         load()
 
 
