@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import time
+import tracemalloc
 
 import pytest
 from tornado.httputil import HTTPHeaders, ResponseStartLine
@@ -263,6 +264,19 @@ async def test_large_heads_are_bounded_in_all(
     await until(lambda: http_server.memory.total == 0)
     assert await statuses(api, HEALTH[:-2] + b"A: " + b"a" * 60_000 + b"\r\n\r\n" + LAST) == [200, 200]
     assert http_server.memory.total == 0
+
+
+async def test_bodies_that_are_refused_are_not_kept(api: Api, app: MovieServer) -> None:
+    """Not even by the traceback of the refusal, whose frames have the bytes that came."""
+    size, count = 200_000, 20
+    body = b"POST /collection/ HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n" + b"a" * size
+    tracemalloc.start()
+    try:
+        async with crowd(api, count, body):
+            await until(lambda: sum(bool(request.refusal) for request in app.active) == count)
+            await until(lambda: tracemalloc.get_traced_memory()[0] < count * size / 4)
+    finally:
+        tracemalloc.stop()
 
 
 async def test_requests_that_exceed_what_all_may_hold_are_dropped_behind_another(

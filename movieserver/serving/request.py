@@ -151,7 +151,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, size - self._held)
             self._held = size
         except ApiError as error:
-            self.request.refusal = error
+            self.request.refusal = error.with_traceback(None)  # its frames would keep the bytes that are refused
 
     def _refusal(self) -> ApiError | None:
         """Why this request is certain to be refused, as far as its head and the size of its body tell."""
