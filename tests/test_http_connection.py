@@ -336,7 +336,7 @@ async def test_a_client_that_waits_is_told_to_continue(alice: Api) -> None:
     """RFC 9110 section 10.1.1"""
     body = json.dumps(collection()).encode()
     for expectation, framing in (("100-continue", {"Content_Length": len(body)}), ("100-Continue", {
-            "Transfer_Encoding": "chunked"})):
+            "Transfer_Encoding": "chunked"}), ("x, 100-continue", {"Content_Length": len(body)})):
         reader, writer = await connect(port_of(alice), head(
             alice, "/collection/", "POST", Expect=expectation, Connection="close", **framing))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
