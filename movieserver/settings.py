@@ -98,7 +98,8 @@ def _check_database_url(url: str) -> None:
 
 
 def _hosts(text: str) -> list[str]:
-    return [host.strip() for host in text.split(",") if host.strip()]
+    """The addresses; one of IPv6 may stand in brackets, as in a URL."""
+    return [re.sub(r"^\[(.*)\]$", r"\1", host.strip()) for host in text.split(",") if host.strip()]
 
 
 def _check_hosts(text: str) -> str:

@@ -161,6 +161,19 @@ async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
         assert (await alice.post("/collection/", raw=raw[:-1] + b" }", headers=headers)).status == 201
 
 
+@pytest.mark.parametrize("number, spelling, same", [
+    (b"1", b"1.0", True), (b"10", b"1e1", True), (b"100", b"1E+2", True), (b"0", b"-0.0", True),
+    (b"1.5", b"15e-1", True), (b"1", b"1.5", False), (b"1", b'"1"', False), (b"1.0", b"true", False),
+    (b"9007199254740993", b"9007199254740992", False),
+])
+async def test_a_number_has_several_spellings(alice: Api, number: bytes, spelling: bytes, same: bool) -> None:
+    """RFC 8259 section 6: 1.0 is the number 1."""
+    headers = keyed()
+    for value, status in ((number, 201), (spelling, 201 if same else 422)):
+        raw = b'{"title": "t", "ignored": {"deep": [%s]}}' % value
+        assert (await alice.post("/collection/", raw=raw, headers=headers)).status == status
+
+
 async def test_the_order_of_a_list_is_part_of_the_value(alice: Api) -> None:
     path, given, headers = f"/collection/{await created(alice, movies=[])}/movies/", movies(2), keyed()
     assert (await alice.post(path, given, headers=headers)).status == 200

@@ -291,3 +291,8 @@ def test_every_setting_is_listed(document: str) -> None:
 def test_the_example_file_is_valid(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((TOP / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     assert load() == Settings(_env_file=None)
+
+
+def test_an_ipv6_address_may_stand_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "[::1], 127.0.0.1,[fe80::1%eth0]")
+    assert load().hosts == ["::1", "127.0.0.1", "fe80::1%eth0"]

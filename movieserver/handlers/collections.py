@@ -19,6 +19,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 T = TypeVar("T")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+MAX_NAMED, MAX_NAME = 20, 100  # unknown keys that an error names, and the characters of each
 LIMIT = IntegerParameter("limit", "The maximum number of collections on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
 CURSOR = TextParameter(
     "cursor", "Where the page starts: follow `next` of the page before", pattern="^AA[A-Za-z0-9_-]{30}$")
@@ -123,7 +124,11 @@ class CollectionHandler(Handler):
 def nothing_to_change(unknown: dict[str, object]) -> str:
     """The error detail for a body that has only `unknown` keys."""
     needed = "The body must have at least one of the keys title, description and movies"
-    return f"{needed}; it has only unknown keys: {', '.join(unknown)}." if unknown else f"{needed}; it has no key."
+    if not unknown:
+        return f"{needed}; it has no key."
+    names = [name[:MAX_NAME] for name in list(unknown)[:MAX_NAMED]]
+    more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
+    return f"{needed}; it has only unknown keys: {', '.join(names)}{more}."
 
 
 def uuid_of(segment: str) -> str:

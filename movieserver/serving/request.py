@@ -164,7 +164,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, size - self._held)
             self._held = size
         except ApiError as error:
-            self.request.refusal = error
+            self.request.refusal = error.with_traceback(None)  # its frames would keep the bytes that are refused
 
     def _refusal(self) -> ApiError | None:
         """Why this request will be refused, as far as its head and the size of its body show."""
