@@ -20,7 +20,7 @@ from movieserver.resources import Resources
 from tests import record
 from tests.client import Response, Api, assert_unauthenticated
 from tests.conftest import SignUp
-from tests.factories import collection, movies
+from tests.factories import collection, movies, registration
 from tests.statements import noted
 from tests.test_own import BODIES, PARAMETER
 from tests.wire import exchange
@@ -176,13 +176,17 @@ async def test_the_end_of_the_account_ends_them(sign_up: SignUp) -> None:
     assert_unauthenticated(await sent.get("/collection/"))
 
 
-async def test_a_login_that_has_ended_makes_none(alice: Api) -> None:
+async def test_a_login_that_has_ended_makes_none(api: Api) -> None:
     """ASVS 5.0 7.4.1: who holds an access token for its last minutes cannot make it a permanent one."""
-    sent = await script(alice)
-    await alice.post("/logout/all/")
-    response = await alice.post("/tokens/", {"name": "n", "scope": "read"})
+    pair = registration()
+    first, second = [(await api.post(path, pair)).json for path in ("/register/", "/login/")]
+    ended, lasting = [api.signed(each["access_token"]) for each in (first, second)]
+    sent = await script(ended)
+    await api.post("/logout/", {"refresh_token": first["refresh_token"]})
+    response = await ended.post("/tokens/", {"name": "n", "scope": "read"})
     assert_unauthenticated(response)
     assert "Log in again" in response.json["detail"]
+    await made(lasting)
     assert (await sent.get("/collection/")).status == 200
 
 
