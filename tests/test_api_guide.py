@@ -57,6 +57,10 @@ def test_the_walk_with_curl(empty: Path) -> None:
     assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
+    assert walk["Movies of other services"] == ["tt0133093 seen twice"]
+    assert walk["Take everything along"] == ['"1","The General","1926"', "0 3"]
+    error = "[{'line': 3, 'detail': 'year must be a number of four digits'}]"
+    assert walk["Bring lists from Letterboxd, IMDb, Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
     assert json.loads(walk["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = walk["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]

@@ -86,6 +86,7 @@ def test_no_cell_is_a_formula(text: str, cell: str) -> None:
 
 
 async def test_no_cell_of_an_export_is_a_formula(alice: Api) -> None:
+    """ASVS 5.0 1.2.10: a text that a spreadsheet would evaluate begins with an apostrophe."""
     odd = stored(note="@n", ids={"imdb": "-1", "tmdb": "+1"}) | {"title": "=t", "description": "+d", "genres": "-g"}
     answer = await alice.get(f"/collection/{await created(alice, movies=[odd])}/export/?format=csv")
     [row] = cells(answer)
