@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import uuid
 from typing import Any
 
 import pytest
@@ -333,3 +335,31 @@ async def test_it_needs_a_user(api: Api, sign_up: SignUp) -> None:
 
 async def test_a_body_that_is_too_large(alice: Api) -> None:
     assert (await send(alice, b"x" * (MAX_BYTES + 1))).status == 413
+
+
+def broken(text: bytes, source: random.Random) -> bytes:
+    """A file in which some bytes are other ones, are missing, or are there twice."""
+    for _ in range(source.randint(1, 8)):
+        place, length = source.randrange(len(text)), source.choice((1, 1, 2, 40))
+        middle = source.choice((
+            b"", text[place:place + length] * 2, source.randbytes(length), source.choice(SCRAPS)))
+        text = text[:place] + middle + text[place + length:]
+    return text
+
+
+SCRAPS = [
+    b'"', b"'", b",", b";", b"\n", b"\r", b"\0", b"\xff", b"{", b"]", b"\\u0000", b"\\ud800", b"NaN", b"1e999",
+    "é".encode()]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_broken_file_is_no_error_of_the_server(alice: Api, postgres: Postgres, seed: int) -> None:
+    source = random.Random(seed)
+    lines = b"".join(json.dumps(collection(uuid=str(uuid.uuid4()))).encode() + b"\n" for _ in range(3))
+    files_of = [(make(4).encode(), CSV) for make, _ in FILES.values()] + [(lines, NDJSON), (lines[:-1], JSON)]
+    for text, kind in files_of:
+        answer = await send(alice, broken(text, source), kind)
+        assert answer.status in (200, 400)
+        if answer.status == 200:
+            assert answer.json["skipped"] >= len({error["line"] for error in answer.json["errors"]})
+    assert_exact(postgres.url, alice)
