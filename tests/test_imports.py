@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from movieserver.data import exports
 from movieserver.embedded.postgres import Postgres
 from movieserver.formats import movie_uuid
+from movieserver.http import body_threads
+from movieserver.resources import Resources
 from movieserver.schemas import csv_formats, import_file
 from movieserver.schemas.requests import MAX_BYTES
 from tests import files
@@ -304,12 +307,12 @@ async def test_a_file_has_a_bound(alice: Api, monkeypatch: pytest.MonkeyPatch) -
     assert csv_formats.MAX_LINES == 50_000
 
 
-async def test_a_large_export_comes_in_again(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
+async def test_a_large_export_comes_in_again(
+    alice: Api, sign_up: SignUp, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A collection of several lines keeps its moments, and its order."""
-    given = big(1_600)
-    uuid = await created(alice, description="ü\x01" * 300_000, movies=given[:300])
-    for start in (300, 950):
-        assert (await alice.post(f"/collection/{uuid}/movies/", given[start:start + 650])).status == 200
+    monkeypatch.setattr(exports, "MAX_BYTES", 500_000)
+    await created(alice, description="ü\x01" * 30_000, movies=big(96))
     found, bob = await pages(alice), await sign_up()
     assert len(found) == 3
     for page in found:
@@ -324,6 +327,17 @@ async def test_two_imports_of_one_file_at_a_time_add_it_once(alice: Api, postgre
     assert sorted(each["added"] for each in done) == [0] * 5 + [300]
     assert (await alice.get("/collection/")).json["count"] == 1
     assert_exact(postgres.url, alice)
+
+
+async def test_large_files_wait_in_a_bounded_queue(alice: Api, resources: Resources) -> None:
+    small, large = files.letterboxd_list(3), files.letterboxd_list(1_000)
+    resources.body_threads.waiting = body_threads.MAX_WAITING
+    assert (await send(alice, small)).status == 200
+    refused = await send(alice, large)
+    assert (refused.status, refused.json["code"]) == (503, "overloaded")
+    assert refused.headers["Retry-After"] == "1"
+    resources.body_threads.waiting -= 1
+    assert counts(await imported(alice, large)) == (1_000, 0, 0)
 
 
 async def test_it_needs_a_user(api: Api, sign_up: SignUp) -> None:
