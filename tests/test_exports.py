@@ -31,7 +31,7 @@ async def pages(api: Api) -> list[Answer]:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "application/x-ndjson"
         assert answer.headers["Content-Disposition"] == 'attachment; filename="collections.ndjson"'
-        assert len(answer.body) <= exports.MAX_BYTES
+        assert len(answer.body) <= exports.PAGE_BYTES
         found.append(answer)
         link = NEXT.fullmatch(answer.headers.get("Link", ""))
         following = link[1] if link else ""
@@ -112,7 +112,7 @@ async def test_all_collections_newest_first(alice: Api, sign_up: SignUp, monkeyp
     assert [page.body for page in await pages(alice)] == [b"".join(whole)]
     monkeypatch.setattr(exports, "PAGE_COLLECTIONS", 3)
     assert [page.body for page in await pages(alice)] == [b"".join(whole[:3]), b"".join(whole[3:6]), whole[6]]
-    monkeypatch.setattr(exports, "MAX_BYTES", 2 * max(map(len, whole)) + 1000)
+    monkeypatch.setattr(exports, "PAGE_BYTES", 2 * max(map(len, whole)) + 1000)
     assert await exported(alice) == b"".join(whole)
     first = await alice.get("/export/")
     assert (await alice.get("/export/", headers={"If-None-Match": first.headers["ETag"]})).status == 304
@@ -140,7 +140,7 @@ def big(number: int) -> list[dict[str, Any]]:
 
 async def test_a_large_collection_is_on_several_pages(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its description in the first line alone, and each movie once."""
-    monkeypatch.setattr(exports, "MAX_BYTES", 500_000)
+    monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     small = await created(alice)
     given = big(96)
     uuid = await created(alice, description="ü\x01" * 30_000, movies=given)

@@ -311,7 +311,7 @@ async def test_a_large_export_comes_in_again(
     alice: Api, sign_up: SignUp, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collection of several lines keeps its moments, and its order."""
-    monkeypatch.setattr(exports, "MAX_BYTES", 500_000)
+    monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     await created(alice, description="ü\x01" * 30_000, movies=big(96))
     found, bob = await pages(alice), await sign_up()
     assert len(found) == 3
