@@ -25,7 +25,10 @@ from tests.test_run import Server, serving, sign_up
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 # A request that is valid by the schema may still be refused: the same movie twice, an old version, a used key.
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
-CONFIGURATION = """
+HOOKS = Path(__file__).with_name("fuzz_hooks.py")
+CONFIGURATION = f"""
+hooks = "{HOOKS}"
+
 [checks.negative_data_rejection]
 expected-statuses = ["4xx"]
 """

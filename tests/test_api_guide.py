@@ -57,6 +57,10 @@ def test_the_curl_examples(empty: Path) -> None:
     assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
+    assert tour["Movies of other services"] == ["tt0133093 seen twice"]
+    assert tour["Take everything along"] == ['"1","The General","1926"', "0 3"]
+    error = "[{'line': 3, 'detail': 'year must be a number of four digits'}]"
+    assert tour["Bring lists from Letterboxd, IMDb, Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
     assert json.loads(tour["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = tour["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]

@@ -124,7 +124,7 @@ SPELLINGS: list[Callable[[Any], bytes]] = [
 ]
 BODY: dict[str, Any] = {
     "title": "Dune / Дюна", "description": "d", "movies": [
-        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "rank": 1.5}]}
+        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "stars": 1.5}]}
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
@@ -140,7 +140,7 @@ async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callab
 @pytest.mark.parametrize("change", [
     {"title": "Dune / Дюна "}, {"title": "dune / Дюна"}, {"description": None}, {"more": 1}, {"movies": []},
     {"movies": [*BODY["movies"], {**BODY["movies"][0], "uuid": str(uuid.uuid4())}]},
-    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "rank": 1.25}]},
+    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "stars": 1.25}]},
 ])
 async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
     """Even if both would store the same."""

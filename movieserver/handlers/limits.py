@@ -49,7 +49,7 @@ LIMITS = {
         "/movies/<uuid>/collections/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
         "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
     },
-    "export": {"bytes": requests.MAX_BYTES, "collections": exports.PAGE_COLLECTIONS},
+    "export": {"bytes": exports.PAGE_BYTES, "collections": exports.PAGE_COLLECTIONS},
     "import": {
         "lines": csv_formats.MAX_LINES, "collections": import_file.MAX_COLLECTIONS, "errors": import_file.MAX_ERRORS,
     },
