@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command line: run.py [serve [--migrate] | migrate | rollback [--all] [--yes] | check]"""
+"""The command line: run.py serve | migrate | rollback | check | add-user | reset-password | delete-user | users"""
 from __future__ import annotations
 
 import argparse
@@ -20,9 +20,16 @@ from movieserver.postgres import migrations
 from movieserver.serving.listening import CannotListen, listen, netloc
 from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
 from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
+from movieserver.terminal import Refused, confirm
 
 CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
+ADMINISTRATION = {  # commands that movieserver.administration carries out
+    "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
+    "reset-password": "Give a user another password, asked for in the same way: ends their logins and personal tokens.",
+    "delete-user": "Delete a user and everything of theirs.",
+    "users": "List the users: since when, last login, collections, name.",
+}
 
 
 class CannotStart(Exception):
@@ -101,22 +108,13 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
-    """Print what will be lost, and ask for confirmation; CannotStart unless it is confirmed, or `yes` is set."""
+    """Print what will be lost, and ask for confirmation; Refused unless it is confirmed, or `yes` is set."""
     from movieserver.postgres.connection import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")
     for undo in plan:
         print(f"  {undo.migration}: {', '.join(undo.losses) or 'no table and no column'}", flush=True)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise CannotStart("nothing was rolled back: without a terminal, rollback needs --yes")
-    try:
-        answer = input("Type yes to drop it: ")
-    except (EOFError, KeyboardInterrupt):
-        answer = ""
-    if answer.strip().lower() != "yes":
-        raise CannotStart("nothing was rolled back")
+    confirm("Type yes to drop it: ", "rollback", "nothing was rolled back", yes)
 
 
 def check(configured: Settings, options: argparse.Namespace) -> None:
@@ -128,6 +126,27 @@ def check(configured: Settings, options: argparse.Namespace) -> None:
             raise CannotStart("something above cannot be used")
 
 
+def administer(configured: Settings, options: argparse.Namespace) -> None:
+    """Run a command of ADMINISTRATION on the database; an embedded one may be that of a running server."""
+    from movieserver import administration
+
+    with _database(configured) as settings:
+        logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the message
+        administration.COMMANDS[options.command](settings, options)
+
+
+@contextmanager
+def _database(configured: Settings) -> Iterator[Settings]:
+    """The settings with the address of the database."""
+    if configured.database_url:
+        yield configured
+        return
+    with _embedded() as embedded, embedded.database(configured) as (settings, started):
+        if started:
+            _migrate(settings)
+        yield settings
+
+
 def _report(configured: Settings, settings: Settings) -> bool:
     """Print the finding of each service; returns whether all can be used."""
     from movieserver.check import check as look
@@ -135,9 +154,11 @@ def _report(configured: Settings, settings: Settings) -> bool:
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
     variables = {"PostgreSQL": "database_url", "Redis": "redis_url", "movie API": "movie_api_url"}
     found = asyncio.run(look(settings))
-    for name, (where, problem, advice, warnings) in found.items():
+    for name, (where, problem, advice, warnings, note) in found.items():
         print(f"{name}: {problem or 'ok'}")
         print(f"  where: {where}, {_source(variables[name], configured, 'embedded')}")
+        if note:
+            print(f"  note: {note}")
         if problem:
             print(f"  what to do: {advice}")
         for warning in warnings:
@@ -166,11 +187,17 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
     if configured.database_url and configured.redis_url and configured.movie_api_url:
         yield configured, []
         return
+    with _embedded() as embedded, embedded.running(configured) as (settings, children):
+        yield settings, children
+
+
+@contextmanager
+def _embedded() -> Iterator[Any]:
+    """The module of the embedded servers; CannotStart where they fail."""
     from movieserver import embedded
 
     try:
-        with embedded.running(configured) as (settings, children):
-            yield settings, children
+        yield embedded
     except embedded.EmbeddedError as error:
         raise CannotStart(str(error)) from None
 
@@ -222,9 +249,8 @@ def _restart_on_hangup(supervisor: Supervisor) -> None:
 
 
 def _ignore_signals() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_redis_url(url: str) -> None:
@@ -245,6 +271,13 @@ def _arguments() -> argparse.Namespace:
         if command is rollback:
             added.add_argument("--all", action="store_true", help="undo every migration")
             added.add_argument("--yes", action="store_true", help="do not ask before data is dropped")
+    for name, described in ADMINISTRATION.items():
+        added = commands.add_parser(name, help=described, description=described)
+        added.set_defaults(run=administer)
+        if name != "users":
+            added.add_argument("name", metavar="NAME")
+        if name == "delete-user":
+            added.add_argument("--yes", action="store_true", help="do not ask before the user is deleted")
     return parser.parse_args()
 
 
@@ -259,7 +292,7 @@ def main() -> int:
         if unknown := unknown_names():
             logs.log.warning("unknown names in .env", names=", ".join(unknown))
         options.run(settings, options)
-    except (CannotStart, CannotListen, SettingsError, migrations.MigrationError) as error:
+    except (CannotStart, CannotListen, Refused, SettingsError, migrations.MigrationError) as error:
         if isinstance(error, SettingsError) and error.rest and options.run is check:
             _report(error.rest, error.rest)
         print(f"run.py: {error}", file=sys.stderr)

@@ -16,11 +16,11 @@ def main() -> None:
     sockets, report_ready = supervisor.inherit()
     try:
         settings = load(check_address)
+        logs.configure(settings.log_level, log_format=settings.log_format)
+        logs.log.info("process started", version=movieserver.__version__)
+        server.run(settings, sockets, report_ready)
     except SettingsError as error:
         sys.exit(f"run.py: {error}")
-    logs.configure(settings.log_level, log_format=settings.log_format)
-    logs.log.info("process started", version=movieserver.__version__)
-    server.run(settings, sockets, report_ready)
 
 
 if __name__ == "__main__":

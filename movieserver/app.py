@@ -6,37 +6,49 @@ from functools import partial
 
 from movieserver.handlers import (
     accounts, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi, operations,
-    request_count, root, sessions, web
+    personal_tokens, request_count, root, sessions, web
 )
-from movieserver.handlers.base import Route, UnknownPathHandler
+from movieserver.handlers.base import Route
+from movieserver.http.addresses import Addresses
 from movieserver.http.proxies import Proxies
 from movieserver.openapi import document
 from movieserver.resources import Resources
 from movieserver.serving.memory_limits import ResponseMemory
 from movieserver.serving.request import MovieServer
-from movieserver.settings import Settings
+from movieserver.settings import Settings, SettingsError
 
 ROUTES = [
-    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
-    *exports.routes, *imports.routes,
-    *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
-    *root.routes,
+    *accounts.routes, *sessions.routes, *personal_tokens.routes, *movies.routes, *collections.routes,
+    *collection_movies.routes, *genres.routes, *exports.routes, *imports.routes, *limits.routes,
+    *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
 ]
 SERVER = Route("*", operations.ServerHandler, protected=False)
-UNKNOWN = Route("unknown", UnknownPathHandler, protected=False)
+UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
-    """The application over open resources."""
-    reset_token = settings.counter_reset_token
+    """The application over open resources; SettingsError if the path of PUBLIC_URL could be one of a route."""
+    reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
+    addresses = Addresses(settings.public_url, proxies)
+    _check_prefix(addresses.prefix)
     return MovieServer(
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
         resources,
+        prefix=addresses.prefix,
+        addresses=addresses,
         response_memory=ResponseMemory(),
-        proxies=Proxies(settings.proxies),
+        proxies=proxies,
         cors_origins=settings.cors_origins,
         poster_hosts=re.split(" *, *", settings.poster_hosts),
-        openapi=partial(document.as_json, tuple(ROUTES)),
+        openapi=partial(document.as_json, tuple(ROUTES), settings.public_url or "/"),
+        registration=settings.registration,
         reset_token=reset_token and reset_token.get_secret_value(),
     )
+
+
+def _check_prefix(prefix: str) -> None:
+    """With the path /collection, nobody could tell whether a proxy has removed it from /collection/docs/."""
+    taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
+    if prefix and prefix.split("/")[1] in taken:
+        raise SettingsError({"public_url": f"has the path {prefix}, which begins like one of this server"}, None)

@@ -26,6 +26,7 @@ OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
 START_SECONDS = 3.0  # for all services, at the start of the server
 MIGRATE = "run `python run.py migrate`"
+POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each brings its time limits"
 
 # The drivers' messages by pattern, the message to show, and what to do; the first match counts. A list of hosts can
 # fail for several reasons.
@@ -34,11 +35,12 @@ POSTGRES_REASONS = (
      "grant CONNECT on it to the user, or correct DATABASE_URL"),
     ("password|authentication failed|role .* does not exist", "it refuses this user and password",
      "correct them in DATABASE_URL"),
-    ("database .* does not exist", "it has no such database", "create it, or correct its name in DATABASE_URL"),
+    ("database .* does not exist|no such database", "it has no such database",
+     "create it, or correct its name in DATABASE_URL"),
     ("pg_hba", "it does not allow this user from this address",
      "add a line for them to its pg_hba.conf, or correct DATABASE_URL"),
-    ("too many|connection slots", "it has no connection left",
-     "raise its max_connections, or lower PROCESSES or DATABASE_POOL_SIZE"),
+    ("too many|connection slots|no more connections", "it has no connection left",
+     "raise its max_connections (in PgBouncer, max_client_conn), or lower PROCESSES or DATABASE_POOL_SIZE"),
     ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary responds",
@@ -82,6 +84,7 @@ class Finding(NamedTuple):
     problem: str | None = None
     advice: str | None = None
     warnings: Sequence[str] = ()
+    note: str | None = None
 
 
 async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
@@ -112,7 +115,7 @@ async def _database(settings: Settings) -> Finding:
     async with open_database(url, 1) as database:
         try:
             warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings)
+            return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
         except ApiError as error:
             return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 

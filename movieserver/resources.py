@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
+from movieserver.accounts.personal_tokens import VerifiedTokens
 from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
 from movieserver.http.body_threads import BodyThreads
 from movieserver.http.compression import Compressor
@@ -30,6 +31,7 @@ class Resources:
     counter: RequestCounter
     movie_api: MovieApi
     tokens: Tokens
+    verified_tokens: VerifiedTokens
     passwords: Passwords
     login_attempts: LoginAttempts
     registration_limit: RegistrationLimit
@@ -51,6 +53,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
+            verified_tokens=VerifiedTokens(),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
             login_attempts=await stack.enter_async_context(open_login_attempts(redis_url, attempts_key)),
             registration_limit=await stack.enter_async_context(

@@ -22,6 +22,7 @@ SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 HOSTS = r"^[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*$"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
 # Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
@@ -98,7 +99,8 @@ def _check_database_url(url: str) -> None:
 
 
 def _hosts(text: str) -> list[str]:
-    return [host.strip() for host in text.split(",") if host.strip()]
+    """The addresses; one of IPv6 may stand in brackets, as in a URL."""
+    return [re.sub(r"^\[(.*)\]$", r"\1", host.strip()) for host in text.split(",") if host.strip()]
 
 
 def _check_hosts(text: str) -> str:
@@ -111,7 +113,7 @@ def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, but this user has no home directory") from None
+        raise ValueError("begins with ~ and a user who has no home directory") from None
 
 
 def _networks(text: str) -> list[IPv4Network | IPv6Network]:
@@ -121,6 +123,12 @@ def _networks(text: str) -> list[IPv4Network | IPv6Network]:
 def _check_networks(text: str) -> str:
     _networks(text)  # ValueError that names the bad part
     return text
+
+
+def _public_url(url: str) -> str:
+    if url and not PUBLIC_URL.fullmatch(url):
+        raise ValueError("is not of the form https://example.org/films, with a path of letters, digits and -._~")
+    return url.rstrip("/")
 
 
 def _keys(secret: SecretStr) -> list[str]:
@@ -151,6 +159,7 @@ class Settings(BaseSettings):
     host: Annotated[str, AfterValidator(_check_hosts)] = "localhost"
     port: int = Field(8000, ge=0, le=65535)
     processes: int = Field(1, ge=1, le=64)
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: Annotated[Path, AfterValidator(_home)] = Path("var")
     database_url: Annotated[SecretStr, _address(_check_database_url, may_be_embedded=True)] | None = None
     database_pool_size: int = Field(10, ge=1, le=200)
@@ -168,6 +177,7 @@ class Settings(BaseSettings):
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+    registration: Annotated[Literal["open", "closed"], BeforeValidator(str.lower)] = "open"
     trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     counter_reset_token: SecretStr | None = None
     cors_origins: Annotated[

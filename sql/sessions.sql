@@ -4,11 +4,14 @@
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH swept AS (
     DELETE FROM sessions WHERE user_id = %(user_id)s AND expires_at <= now()
+), owner AS (
+    UPDATE users SET last_login = now()
+    WHERE user_id = %(user_id)s AND password_changes = %(password_changes)s
+    RETURNING user_id
 )
 INSERT INTO sessions (user_id, session_uuid, refresh_digest, expires_at)
 SELECT user_id, %(session_uuid)s, %(refresh_digest)s, now() + %(lifetime)s * interval '1 second'
-FROM users
-WHERE user_id = %(user_id)s AND password_changes = %(password_changes)s
+FROM owner
 RETURNING user_id::text;
 
 -- name: rotate

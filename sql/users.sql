@@ -1,8 +1,8 @@
 -- name: register
 -- A new user and a first session. One row (user_id), or none if the name is taken.
 WITH registered AS (
-    INSERT INTO users (user_id, username, username_key, password_hash)
-    VALUES (%(user_id)s, %(username)s, %(username_key)s, %(password_hash)s)
+    INSERT INTO users (user_id, username, username_key, password_hash, last_login)
+    VALUES (%(user_id)s, %(username)s, %(username_key)s, %(password_hash)s, now())
     ON CONFLICT (username_key) DO NOTHING
     RETURNING user_id
 ), opened AS (
@@ -11,6 +11,13 @@ WITH registered AS (
     FROM registered
 )
 SELECT user_id::text FROM registered;
+
+-- name: add
+-- A new user, without a session. One row (user_id), or none if the name is taken.
+INSERT INTO users (user_id, username, username_key, password_hash)
+VALUES (%(user_id)s, %(username)s, %(username_key)s, %(password_hash)s)
+ON CONFLICT (username_key) DO NOTHING
+RETURNING user_id::text;
 
 -- name: find
 -- The user with that name: one row (user_id, username_key, password_hash, password_changes), or none.
@@ -41,6 +48,23 @@ WITH changed AS (
     WHERE user_id = (SELECT user_id FROM changed) AND public_uuid IS DISTINCT FROM %(login)s
 )
 SELECT user_id::text FROM changed;
+
+-- name: reset_password
+-- Another password; it ends every login and deletes every personal token.
+-- One row (how many logins, how many tokens), or none if the user is gone.
+SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+WITH changed AS (
+    UPDATE users SET password_hash = %(password_hash)s, password_changes = password_changes + 1
+    WHERE user_id = %(user_id)s
+    RETURNING user_id
+), ended AS (
+    DELETE FROM sessions WHERE user_id = %(user_id)s RETURNING expires_at
+), deleted AS (
+    DELETE FROM personal_tokens WHERE user_id = %(user_id)s RETURNING expires_at
+)
+SELECT (SELECT count(*) FROM ended WHERE expires_at > now()),
+    (SELECT count(*) FROM deleted WHERE (expires_at > now()) IS NOT FALSE)
+FROM changed;
 
 -- name: delete
 -- A user and everything of theirs. One row (user_id), or none if there is no such user.

@@ -15,13 +15,14 @@ from movieserver.app import ROUTES
 Json = dict[str, Any]
 DOCUMENT: Json = document.document(ROUTES)
 PATTERNS = {path: re.compile(re.sub(r"{\w+}", "[^/]+", path.rstrip("/")) + "/?") for path in DOCUMENT["paths"]}
+PREFIX = "/films"  # of the test of PUBLIC_URL
 ALIAS = re.compile("^/collections(?=/|$)")
 WITHOUT_ROUTE = {"404", "400", "413", "431", "500", "503"}
 
 
 def path_of(address: str) -> str | None:
     """The path of the description that an address belongs to; /collections/ is another spelling of /collection/."""
-    sent = ALIAS.sub("/collection", urlsplit(address).path)
+    sent = ALIAS.sub("/collection", urlsplit(address).path.removeprefix(PREFIX))
     return next((path for path, pattern in PATTERNS.items() if pattern.fullmatch(sent)), None)
 
 

@@ -25,7 +25,10 @@ from tests.test_run import Server, serving, sign_up
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 # A request that is valid by the schema may still be refused: the same movie twice, an old version, a used key.
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
-CONFIGURATION = """
+HOOKS = Path(__file__).with_name("fuzz_hooks.py")
+CONFIGURATION = f"""
+hooks = "{HOOKS}"
+
 [checks.negative_data_rejection]
 expected-statuses = ["4xx"]
 """
@@ -75,11 +78,19 @@ def with_headers(folder: Path) -> str:
     return str(file)
 
 
+def personal_token(server: Server) -> str:
+    """A personal token of a new user."""
+    body = {"name": "fuzz", "scope": "write"}
+    token: str = server.call("POST", "/tokens/", body, sign_up(server, registration()))[1]["token"]
+    return token
+
+
 def round_of(server: Server, description: str, examples: int, seed: int) -> list[Outcome]:
-    """All operations with a token, all without one, and those that end the account."""
+    """All operations with a token, with a personal one and without one, and those that end the account."""
     tokens, at = [sign_up(server, registration()) for _ in range(2)], ("--url", server.url)
     return [
         fuzz(description, *at, *WITHOUT_ENDS, token=tokens[0], examples=examples, seed=seed),
+        fuzz(description, *at, *WITHOUT_ENDS, token=personal_token(server), examples=max(1, examples // 4), seed=seed),
         fuzz(description, *at, "--phases", "examples,fuzzing", examples=max(1, examples // 4), seed=seed),
         fuzz(
             description, *at, "--phases", "coverage,fuzzing", *ENDS_ALONE, token=tokens[1], examples=examples,

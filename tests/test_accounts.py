@@ -102,6 +102,8 @@ async def test_valid_user_names(api: Api, begin: str) -> None:
      "A user name must not contain format characters: remove U+FEFF ZERO WIDTH NO-BREAK SPACE at index 0"),
     ("bob\U000e0041",
      "A user name must not contain format characters: remove U+E0041 TAG LATIN CAPITAL LETTER A at index 3"),
+    ("\u115f", "A user name must have a character that can be seen"),
+    ("\ufe0f\u034f", "A user name must have a character that can be seen"),
     ("a\u2028b", "A user name must not contain format characters: remove U+2028 LINE SEPARATOR at index 1"),
 ])
 async def test_invalid_user_names(api: Api, username: str, detail: str) -> None:

@@ -57,21 +57,31 @@ def test_the_curl_examples(empty: Path) -> None:
     assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
+    assert tour["Movies of other services"] == ["tt0133093 seen twice"]
+    assert tour["Take everything along"] == ['"1","The General","1926"', "0 3"]
+    error = "[{'line': 3, 'detail': 'year must be a number of four digits'}]"
+    assert tour["Bring lists from Letterboxd, IMDb, Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
     assert json.loads(tour["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = tour["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
     assert kind == "400 application/problem+json"
     *attempts, refused = tour["When to retry"]
     assert attempts == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
+    assert tour["Let a script in"] == ["2", "403 insufficient_scope", "backup read", "Token deleted successfully"]
     assert [json.loads(line).get("status") for line in tour["Stay, and leave"][1:]] == [None, 401]
 
 
 def test_the_python_examples(empty: Path) -> None:
+    with serving(empty) as server:
+        assert_python_examples(server)
+        assert server.stop() == 0
+
+
+def assert_python_examples(server: Server) -> None:
+    """Run the Python snippets of the guide against a new server."""
     record.secret("battery staple")
     script = snippets("python", "print('{}')")
-    with serving(empty) as server:
-        tour = printed(server, sys.executable, "-c", script)
-        assert server.stop() == 0
+    tour = printed(server, sys.executable, "-c", script)
     prints = re.findall(r"^print\('## (.*)'\)$|^print\(.*\)  # (.*)$", script, re.MULTILINE)
     title = ""
     for section, comment in prints:

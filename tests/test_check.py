@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from tornado.testing import bind_unused_port
 
 from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
@@ -181,6 +182,16 @@ def test_all_problems_at_once(good: dict[str, str]) -> None:
     assert "JWT_SECRET: is too short: at least 32 bytes" in output and "PORT: " in output
     assert [section.partition(":")[0] for section in sections.values()] == ["it cannot be reached"] * 3
     assert "where: 127.0.0.1:1, database d, user u" in sections["PostgreSQL"]
+
+
+def test_services_that_accept_and_never_respond(good: dict[str, str]) -> None:
+    listening, port = bind_unused_port()
+    silent = {"DATABASE_URL": f"postgresql://u:{WORD}@127.0.0.1:{port}/d", "MOVIE_API_SECONDS": "1",
+              "REDIS_URL": f"redis://:{WORD}@127.0.0.1:{port}", "MOVIE_API_URL": f"http://127.0.0.1:{port}/list/"}
+    with listening:
+        status, _, sections = check({**good, **silent})
+    assert status == 1
+    assert [section.partition(":")[0] for section in sections.values()] == ["it cannot be reached"] * 3
 
 
 def test_a_service_with_an_invalid_address_is_skipped(good: dict[str, str]) -> None:

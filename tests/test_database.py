@@ -325,9 +325,10 @@ async def test_the_session_has_its_limits(postgres: Postgres) -> None:
 
 
 async def test_options_of_the_url_are_preserved(postgres: Postgres) -> None:
-    url = postgres.url + "&options=-c%20application_name%3Dkept"
+    url = postgres.url + "&options=-c%20work_mem%3D5MB%20-c%20jit%3Don"
     async with open_database(url, 1, statements=STATEMENTS) as database:
-        assert await database.read("setting", setting="application_name") == ("kept",)
+        assert await database.read("setting", setting="work_mem") == ("5MB",)
+        assert await database.read("setting", setting="application_name") == ("movieserver",)
         assert await database.read("setting", setting="jit") == ("off",)
 
 

@@ -127,6 +127,7 @@ BAD_JSON = {
     "invalid UTF-8": b'{"title": "\xff"}',
     "a lone surrogate": b'{"title": "\\ud800"}',
     "a lone low surrogate": b'{"title": "\\udc00 x"}',
+    "an escaped NUL in what is no JSON": b'{"title": "\\u0000"',
     "NUL": b'{"title": "\\u0000"}',
     "a raw control character": b'{"title": "\n"}',
     "brackets": b"[" * 100_000,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.described import DOCUMENT
 from tests.factories import registration
-from tests.fuzz import ENDS_ALONE, LONG_LIVED, WITHOUT_ENDS, fuzz, with_headers
+from tests.fuzz import ENDS_ALONE, LONG_LIVED, WITHOUT_ENDS, fuzz, personal_token, with_headers
 from tests.test_run import Server, serving, sign_up
 
 
@@ -22,9 +22,9 @@ def server(folder: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("signed", [True, False])
-def test_every_response_is_as_described(server: Server, tmp_path: Path, signed: bool) -> None:
-    token = sign_up(server, registration()) if signed else None
+@pytest.mark.parametrize("signed", ["with a login", "with a personal token", ""])
+def test_every_response_is_as_described(server: Server, tmp_path: Path, signed: str) -> None:
+    token = personal_token(server) if "personal" in signed else sign_up(server, registration()) if signed else None
     outcome = fuzz(
         with_headers(tmp_path), "--url", server.url, "--phases", "examples,fuzzing,stateful", *WITHOUT_ENDS,
         token=token, examples=6 if signed else 2)

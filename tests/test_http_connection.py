@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import time
+import tracemalloc
 
 import pytest
 from tornado.httputil import HTTPHeaders, ResponseStartLine
@@ -265,6 +266,19 @@ async def test_the_memory_for_large_heads_is_limited(
     assert http_server.memory.total == 0
 
 
+async def test_bodies_that_are_refused_are_not_kept(api: Api, app: MovieServer) -> None:
+    """Not even by the traceback of the refusal, whose frames have the bytes that came."""
+    size, count = 200_000, 20
+    body = b"POST /collection/ HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n" + b"a" * size
+    tracemalloc.start()
+    try:
+        async with crowd(api, count, body):
+            await until(lambda: sum(bool(request.refusal) for request in app.active) == count)
+            await until(lambda: tracemalloc.get_traced_memory()[0] < count * size / 4)
+    finally:
+        tracemalloc.stop()
+
+
 async def test_pipelined_requests_beyond_the_memory_limit_are_dropped(
     alice: Api, app: MovieServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +336,7 @@ async def test_expect_continue_gets_100(alice: Api) -> None:
     """RFC 9110 section 10.1.1"""
     body = json.dumps(collection()).encode()
     for expectation, framing in (("100-continue", {"Content_Length": len(body)}), ("100-Continue", {
-            "Transfer_Encoding": "chunked"})):
+            "Transfer_Encoding": "chunked"}), ("x, 100-continue", {"Content_Length": len(body)})):
         reader, writer = await connect(port_of(alice), head(
             alice, "/collection/", "POST", Expect=expectation, Connection="close", **framing))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"

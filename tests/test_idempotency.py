@@ -124,7 +124,7 @@ SPELLINGS: list[Callable[[Any], bytes]] = [
 ]
 BODY: dict[str, Any] = {
     "title": "Dune / Дюна", "description": "d", "movies": [
-        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "rank": 1.5}]}
+        {"uuid": "57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "title": "Dune", "genres": ["Drama", "d/e"], "stars": 1.5}]}
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
@@ -140,7 +140,7 @@ async def test_the_same_json_value_is_the_same_request(alice: Api, spell: Callab
 @pytest.mark.parametrize("change", [
     {"title": "Dune / Дюна "}, {"title": "dune / Дюна"}, {"description": None}, {"more": 1}, {"movies": []},
     {"movies": [*BODY["movies"], {**BODY["movies"][0], "uuid": str(uuid.uuid4())}]},
-    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "rank": 1.25}]},
+    {"movies": [{**BODY["movies"][0], "genres": "Drama,d/e"}]}, {"movies": [{**BODY["movies"][0], "stars": 1.25}]},
 ])
 async def test_another_json_value_is_another_request(alice: Api, change: dict[str, Any]) -> None:
     """Even if both would store the same."""
@@ -159,6 +159,19 @@ async def test_numbers_of_any_size_are_part_of_the_value(alice: Api) -> None:
         assert first.status == 201, number
         assert stated(await alice.post("/collection/", raw=raw, headers=headers)) == stated(first)
         assert (await alice.post("/collection/", raw=raw[:-1] + b" }", headers=headers)).status == 201
+
+
+@pytest.mark.parametrize("number, spelling, same", [
+    (b"1", b"1.0", True), (b"10", b"1e1", True), (b"100", b"1E+2", True), (b"0", b"-0.0", True),
+    (b"1.5", b"15e-1", True), (b"1", b"1.5", False), (b"1", b'"1"', False), (b"1.0", b"true", False),
+    (b"9007199254740993", b"9007199254740992", False),
+])
+async def test_a_number_has_several_spellings(alice: Api, number: bytes, spelling: bytes, same: bool) -> None:
+    """RFC 8259 section 6: 1.0 is the number 1."""
+    headers = keyed()
+    for value, status in ((number, 201), (spelling, 201 if same else 422)):
+        raw = b'{"title": "t", "ignored": {"deep": [%s]}}' % value
+        assert (await alice.post("/collection/", raw=raw, headers=headers)).status == status
 
 
 async def test_the_order_of_a_list_is_part_of_the_value(alice: Api) -> None:

@@ -3,12 +3,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import uuid
 from typing import Any
 
 import pytest
 
+from movieserver.data import exports
 from movieserver.embedded.postgres import Postgres
 from movieserver.formats import movie_uuid
+from movieserver.http import body_threads
+from movieserver.resources import Resources
 from movieserver.schemas import csv_formats, import_file
 from movieserver.schemas.requests import MAX_BYTES
 from tests import files
@@ -302,12 +307,12 @@ async def test_a_file_has_a_bound(alice: Api, monkeypatch: pytest.MonkeyPatch) -
     assert csv_formats.MAX_LINES == 50_000
 
 
-async def test_a_large_export_comes_in_again(alice: Api, sign_up: SignUp, postgres: Postgres) -> None:
+async def test_a_large_export_comes_in_again(
+    alice: Api, sign_up: SignUp, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A collection of several lines keeps its moments, and its order."""
-    given = big(1_600)
-    uuid = await created(alice, description="ü\x01" * 300_000, movies=given[:300])
-    for start in (300, 950):
-        assert (await alice.post(f"/collection/{uuid}/movies/", given[start:start + 650])).status == 200
+    monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
+    await created(alice, description="ü\x01" * 30_000, movies=big(96))
     found, bob = await pages(alice), await sign_up()
     assert len(found) == 3
     for page in found:
@@ -324,6 +329,17 @@ async def test_two_imports_of_one_file_at_a_time_add_it_once(alice: Api, postgre
     assert_exact(postgres.url, alice)
 
 
+async def test_large_files_wait_in_a_bounded_queue(alice: Api, resources: Resources) -> None:
+    small, large = files.letterboxd_list(3), files.letterboxd_list(1_000)
+    resources.body_threads.waiting = body_threads.MAX_WAITING
+    assert (await send(alice, small)).status == 200
+    refused = await send(alice, large)
+    assert (refused.status, refused.json["code"]) == (503, "overloaded")
+    assert refused.headers["Retry-After"] == "1"
+    resources.body_threads.waiting -= 1
+    assert counts(await imported(alice, large)) == (1_000, 0, 0)
+
+
 async def test_it_needs_a_user(api: Api, sign_up: SignUp) -> None:
     assert (await send(api, files.letterboxd_list(1))).status == 401
     gone = await sign_up()
@@ -333,3 +349,31 @@ async def test_it_needs_a_user(api: Api, sign_up: SignUp) -> None:
 
 async def test_a_body_that_is_too_large(alice: Api) -> None:
     assert (await send(alice, b"x" * (MAX_BYTES + 1))).status == 413
+
+
+def broken(text: bytes, source: random.Random) -> bytes:
+    """A file in which some bytes are other ones, are missing, or are there twice."""
+    for _ in range(source.randint(1, 8)):
+        place, length = source.randrange(len(text)), source.choice((1, 1, 2, 40))
+        middle = source.choice((
+            b"", text[place:place + length] * 2, source.randbytes(length), source.choice(SCRAPS)))
+        text = text[:place] + middle + text[place + length:]
+    return text
+
+
+SCRAPS = [
+    b'"', b"'", b",", b";", b"\n", b"\r", b"\0", b"\xff", b"{", b"]", b"\\u0000", b"\\ud800", b"NaN", b"1e999",
+    "é".encode()]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_broken_file_is_no_error_of_the_server(alice: Api, postgres: Postgres, seed: int) -> None:
+    source = random.Random(seed)
+    lines = b"".join(json.dumps(collection(uuid=str(uuid.uuid4()))).encode() + b"\n" for _ in range(3))
+    files_of = [(make(4).encode(), CSV) for make, _ in FILES.values()] + [(lines, NDJSON), (lines[:-1], JSON)]
+    for text, kind in files_of:
+        response = await send(alice, broken(text, source), kind)
+        assert response.status in (200, 400)
+        if response.status == 200:
+            assert response.json["skipped"] >= len({error["line"] for error in response.json["errors"]})
+    assert_exact(postgres.url, alice)

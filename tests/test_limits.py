@@ -93,6 +93,8 @@ EXCESSES: dict[str, Excess] = {
     "movie id_characters": posted("/collection/", lambda n: movie(ids={"x" * n: "x", "imdb": "x" * n})),
     "movie note_characters": posted("/collection/", lambda n: movie(note="n" * n)),
     "movie genres_characters": posted("/collection/", lambda n: movie(genres="g" * n)),
+    "personal_tokens name_characters": posted("/tokens/", lambda n: {"name": "n" * n, "scope": "read"}),
+    "personal_tokens days": posted("/tokens/", lambda n: {"name": "n", "scope": "read", "expires_in_days": n}),
     "pages /collection/ limit": listed("/collection/"),
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
@@ -102,7 +104,7 @@ EXCESSES: dict[str, Excess] = {
 }
 OTHERS = {  # these have tests of their own
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
-    "registration window_seconds", "registration from_an_address",
+    "personal_tokens tokens", "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",

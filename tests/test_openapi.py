@@ -82,9 +82,11 @@ def test_every_verb_of_every_route_is_described_and_nothing_else() -> None:
 
 
 def test_what_is_protected_asks_for_the_token() -> None:
-    protected = {route.template.rstrip("/") for route in ROUTES if route.protected}
+    protected = {route.template.rstrip("/"): route.handler_class.login_only for route in ROUTES if route.protected}
     for path, _, operation in OPERATIONS:
-        assert (operation["security"] == [{"accessToken": []}]) == (path.rstrip("/") in protected)
+        schemes = {scheme for alternative in operation["security"] for scheme in alternative}
+        assert ("accessToken" in schemes) == (path.rstrip("/") in protected)
+        assert ("personalToken" in schemes) == (protected.get(path.rstrip("/")) is False)
         assert ("401" in operation["responses"]) == (
             bool(operation["security"]) or path in ("/login/", "/refresh/"))
 

@@ -24,6 +24,7 @@ ROWS = """
 SELECT json_build_array(
     (SELECT json_agg(users ORDER BY user_id) FROM users WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(sessions ORDER BY session_uuid) FROM sessions WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(personal_tokens ORDER BY token_uuid) FROM personal_tokens WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(collections ORDER BY collection_uuid) FROM collections WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(user_genres ORDER BY user_id, genre) FROM user_genres WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(idempotency_keys ORDER BY key) FROM idempotency_keys WHERE user_id = ANY(%(ids)s::uuid[])))::text
@@ -54,11 +55,17 @@ async def a_session(owner: Api) -> list[str]:
     return [(await owner.get("/sessions/")).json["data"][0]["uuid"]]
 
 
+async def a_personal_token(owner: Api) -> list[str]:
+    """The uuid of a personal token of this user."""
+    return [(await owner.post("/tokens/", {"name": "mine", "scope": "read"})).json["uuid"]]
+
+
 MAKERS: dict[str, Callable[[Api], Awaitable[list[str]]]] = {
     **{f"/{name}/{{collection_uuid}}/{tail}": maker for name in ("collection", "collections") for tail, maker in (
         ("", a_collection), ("movies/", a_collection), ("order/", a_collection), ("export/", a_collection),
         ("movies/{movie_uuid}/", a_movie_in_a_collection))},
     "/sessions/{session_uuid}/": a_session,
+    "/tokens/{token_uuid}/": a_personal_token,
     "/movies/{movie_uuid}/collections/": a_movie,
 }
 MOVIE = movies(1)[0]

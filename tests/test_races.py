@@ -31,7 +31,9 @@ GENRES = ["Drama", "drama", "DRAMA", "Comedy,Drama", "War, war ,WAR", "Straße",
 LARGE = [{"title": "large", "description": "d" * 10_000, "genres": f"large {number % 50}"} for number in range(200)]
 ROWS = " + ".join(
     f"(SELECT count(*) FROM {table} WHERE user_id = '%(user_id)s')"
-    for table in ("users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys"))
+    for table in (
+        "users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys",
+        "personal_tokens"))
 
 pytestmark = pytest.mark.gen_test(timeout=120)
 

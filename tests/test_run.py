@@ -130,12 +130,14 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
                 record.secret(secret.read_text(encoding="ascii").strip())
 
 
-def command(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `run.py` to its end."""
+def command(
+    *arguments: str, cwd: Path, sent: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `run.py` to its end, with `sent` as its standard input."""
     record.settings(settings)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
-        env={"PATH": os.environ["PATH"], **settings}, check=False,
+        input=sent, errors="surrogateescape", env={"PATH": os.environ["PATH"], **settings}, check=False,
     )
     record.keep((done.stdout + done.stderr).encode())
     return done
@@ -579,18 +581,19 @@ def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Post
 
 
 def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:
-    """Run `run.py` at a terminal and type `typed`; its exit status and its output."""
+    """Run `run.py` at a terminal and type a line of `typed` at each prompt; its exit status and its output."""
     ours, its_own = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
         start_new_session=True, env={"PATH": os.environ["PATH"], **settings},
     ) as process:
         os.close(its_own)
-        os.write(ours, typed.encode())
-        shown = b""
+        shown, lines = b"", typed.splitlines(keepends=True)
         with suppress(OSError):  # the other side is closed
             while part := os.read(ours, 4096):
                 shown += part
+                if lines and shown.endswith(b": "):
+                    os.write(ours, lines.pop(0).encode())
         os.close(ours)
         return process.wait(20), shown.decode()
 

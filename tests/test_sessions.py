@@ -360,8 +360,11 @@ async def test_a_deleted_account_leaves_nothing(api: Api, query: Query) -> None:
     for number in range(3):
         await user.post(
             "/collection/", collection(movies=movies(1, genres="Drama")), headers={"Idempotency-Key": str(number)})
+    assert (await user.post("/tokens/", {"name": "n", "scope": "read"})).status == 201
     tables = await query(TABLES_OF_USERS)
-    assert {"users", "sessions", "spent_refresh_tokens", "collections", "user_genres"} <= set(tables)
+    assert {
+        "users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "personal_tokens", "idempotency_keys"
+    } <= set(tables)
     response = await user.delete("/account/")
     assert response.status == 200 and list(response.json) == ["message"]
     for table in tables:

@@ -132,7 +132,7 @@ def test_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_DIR", "~/data")
     assert load().data_dir == Path("/home/of-somebody/data")
     monkeypatch.setenv("DATA_DIR", "~no-such-user/data")
-    with pytest.raises(SettingsError, match="DATA_DIR: begins with the home directory"):
+    with pytest.raises(SettingsError, match="DATA_DIR: begins with ~ and a user who has no home directory"):
         load()
 
 
@@ -291,3 +291,8 @@ def test_every_setting_is_listed(document: str) -> None:
 def test_the_example_file_is_valid(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((TOP / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     assert load() == Settings(_env_file=None)
+
+
+def test_an_ipv6_address_may_stand_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "[::1], 127.0.0.1,[fe80::1%eth0]")
+    assert load().hosts == ["::1", "127.0.0.1", "fe80::1%eth0"]

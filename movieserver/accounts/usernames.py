@@ -21,6 +21,8 @@ def username_fault(username: str) -> str | None:
         kind = REFUSED.get(unicodedata.category(character))
         if kind and character != "\0":
             return f"A user name must not contain {kind} characters: remove {_named(character)} at index {index}"
+    if not INVISIBLE.sub("", username):
+        return "A user name must have a character that can be seen"
     for end, character in (("begin", username[0]), ("end", username[-1])):
         if character.isspace():
             return f"A user name must not {end} with a space: remove {_named(character)}"

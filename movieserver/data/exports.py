@@ -13,6 +13,7 @@ from movieserver.schemas.requests import MAX_BYTES
 
 POSITION = struct.Struct(">Q16s16sIx")
 PAGE_COLLECTIONS = 1_000
+PAGE_BYTES = MAX_BYTES  # an import takes a page as it is
 
 
 class Position(NamedTuple):
@@ -63,7 +64,7 @@ async def list_page(db: Database, *, user_id: str, start: Position | None) -> Pa
     """The collections from `start` on, newest first, a line each; one of several lines has pages of its own."""
     rows = await db.run("exports.list_page", {
         "user_id": user_id, "from_microseconds": start and start.microseconds,
-        "from_uuid": start and start.collection_uuid, "limit": PAGE_COLLECTIONS, "max": MAX_BYTES,
+        "from_uuid": start and start.collection_uuid, "limit": PAGE_COLLECTIONS, "max": PAGE_BYTES,
     }, retry_lost=True, as_bytes=True)
     places = [Position(microseconds, uuid.decode(), version.decode()) for uuid, microseconds, version, _ in rows]
     begun = start if start and start.first and rows and places[0][:2] == start[:2] else None
@@ -78,7 +79,7 @@ async def part(db: Database, *, user_id: str, place: Position) -> Part | None:
     """A line of a collection that is larger than a page."""
     rows = await db.run("exports.part", {
         "user_id": user_id, "collection_uuid": place.collection_uuid, "version": place.version, "first": place.first,
-        "max": MAX_BYTES,
+        "max": PAGE_BYTES,
     }, retry_lost=True, as_bytes=True)
     return Part(rows[0][0], rows[0][1].decode(), rows[0][2]) if rows else None
 

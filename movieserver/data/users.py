@@ -19,6 +19,13 @@ class User(NamedTuple):
     password_changes: int
 
 
+class Ended(NamedTuple):
+    """How many logins and personal tokens of a user have ended."""
+
+    logins: int
+    tokens: int
+
+
 async def register(db: Database, *, username: str, password_hash: str, lifetime: float) -> RefreshToken | None:
     """Store a new user. The refresh token of a first login of `lifetime` seconds, or None if the name is taken."""
     token = RefreshToken.new(str(uuid.uuid4()))
@@ -27,6 +34,14 @@ async def register(db: Database, *, username: str, password_hash: str, lifetime:
         password_hash=password_hash, session_uuid=token.session_uuid, refresh_digest=token.digest, lifetime=lifetime,
     )
     return token if row else None
+
+
+async def add(db: Database, *, username: str, password_hash: str) -> bool:
+    """Store a new user, without a login. False if the name is taken."""
+    row = await db.write(
+        "users.add", user_id=str(uuid.uuid4()), username=username, username_key=username_key(username),
+        password_hash=password_hash)
+    return row is not None
 
 
 async def find(db: Database, *, username_key: bytes) -> User | None:
@@ -53,6 +68,12 @@ async def change_password(db: Database, *, user: User, password_hash: str, login
         password_hash=password_hash, login=login,
     )
     return row is not None
+
+
+async def reset_password(db: Database, *, user_id: str, password_hash: str) -> Ended | None:
+    """Store a new password and end every login and personal token. None if the user is gone."""
+    row = await db.write("users.reset_password", user_id=user_id, password_hash=password_hash)
+    return Ended(*row) if row else None
 
 
 async def delete(db: Database, *, user_id: str) -> bool:

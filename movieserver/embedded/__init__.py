@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from movieserver.embedded import catalogue
-from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.postgres import Postgres, running_url
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
 from movieserver.serving.supervisor import Child, Worker, stop
@@ -28,7 +28,7 @@ SPARE_CONNECTIONS = 20  # for migrations and psql
 SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432.lock")  # unix(7): 108 with the final NUL
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 
-__all__ = ["EmbeddedError", "running"]
+__all__ = ["EmbeddedError", "database", "running"]
 
 
 @contextmanager
@@ -54,6 +54,16 @@ def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
         if not settings.jwt_secret:
             completed["jwt_secret"] = _stored_secret(folder / "jwt_secret")
         yield settings.model_copy(update=completed), children
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[tuple[Settings, bool]]:
+    """Settings with the address of the embedded PostgreSQL, and whether it had to be started for this."""
+    if url := running_url(settings.data_dir.resolve() / "postgres"):
+        yield settings.model_copy(update={"database_url": SecretStr(url)}), False
+    else:
+        with running(settings) as (complete, _):
+            yield complete, True
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from urllib.parse import urlencode
@@ -26,7 +27,7 @@ class Postgres(Program):
         self._sockets = sockets
         self._prefix = prefix(self.ending, programs / "postgres", folder, drop_root=True)
         self._programs = programs
-        self.url = f"postgresql:///{DATABASE}?" + urlencode({"host": str(sockets), "user": SUPERUSER})
+        self.url = _url(str(sockets))
         options = {**SETTINGS, "unix_socket_directories": str(sockets), **settings}
         command = [*self._prefix, str(programs / "postgres"), "-D", str(folder)]
         for name, value in options.items():
@@ -80,3 +81,18 @@ class Postgres(Program):
                 continue
             if name != "postgres" or state.split()[0] == "Z":
                 file.unlink()
+
+
+def running_url(folder: Path) -> str | None:
+    """The address of the server that runs with its data in `folder`; None if there is none."""
+    try:
+        _, _, _, port, sockets, *_ = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{sockets}/.s.PGSQL.{port}")
+    except (OSError, ValueError):
+        return None
+    return _url(sockets)
+
+
+def _url(sockets: str) -> str:
+    return f"postgresql:///{DATABASE}?" + urlencode({"host": sockets, "user": SUPERUSER})

@@ -32,6 +32,14 @@ HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
+class RegistrationClosed(ApiError):
+    """403: the operator lets nobody register."""
+
+    status = 403
+    code = "registration_closed"
+    detail = "Registration is closed on this server. Ask its operator for an account."
+
+
 @asynccontextmanager
 async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]:
     """Count the attempt if it fails. If Redis is away for the request counter, do not wait for it again."""
@@ -62,9 +70,11 @@ class RegisterHandler(AccountHandler):
 
     @Operation(
         "register", "Register", responses.Tokens, 201, body=Registration,
-        errors=(*HASHING, Conflict(), TooManyRegistrations(60)),
+        errors=(*HASHING, RegistrationClosed(), Conflict(), TooManyRegistrations(60)),
         description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
+        if self.settings["registration"] == "closed":
+            raise RegistrationClosed
         body = self.body(Registration)
         if await self.request_number() is not None:  # otherwise Redis is away
             await self.resources.registration_limit.count(self.client_address)
@@ -144,6 +154,8 @@ class LogoutHandler(AccountHandler):
 class OwnAccountHandler(Handler):
     """Checks the password again."""
 
+    login_only = True
+
     async def check_password(self, password: str) -> User:
         """The user of this request; WrongPassword counts as a failed login attempt."""
         user = await users.get(self.resources.database, user_id=self.owner)
@@ -187,6 +199,7 @@ class AccountDeletionHandler(OwnAccountHandler):
                 await self.check_password(password)
         if not await users.delete(self.resources.database, user_id=self.owner):
             raise Unauthenticated(USER_GONE)
+        self.resources.verified_tokens.forget(self.owner)
         self.write_json({"message": "Account deleted successfully"})
 
 

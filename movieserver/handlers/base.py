@@ -14,6 +14,7 @@ from movieserver.errors import (
     ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
     SchemaMissing, UnsupportedMediaType
 )
+from movieserver.handlers.authentication import authenticate, check_scope
 from movieserver.http import cors
 from movieserver.http.headers import JSON, bearer_token, is_accepted, media_type
 from movieserver.http.idempotency import IdempotencyKey
@@ -58,6 +59,7 @@ class Handler(RequestHandler):
 
     request: Request
     counted = True
+    login_only: ClassVar[bool] = False  # whether it refuses personal tokens
     verbs: ClassVar[tuple[str, ...]] = ()
     user_id: str | None = None
     login: str | None = None  # the public uuid of the login that the access token belongs to
@@ -100,12 +102,12 @@ class Handler(RequestHandler):
         origins = self.settings["cors_origins"]
         return cors.response_headers(origins, self.request.headers.get("Origin")) if origins else {}
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self._count()
         if self.request.method not in self.verbs:
             raise MethodNotAllowed(", ".join(self.verbs))
         if self.request.method != "OPTIONS":
-            self.authenticate()
+            await self.authenticate()
         if self.request.refusal:
             raise self.request.refusal
 
@@ -113,9 +115,11 @@ class Handler(RequestHandler):
         """The request count with this request in it; None while Redis is away."""
         return await self._number if self._number else None
 
-    def authenticate(self) -> None:
-        """Read user and login from the access token; Unauthenticated without a valid one."""
-        self.user_id, self.login = self.resources.tokens.read(bearer_token(self.request.headers))
+    async def authenticate(self) -> None:
+        """Learn user and login from the token; Unauthenticated without a valid one, 403 if it may not do this."""
+        access = await authenticate(self.resources, bearer_token(self.request.headers))
+        self.user_id, self.login = access.user_id, access.login
+        check_scope(access.scope, self.request.method or "", self.login_only)
 
     def head(self, *path: str) -> Any:
         return self.get(*path)
@@ -148,12 +152,17 @@ class Handler(RequestHandler):
         """The value of a query parameter; BadRequest."""
         return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
-    @property
-    def server_url(self) -> str:
-        """The address of this server as the client uses it, without a path."""
-        peer, forwarded = self.request.remote_ip or "", self.request.headers.get("X-Forwarded-Proto", "")
-        scheme = self.settings["proxies"].scheme(peer, forwarded, self.request.protocol)
-        return f"{scheme}://{self.request.host}"
+    def address(self, path: str) -> str:
+        """The absolute address of a path of this server, as the client knows it: for everything that goes out."""
+        request = self.request
+        address: str = self.settings["addresses"].absolute(
+            path, request.host, request.remote_ip or "", request.headers.get("X-Forwarded-Proto", ""), request.protocol)
+        return address
+
+    def reference(self, path: str) -> str:
+        """As `address`, but only the path if there is no PUBLIC_URL: for Location, which may be relative."""
+        reference: str = self.settings["addresses"].reference(path)
+        return reference
 
     @property
     def client_address(self) -> str:
@@ -281,16 +290,5 @@ class Handler(RequestHandler):
 class OpenHandler(Handler):
     """A handler that needs no access token."""
 
-    def authenticate(self) -> None:
+    async def authenticate(self) -> None:
         pass
-
-
-class UnknownPathHandler(OpenHandler):
-    """404 for every path without a route; the request counts."""
-
-    def prepare(self) -> None:
-        try:
-            super().prepare()
-        except MethodNotAllowed:
-            raise NotFound from None
-        raise NotFound

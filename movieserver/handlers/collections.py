@@ -19,6 +19,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 T = TypeVar("T")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+MAX_NAMED, MAX_NAME = 20, 100  # unknown keys that an error names, and the characters of each
 LIMIT = IntegerParameter("limit", "The maximum number of collections on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
 CURSOR = TextParameter(
     "cursor", "Where the page starts: follow `next` of the page before", pattern="^AA[A-Za-z0-9_-]{30}$")
@@ -46,7 +47,7 @@ class CollectionListHandler(Handler):
 
     def next_page(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
         """The address of the page after a cursor, which is also sent as a Link."""
-        address = cursor and f"{self.server_url}{path}?{urlencode(query | {'cursor': str(cursor)})}"
+        address = cursor and self.address(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
         self.set_links(next=address)
         return address
 
@@ -79,7 +80,7 @@ class CollectionsHandler(CollectionListHandler):
             else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated(NO_USER.detail)
-        self.set_header("Location", f"/collection/{created.collection_uuid}/")
+        self.set_header("Location", self.reference(f"/collection/{created.collection_uuid}/"))
         self.set_etag(created.version)
         self.write_json({"collection_uuid": created.collection_uuid}, 201)
 
@@ -123,7 +124,11 @@ class CollectionHandler(Handler):
 def nothing_to_change(unknown: dict[str, object]) -> str:
     """The error detail for a body that has only `unknown` keys."""
     needed = "The body must have at least one of the keys title, description and movies"
-    return f"{needed}; it has only unknown keys: {', '.join(unknown)}." if unknown else f"{needed}; it has no key."
+    if not unknown:
+        return f"{needed}; it has no key."
+    names = [name[:MAX_NAME] for name in list(unknown)[:MAX_NAMED]]
+    more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
+    return f"{needed}; it has only unknown keys: {', '.join(names)}{more}."
 
 
 def uuid_of(segment: str) -> str:

@@ -5,7 +5,7 @@ import json
 import math
 
 from movieserver import formats
-from movieserver.accounts import login_attempts, registration_limit, usernames
+from movieserver.accounts import login_attempts, personal_tokens, registration_limit, usernames
 from movieserver.http import idempotency
 from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits
@@ -29,6 +29,10 @@ LIMITS = {
         "window_seconds": int(registration_limit.WINDOW_SECONDS),
         "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },
+    "personal_tokens": {
+        "tokens": personal_tokens.MAX_TOKENS, "name_characters": requests.TOKEN_NAME_CHARACTERS,
+        "days": requests.TOKEN_DAYS,
+    },
     "collection": {
         "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,
     },
@@ -45,7 +49,7 @@ LIMITS = {
         "/movies/<uuid>/collections/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
         "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
     },
-    "export": {"bytes": requests.MAX_BYTES, "collections": exports.PAGE_COLLECTIONS},
+    "export": {"bytes": exports.PAGE_BYTES, "collections": exports.PAGE_COLLECTIONS},
     "import": {
         "lines": csv_formats.MAX_LINES, "collections": import_file.MAX_COLLECTIONS, "errors": import_file.MAX_ERRORS,
     },

@@ -43,7 +43,7 @@ class MoviesHandler(Handler):
 
     def _address(self, number: int, query: str | None) -> str:
         parameters: dict[str, Any] = {"page": number} | ({} if query is None else {"query": query})
-        return f"{self.server_url}/movies/?{urlencode(parameters)}"
+        return self.address(f"/movies/?{urlencode(parameters)}")
 
 
 routes = [Route("/movies/", MoviesHandler, protected=True)]

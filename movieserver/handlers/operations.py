@@ -7,7 +7,7 @@ from movieserver.observability import metrics
 from movieserver.schemas import responses
 from movieserver.data import operations
 from movieserver.openapi.operation import Operation
-from movieserver.errors import Unavailable
+from movieserver.errors import MethodNotAllowed, NotFound, Unavailable
 from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
 
 
@@ -38,6 +38,17 @@ class ServerHandler(OpenHandler):
     def options(self, *path: str) -> None:
         super().options()
         self.set_header("Allow", ", ".join((*VERBS, "HEAD", "OPTIONS")))
+
+
+class UnknownPathHandler(OpenHandler):
+    """404 for every path without a route; the request counts."""
+
+    async def prepare(self) -> None:
+        try:
+            await super().prepare()
+        except MethodNotAllowed:
+            raise NotFound from None
+        raise NotFound
 
 
 class ReadyHandler(OperationsHandler):

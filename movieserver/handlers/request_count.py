@@ -30,7 +30,7 @@ class RequestCountHandler(OpenHandler):
 class ResetHandler(OpenHandler):
     """POST /request-count/reset/"""
 
-    def authenticate(self) -> None:
+    async def authenticate(self) -> None:
         token = self.settings["reset_token"]
         if token and not hmac.compare_digest(bearer_token(self.request.headers).encode(), token.encode()):
             raise Unauthenticated(NEEDED)

@@ -6,7 +6,7 @@ from movieserver.handlers.web import wants_page, write_page
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 
-ADDRESSES = {"openapi": "/openapi.json", "docs": "/docs/"}
+DESCRIPTION, PAGE = "/openapi.json", "/docs/"
 
 
 class RootHandler(OpenHandler):
@@ -19,7 +19,7 @@ class RootHandler(OpenHandler):
         if wants_page(self):
             await write_page(self)
         else:
-            self.write_json(ADDRESSES)
+            self.write_json({"openapi": self.reference(DESCRIPTION), "docs": self.reference(PAGE)})
 
 
 routes = [Route("/", RootHandler, protected=False)]

@@ -14,6 +14,8 @@ NO_LOGIN = "You have no login with this uuid."
 class SessionsHandler(Handler):
     """GET /sessions/"""
 
+    login_only = True
+
     @Operation(
         "listSessions", "List my logins", responses.Sessions, etag=True, errors=DATABASE_ERRORS,
         description="Only those that can be refreshed, newest first.")
@@ -25,6 +27,8 @@ class SessionsHandler(Handler):
 class SessionHandler(Handler):
     """One login: DELETE /sessions/<uuid>/"""
 
+    login_only = True
+
     @Operation("deleteSession", "End a login", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
         login = parse_uuid(segment)
@@ -35,6 +39,8 @@ class SessionHandler(Handler):
 
 class LogoutAllHandler(Handler):
     """POST /logout/all/"""
+
+    login_only = True
 
     @Operation(
         "logoutEverywhere", "End every login", responses.Message, errors=DATABASE_ERRORS,

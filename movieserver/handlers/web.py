@@ -30,7 +30,7 @@ async def write_page(handler: Handler) -> None:
     handler.set_header("Cache-Control", "no-cache")
     handler.set_header("Content-Security-Policy", POLICY.format(posters="".join(f" https://{host}" for host in hosts)))
     handler.set_header("Referrer-Policy", "no-referrer")
-    await handler.write_representation(_html("", " ".join(hosts)))
+    await handler.write_representation(_html(handler.settings["addresses"].prefix, " ".join(hosts)))
 
 
 def wants_page(handler: Handler) -> bool:

@@ -27,8 +27,9 @@ class IdempotencyKey(NamedTuple):
             return cls()
         if not KEY.fullmatch(key):
             raise BadRequest(f"Idempotency-Key must be 1 to {KEY_CHARACTERS} visible ASCII characters.")
-        value = json.dumps(json.loads(body.removeprefix(b"\xef\xbb\xbf")), sort_keys=True)
-        return cls(key, hashlib.sha256(f"POST {address}\n{value}".encode()).digest())
+        value = json.loads(body.removeprefix(b"\xef\xbb\xbf"), parse_float=_number)
+        spelled = json.dumps(value, sort_keys=True)
+        return cls(key, hashlib.sha256(f"POST {address}\n{spelled}".encode()).digest())
 
     def parameters(self) -> dict[str, object]:
         """The parameters of a statement that stores the key."""
@@ -41,3 +42,9 @@ class IdempotencyKey(NamedTuple):
         if same is False:
             raise KeyReused
         return same is True
+
+
+def _number(text: str) -> float:
+    """1.0 and 1e0 are the number 1."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

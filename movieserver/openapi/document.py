@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from movieserver.accounts.personal_tokens import InsufficientScope, LoginRequired
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
-    PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, DatabaseTimeout, DatabaseUnavailable, Fault, HeadersTooLarge, InternalError,
+    InvalidBody, Overloaded, PreconditionFailed, RequestTimeout, SchemaMissing, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
 from movieserver.openapi import texts
@@ -39,15 +40,18 @@ class Route(Protocol):
     handler_class: Any
 
 
-def document(routes: Sequence[Route]) -> Json:
-    """The description of a route table. A second route of a handler is another spelling and not described."""
+def document(routes: Sequence[Route], server: str = "/") -> Json:
+    """The description of a route table that is served at `server`.
+
+    A second route of a handler is another spelling and not described.
+    """
     described = list({route.handler_class: route for route in reversed(routes)}.values())
-    return _Description(described[::-1]).document()
+    return _Description(described[::-1], server).document()
 
 
-def as_json(routes: Sequence[Route]) -> tuple[str, str]:
+def as_json(routes: Sequence[Route], server: str) -> tuple[str, str]:
     """The description as JSON, and its version."""
-    text = json.dumps(document(routes), ensure_ascii=False)
+    text = json.dumps(document(routes, server), ensure_ascii=False)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -66,7 +70,9 @@ class _Verb(NamedTuple):
     def security(self) -> list[Json]:
         if self.operation.security:
             return [{self.operation.security: []}, {}]
-        return [{"accessToken": []}] if self.route.protected else []
+        if not self.route.protected:
+            return []
+        return [{"accessToken": []}] + ([] if self.route.handler_class.login_only else [{"personalToken": []}])
 
     @property
     def request_headers(self) -> list[str]:
@@ -75,11 +81,19 @@ class _Verb(NamedTuple):
         return [*preconditions, *(["Idempotency-Key"] if operation.idempotency_key else []), "X-Request-ID"]
 
     @property
+    def _token_errors(self) -> list[ApiError]:
+        """The errors that personal tokens add: each is looked up in the database."""
+        if self.route.handler_class.login_only:
+            return [LoginRequired()]
+        away = [DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing()]
+        return away + ([] if self.name == "GET" else [InsufficientScope()])
+
+    @property
     def errors(self) -> list[ApiError]:
         operation = self.operation
         errors = [*ERRORS_OF_ALL, *operation.errors]
         if self.route.protected:
-            errors.append(Unauthenticated())
+            errors += [Unauthenticated(), *self._token_errors]
         if operation.body:
             errors += [INVALID, RequestTimeout(), UnsupportedMediaType(operation.body_texts)]
         if operation.etag or operation.preconditions:
@@ -90,8 +104,9 @@ class _Verb(NamedTuple):
 class _Description:
     """The description of routes with different handlers."""
 
-    def __init__(self, routes: list[Route]) -> None:
+    def __init__(self, routes: list[Route], server: str) -> None:
         self.routes = routes
+        self.server = server
         self.verbs = [
             _Verb(route, name, operation) for route in routes for name in route.handler_class.described_verbs()
             if (operation := operation_of(route.handler_class, name))
@@ -103,7 +118,8 @@ class _Description:
     def document(self) -> Json:
         modules = dict.fromkeys(route.handler_class.__module__ for route in self.routes)
         return {
-            "openapi": "3.1.0", "info": texts.INFO, "servers": texts.SERVERS,
+            "openapi": "3.1.0", "info": texts.INFO,
+            "servers": [{"url": self.server, "description": texts.SERVER}],
             "tags": [{"name": _tag(name), "description": inspect.getdoc(sys.modules[name])} for name in modules],
             "paths": {_path(route): self._path_item(route) for route in self.routes},
             "components": {

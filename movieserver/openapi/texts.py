@@ -26,11 +26,15 @@ INFO = {
     "contact": {"name": "The movieserver authors"},
     "license": {"name": "MIT", "identifier": "MIT"},
 }
-SERVERS = [{"url": "/", "description": "The server that sends this description"}]
+SERVER = "The server that sends this description"
 SECURITY = {
     "accessToken": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
         "description": "The `access_token` of /register/, /login/ or /refresh/.",
+    },
+    "personalToken": {
+        "type": "http", "scheme": "bearer", "bearerFormat": "msv_…",
+        "description": "The `token` of POST /tokens/, for scripts. With the scope `read` it cannot change anything.",
     },
     "resetToken": {
         "type": "http", "scheme": "bearer",
@@ -61,7 +65,9 @@ RESPONSE_HEADERS = {
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),
-    "WWW-Authenticate": ({"type": "string", "const": "Bearer"}, "The scheme of Authorization (RFC 6750)."),
+    "WWW-Authenticate": (
+        {"type": "string", "pattern": '^Bearer( error="insufficient_scope")?$'},
+        "The scheme of Authorization (RFC 6750)."),
 }
 ALWAYS = ("X-Request-ID", "X-Content-Type-Options", "Cache-Control")
 OPTIONAL = {"Link"}

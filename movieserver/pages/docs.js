@@ -2,6 +2,7 @@
 
 const session = { name: "", access: "", refresh: "", expires: 0 };
 const MAX_SHOWN = 200_000;
+const PREFIX = new URL("..", import.meta.url).pathname.slice(0, -1); // of every path, behind some proxies
 const at = (id) => document.getElementById(id);
 let api;
 
@@ -130,7 +131,7 @@ function signOut(text, wrong) {
 }
 
 async function post(path, body) {
-  const response = await fetch(path, {
+  const response = await fetch(PREFIX + path, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), credentials: "omit",
   });
   const json = await response.json();
@@ -184,7 +185,7 @@ function readForm(form, path, method) {
       headers["Content-Type"] = name;
     }
   }
-  return { method, headers, body, address: query.size ? `${address}?${query}` : address };
+  return { method, headers, body, address: PREFIX + (query.size ? `${address}?${query}` : address) };
 }
 
 function asCurl({ method, headers, body, address }) {
@@ -371,7 +372,7 @@ async function start() {
   at("find").addEventListener("input", find);
   window.addEventListener("hashchange", openLinked);
   try {
-    const response = await fetch("/openapi.json");
+    const response = await fetch(`${PREFIX}/openapi.json`);
     if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
     api = await response.json();
     render();

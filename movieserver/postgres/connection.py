@@ -27,6 +27,7 @@ SESSION = {
 }
 # Defaults for what the URL does not set. Without them, TCP notices a vanished host only after 15 minutes.
 NETWORK = {
+    "fallback_application_name": "movieserver",
     "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
 }
 UNCONFIRMED = "synchronous replication"  # in the warning that a standby may lack what was just committed
@@ -70,6 +71,7 @@ class Connection(aiopg.Connection):
     address: Address
     generation = 0  # of the pool when it was opened
     pid = 0
+    pooled = False  # whether a pooler stands between: then each transaction may run in another session
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,12 +87,9 @@ class Connection(aiopg.Connection):
     ) -> list[Row]:
         """All rows of the last SQL statement, with texts as str or as the received bytes; raises ApiErrors."""
         try:
-            for part in statement.parts:
-                if part.prepare not in self._prepared:
-                    await self._rows(part.prepare, None, seconds)
-                    self._prepared.add(part.prepare)
-            rows = await self._rows(statement.execute, parameters, seconds, as_bytes)
-            if len(statement.parts) > 1:
+            text = _with_limits(statement.text) if self.pooled else await self._prepare(statement, seconds)
+            rows = await self._rows(text, parameters, seconds, as_bytes)
+            if self.pooled or len(statement.parts) > 1:
                 self._conn.poll()  # psycopg2 collects a notice behind the first result only at the next poll
         except TimeoutError as error:
             raise StatementTimeout from error  # the server itself would have cancelled it earlier
@@ -100,6 +99,14 @@ class Connection(aiopg.Connection):
         if self._conn.notices and UNCONFIRMED in self._conn.notices.pop():
             raise NotReplicated
         return rows
+
+    async def _prepare(self, statement: Statement, seconds: float) -> str:
+        """The message that runs the statement, whose parts are prepared by now."""
+        for part in statement.parts:
+            if part.prepare not in self._prepared:
+                await self._rows(part.prepare, None, seconds)
+                self._prepared.add(part.prepare)
+        return statement.execute
 
     async def _rows(
         self, text: str, parameters: dict[str, object] | None, seconds: float, as_bytes: bool = False
@@ -119,23 +126,33 @@ class Connection(aiopg.Connection):
 
     async def _connect(self) -> Connection:
         try:
-            self._loop.remove_reader(self._conn.fileno())
-            self._fileno = None
             async with asyncio.timeout(self._timeout):
-                while (state := self._conn.poll()) != POLL_OK:
-                    await self._wait_for_socket(state)
+                await self._log_in()
+                await self._set_session()
         except BaseException as error:
             self._waiter = None
             self.close()
             if isinstance(error, TimeoutError):
                 raise TimeoutError(f"no response in {self._timeout} s") from None
             raise
+        del self._conn.notices[:]
+        return self
+
+    async def _log_in(self) -> None:
+        self._loop.remove_reader(self._conn.fileno())
+        self._fileno = None
+        while (state := self._conn.poll()) != POLL_OK:
+            await self._wait_for_socket(state)
         self._waiter = None
         self._fileno = self._conn.fileno()
         self._loop.add_reader(self._fileno, self._ready, self._weakref)
+
+    async def _set_session(self) -> None:
+        """Set SESSION, unless another process runs the statements than libpq was told: a pooler does that."""
         self.pid = self._conn.get_backend_pid()
-        del self._conn.notices[:]
-        return self
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
+        rows = await self._rows(f"SELECT {settings} WHERE pg_backend_pid() = {self.pid}", None, self._timeout)
+        self.pooled = not rows
 
     async def _wait_for_socket(self, state: int) -> None:
         """Wait until the socket is readable or writable."""
@@ -180,8 +197,7 @@ def describe(url: str) -> str:
 def hosts_of(url: str) -> list[Address]:
     """The libpq parameters of each host in `url`. libpq alone would wait for the first host without limit."""
     fields = parse_dsn(url)
-    session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-    common = NETWORK | fields | {"options": f"-c application_name=movieserver {fields.get('options', '')} {session}"}
+    common = NETWORK | fields
     lists = {key: fields[key].split(",") for key in ("host", "hostaddr", "port") if "," in fields.get(key, "")}
     if not lists:
         return [common]
@@ -226,6 +242,11 @@ async def end_session(lost: Connection, seconds: float) -> None:
             await cursor.callproc("pg_terminate_backend", [lost.pid], timeout=seconds)
         finally:
             connection.close()
+
+
+def _with_limits(text: str) -> str:
+    """The message that runs `text` within the limits of SESSION: one message is one transaction."""
+    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in SESSION.items()) + text
 
 
 def reason_of(error: BaseException | None) -> str | None:

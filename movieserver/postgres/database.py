@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -19,6 +19,7 @@ MAX_BATCH = 32
 MAX_RUNNING = 2  # batches of one name; meanwhile the next one gathers reads
 MAX_WRITES = 2  # of one user in each process; the second one can refuse a repeated idempotency key at once
 MAX_RUNS = 3  # of a statement that was not applied
+MAX_BEHIND = 100  # writes in the background
 
 Parameters = dict[str, object]
 
@@ -66,6 +67,7 @@ class Database:
         self._batches: dict[str, _Batch] = {}
         self._running: Counter[str] = Counter()  # batches of each name
         self._tasks: set[asyncio.Task[None]] = set()
+        self._behind: set[asyncio.Task[None]] = set()
         self._outage = Outage("PostgreSQL")
         self._full = Outage("the pool of connections to PostgreSQL")
 
@@ -77,6 +79,17 @@ class Database:
         """The first row of a statement that changes something for `user_id`; retried only if nothing was applied."""
         async with self._turn(str(parameters.get("user_id"))):
             return _first(await self.run(name, parameters))
+
+    def write_behind(self, name: str, **parameters: object) -> None:
+        """As `write`, in the background: dropped while MAX_BEHIND others wait, if it fails, and at the end."""
+        if len(self._behind) < MAX_BEHIND:
+            task = asyncio.create_task(self._write_quietly(name, parameters))
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+
+    async def _write_quietly(self, name: str, parameters: Parameters) -> None:
+        with suppress(ApiError):  # it is logged
+            await self.write(name, **parameters)
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
         """As `read`, in one statement with the reads of this name that arrive while others run.
@@ -98,9 +111,10 @@ class Database:
             batch.fail(DatabaseUnavailable())
         self._batches.clear()
         await self.pool.close()
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._behind]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def _turn(self, user_id: str) -> AsyncIterator[None]:

@@ -23,6 +23,11 @@ FOLDER = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60
+LOCK = """
+SET LOCAL lock_timeout = %(seconds)s;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SELECT pg_advisory_xact_lock(%(lock)s)
+"""
 DROPPED_TABLES = re.compile(r"^DROP TABLE (?:IF EXISTS )?([^;]+?)(?: CASCADE)?;", re.MULTILINE)
 ALTERED_TABLE = re.compile(r"^ALTER TABLE (\w+)([^;]+);", re.MULTILINE)
 DROPPED_COLUMN = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
@@ -66,14 +71,14 @@ def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
         with closing(_connect(url)) as guard, guard.cursor() as asking:
             if migrating:
                 _refuse_obstacle(asking)
-            asking.execute("SET lock_timeout = %s", (f"{LOCK_SECONDS}s",))
-            asking.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-            backend = _Backend(url)
-            with closing(backend.connection):
-                backend.init_database()
-                backend.break_lock()
-                with backend.lock():
-                    yield backend
+            with guard:  # a transaction: a pooler can lend the session of a lock to somebody else
+                asking.execute(LOCK, {"seconds": f"{LOCK_SECONDS}s", "lock": ADVISORY_LOCK})
+                backend = _Backend(url)
+                with closing(backend.connection):
+                    backend.init_database()
+                    backend.break_lock()
+                    with backend.lock():
+                        yield backend
     except psycopg2.Error as error:
         said = message_of(error, parse_dsn(url))
         raise MigrationError(f"the database cannot be migrated: {said}") from None

@@ -162,13 +162,13 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
             raise BadRequest(f"The file has more than {MAX_LINES} lines. Send parts of it, all with ?into=<uuid>.")
         try:
             movie = _movie(table, row)
-            own = identity(movie)
+            own = identity(movie) or ""
             if own in movies:
                 file.repeated += 1
             elif len(movies) == MAX_MOVIES:
                 raise BadLine(f"A collection holds at most {MAX_MOVIES} movies")
             else:
-                movies[own or ""] = movie
+                movies[own] = movie
         except BadLine as error:
             file.skip(number, str(error))
     if movies:
@@ -194,6 +194,7 @@ def _movie(table: Table, row: Row | BadLine) -> Movie:
         [line, *_] = error.errors(include_url=False, include_input=False)
         detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
         raise BadLine(f"{'/'.join(map(str, line['loc']))}: {detail}") from None
-    if identity(movie) is None:
+    uuid = identity(movie)
+    if uuid is None:
         raise BadLine("It needs a year, an id or a uuid, so that the movie can be known again")
-    return movie
+    return {**movie, "uuid": uuid}

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
@@ -22,8 +22,8 @@ from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, identities, mo
 from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
+MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
-MOVIE_INDEX = re.compile(r"(?:/movies)?/(\d+)")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
@@ -35,6 +35,8 @@ USERNAME_SCHEMA: dict[str, JsonValue] = {
     "pattern": rf"^[^\s{_REFUSED}]([^{_REFUSED}]*[^\s{_REFUSED}])?$",
 }
 TITLE_CHARACTERS = 255
+TOKEN_NAME_CHARACTERS = 100
+TOKEN_DAYS = 3660
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -95,6 +97,14 @@ class Deletion(Body):
     """The password of the account, if it is to be checked."""
 
     password: Text | None = None
+
+
+class NewPersonalToken(Body):
+    """A new personal token; without `expires_in_days` it does not expire."""
+
+    name: Annotated[str, text(1, TOKEN_NAME_CHARACTERS)]
+    scope: Literal["read", "write"]
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=TOKEN_DAYS)] | None = None
 
 
 class NewCollection(Body):
@@ -185,8 +195,8 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
     """The body as a `kind`; BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
     text = text.removeprefix(codecs.BOM_UTF8)
     if b"NaN" in text or b"Infinity" in text:
-        _refuse_non_finite(text)
-    faults = list(_nul_characters(from_json(text))) if NUL.search(text) else []
+        _value(text, allow_inf_nan=False)
+    faults = list(_nul_characters(_value(text))) if NUL.search(text) else []
     try:
         body = kind.model_validate_json(text)
     except ValidationError as error:
@@ -195,13 +205,11 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
             raise _not_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and not any(
             line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
-        unidentified = _unidentified(kind, text) if bounded and kind is not Order else ()
-        repeated = _repeated(kind, text) if bounded else ()
-        ordered = sorted([*unidentified, *map(_fault, lines)], key=_movie_index)
-        raise InvalidBody([*ordered, *repeated, *faults]) from None
+        found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
+        raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
     if len(set(uuids)) < len(uuids) or "" in uuids:
-        faults += [*_unidentified(kind, text), *_repeated(kind, text)]
+        faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
     if faults:
         raise InvalidBody(faults)
     return body
@@ -216,9 +224,9 @@ def _nul_characters(value: object, pointer: str = "") -> Iterator[Fault]:
         yield from _nul_characters(child, f"{pointer}/{_step(key)}")
 
 
-def _refuse_non_finite(text: bytes) -> None:
+def _value(text: bytes, allow_inf_nan: bool = True) -> Any:
     try:
-        from_json(text, allow_inf_nan=False)
+        return from_json(text, allow_inf_nan=allow_inf_nan)
     except ValueError as error:
         raise _not_json(str(error)) from None
 
@@ -239,12 +247,6 @@ def _step(step: object) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
 
 
-def _movie_index(fault: Fault) -> int:
-    """The index of the movie that is at fault; -1 if it is another key."""
-    match = MOVIE_INDEX.match(fault.pointer)
-    return int(match[1]) if match else -1
-
-
 def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     """The movies of a body, or their uuids, by their pointers."""
     body = from_json(text)
@@ -254,11 +256,17 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     return {f"{pointer}/{index}": movie for index, movie in enumerate(movies if isinstance(movies, list) else [])}
 
 
-def _unidentified(kind: type[Body], text: bytes) -> Iterator[Fault]:
-    """Each movie that has nothing to identify it."""
-    for pointer, movie in _sent_movies(kind, text).items():
-        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None:
-            yield Fault(f"{pointer}/uuid", NO_IDENTITY)
+def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Faults, and each movie that has nothing to identify it before the other faults of that movie."""
+    missing = {
+        f"{pointer}/": Fault(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
+        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
+        if kind is not Order}
+    for fault in faults:
+        if (movie := MOVIE.match(fault.pointer)) and (own := missing.pop(movie[0], None)):
+            yield own
+        yield fault
+    yield from missing.values()
 
 
 def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
+from movieserver.accounts.personal_tokens import PREFIX
 from movieserver.formats import MAX_YEAR, MIN_YEAR, POSTER_PATTERN
 from movieserver.schemas.texts import UUID_SCHEMA
 
 Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
 Moment = Annotated[str, Field(
     pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", json_schema_extra={"format": "date"})]
 Count = Annotated[int, Field(ge=0)]
 Address = Annotated[str, Field(description="An absolute address, to be followed without changes", pattern="^https?://")]
 
@@ -51,6 +53,29 @@ class Sessions(Response):
     """Your logins, newest first."""
 
     data: list[Session]
+
+
+class PersonalToken(Response):
+    """A personal token of yours, without the token itself."""
+
+    uuid: Uuid
+    name: str
+    scope: Literal["read", "write"]
+    created_at: Moment
+    expires_at: Moment | None
+    last_used: Day | None
+
+
+class PersonalTokens(Response):
+    """Your personal tokens, newest first."""
+
+    data: list[PersonalToken]
+
+
+class CreatedPersonalToken(PersonalToken):
+    """A new personal token; `token` is shown this once."""
+
+    token: Annotated[str, Field(pattern=f"^{PREFIX}[A-Za-z0-9_-]{{64}}$")]
 
 
 class ListedMovie(Response):
@@ -237,8 +262,8 @@ class Problem(Response):
 class Root(Response):
     """The addresses of the description and of the page for people."""
 
-    openapi: Literal["/openapi.json"]
-    docs: Literal["/docs/"]
+    openapi: Annotated[str, Field(pattern=r"/openapi\.json$")]
+    docs: Annotated[str, Field(pattern="/docs/$")]
 
 
 def numbers(name: str, tree: dict[str, Any]) -> type[BaseModel]:

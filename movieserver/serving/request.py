@@ -12,7 +12,9 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
+from movieserver.http.addresses import within
 from movieserver.http.headers import bearer_token, is_accepted, request_id
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import operation_of
@@ -48,14 +50,20 @@ class Request(HTTPServerRequest):
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down."""
+    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down.
 
-    def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
+    A path may begin with `prefix`, which some proxies remove.
+    """
+
+    def __init__(
+        self, routes: Sequence[Route], unknown: Route, resources: Resources, *, prefix: str = "", **settings: Any
+    ) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
         self.active: dict[Request, IncomingRequest] = {}  # until they have their response or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
+        self._prefix = prefix
         self._patterns = [route for route in routes if route.regex.groups]
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
@@ -66,6 +74,7 @@ class MovieServer(Application):
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
+        path = within(self._prefix, path) if self._prefix else path
         if route := self._paths.get(path):
             return route, []
         for route in self._patterns:
@@ -155,7 +164,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, size - self._held)
             self._held = size
         except ApiError as error:
-            self.request.refusal = error
+            self.request.refusal = error.with_traceback(None)  # its frames would keep the bytes that are refused
 
     def _refusal(self) -> ApiError | None:
         """Why this request will be refused, as far as its head and the size of its body show."""
@@ -163,7 +172,7 @@ class IncomingRequest(HTTPMessageDelegate):
         request, route = self.request, self._route
         if max(self._received, self._declared) > MAX_BYTES:
             return BodyTooLarge(MAX_BYTES)
-        if route.protected and not self._user_id and request.method != "OPTIONS":
+        if route.protected and not (self._user_id or self._personal_token) and request.method != "OPTIONS":
             return Unauthenticated()
         operation = operation_of(route.handler_class, request.method or "")
         if not operation and request.method not in ("HEAD", "OPTIONS"):
@@ -180,8 +189,23 @@ class IncomingRequest(HTTPMessageDelegate):
 
     @cached_property
     def _user_id(self) -> str | None:
+        """The user of a token that is known to be valid without asking the database."""
+        assert self.request
+        resources = self._app.resources
+        try:
+            if token := self._personal_token:
+                access = resources.verified_tokens.get(token)
+            else:
+                access = resources.tokens.read(bearer_token(self.request.headers))
+        except ApiError:
+            return None
+        return access and access.user_id
+
+    @property
+    def _personal_token(self) -> PersonalToken | None:
+        """The personal token of the request, valid or not."""
         assert self.request
         try:
-            return self._app.resources.tokens.read(bearer_token(self.request.headers)).user_id
+            return PersonalToken.parse(bearer_token(self.request.headers))
         except ApiError:
             return None

@@ -78,7 +78,9 @@ def keeps_alive(start: RequestStartLine, headers: HTTPHeaders) -> bool:
 
 def expects_continue(start: RequestStartLine, headers: HTTPHeaders) -> bool:
     """Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1)."""
-    return "Expect" in headers and headers["Expect"].lower() == "100-continue" and start.version != "HTTP/1.0"
+    if "Expect" not in headers or start.version == "HTTP/1.0":
+        return False
+    return "100-continue" in [expected.strip().lower() for expected in headers["Expect"].split(",")]
 
 
 def chunk_size(line: bytes) -> int:

@@ -1,0 +1,100 @@
+"""Personal tokens, which users make for their scripts: random, stored only as a digest."""
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+import time
+import uuid
+from typing import NamedTuple
+
+from movieserver.accounts.tokens import Access
+from movieserver.errors import ApiError, Conflict
+
+PREFIX = "msv_"
+SECRET_BYTES = 32
+PACKED_BYTES = 16 + SECRET_BYTES
+MAX_TOKENS = 100  # of a user
+CACHE_SECONDS = 3.0  # for which a process need not ask again; a deleted token is in force nowhere after 5
+MAX_VERIFIED = 10_000
+
+
+class InsufficientScope(ApiError):
+    """403: a personal token with the scope `read` was sent with a change."""
+
+    status = 403
+    code = "insufficient_scope"
+    detail = "This personal token has the scope read: it cannot change anything. Use one with the scope write."
+    headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+
+
+class LoginRequired(ApiError):
+    """403: a personal token was sent for what only a login may do."""
+
+    status = 403
+    code = "login_required"
+    detail = "A personal token cannot be used for accounts, sessions and tokens. Use the access token of a login."
+    headers = InsufficientScope.headers
+
+
+class TooManyTokens(Conflict):
+    """409: the user has as many personal tokens as a user may have."""
+
+    code = "too_many_tokens"
+    detail = f"You have {MAX_TOKENS} personal tokens, which is the maximum. Delete one first."
+
+
+class PersonalToken(NamedTuple):
+    """Whose a personal token is, and the secret that proves it."""
+
+    user_id: str
+    secret: bytes
+
+    @classmethod
+    def new(cls, user_id: str) -> PersonalToken:
+        """A new token, with 256 random bits."""
+        return cls(user_id, secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> PersonalToken | None:
+        """The token that `text` encodes, or None if it encodes none."""
+        try:
+            packed = base64.b64decode(text.removeprefix(PREFIX).encode("ascii"), altchars=b"-_", validate=True)
+        except (UnicodeEncodeError, binascii.Error):
+            return None
+        if len(packed) != PACKED_BYTES or not text.startswith(PREFIX):
+            return None
+        return cls(str(uuid.UUID(bytes=packed[:16])), packed[16:])
+
+    def __str__(self) -> str:
+        return PREFIX + base64.urlsafe_b64encode(uuid.UUID(self.user_id).bytes + self.secret).decode("ascii")
+
+    @property
+    def digest(self) -> bytes:
+        """What is stored: SHA-256 is enough for 256 random bits."""
+        return hashlib.sha256(self.secret).digest()
+
+
+class VerifiedTokens:
+    """The personal tokens that were in force less than CACHE_SECONDS ago, with what they give access to."""
+
+    def __init__(self) -> None:
+        self._verified: dict[tuple[str, bytes], tuple[Access, float]] = {}
+
+    def get(self, token: PersonalToken) -> Access | None:
+        """What the token gives access to; None if it has to be looked up."""
+        access, end = self._verified.get((token.user_id, token.digest), (None, 0.0))
+        return access if time.monotonic() < end else None
+
+    def keep(self, token: PersonalToken, access: Access, asked: float, lifetime: float | None) -> None:
+        """Remember a token that was in force at `asked` (time.monotonic) and expires `lifetime` seconds later."""
+        if len(self._verified) >= MAX_VERIFIED:
+            self._verified.clear()
+        seconds = CACHE_SECONDS if lifetime is None else min(CACHE_SECONDS, lifetime)
+        self._verified[token.user_id, token.digest] = access, asked + seconds
+
+    def forget(self, user_id: str) -> None:
+        """Look up the tokens of this user again."""
+        for key in [key for key in self._verified if key[0] == user_id]:
+            del self._verified[key]

@@ -1,0 +1,107 @@
+"""The commands for those who run a server for others: add-user, reset-password, delete-user and users.
+
+They need the database alone, so they work while the server runs and while it does not.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from typing import TypeVar
+
+from movieserver.accounts.passwords import Passwords
+from movieserver.accounts.usernames import username_fault, username_key
+from movieserver.data import operations, users
+from movieserver.data.users import User
+from movieserver.errors import ApiError, InvalidBody, SchemaMissing
+from movieserver.postgres.database import Database, open_database
+from movieserver.schemas.requests import PasswordChange, parse
+from movieserver.settings import Settings
+from movieserver.terminal import Refused, ask_password, confirm, utf8
+
+T = TypeVar("T")
+Action = Callable[[Database], Awaitable[T]]
+
+
+def add_user(settings: Settings, options: Namespace) -> None:
+    """Add a user under the rules of a registration; Refused."""
+    name = utf8(options.name, "the name")
+    if fault := username_fault(name):
+        raise Refused(fault)
+    password_hash = _hash(settings, ask_password(name))
+    if not _run(settings, lambda db: users.add(db, username=name, password_hash=password_hash)):
+        raise Refused(f"the name {name} is taken")
+    print(f"added {name}")
+
+
+def reset_password(settings: Settings, options: Namespace) -> None:
+    """Give a user another password, and end all of their logins and personal tokens; Refused."""
+    user = _find(settings, options.name)
+    password_hash = _hash(settings, ask_password(options.name))
+    ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
+    if ended is None:
+        raise _unknown(options.name)
+    print(f"{options.name} has the new password; {ended.logins} logins and {ended.tokens} personal tokens have ended")
+
+
+def delete_user(settings: Settings, options: Namespace) -> None:
+    """Delete a user and everything of theirs; Refused."""
+    user = _find(settings, options.name)
+    if not options.yes:
+        print(f"This deletes {options.name} and everything of theirs. It cannot be recovered.", flush=True)
+    confirm("Type yes to delete it: ", "delete-user", "nobody was deleted", options.yes)
+    if not _run(settings, lambda db: users.delete(db, user_id=user.user_id)):
+        raise _unknown(options.name)
+    print(f"deleted {options.name}")
+
+
+def list_users(settings: Settings, options: Namespace) -> None:
+    """Print every user, the newest last: since when, last login, collections, name; days in UTC."""
+    print(f"{'since':10}  {'last login':10}  collections  name")
+    for user in sorted(_run(settings, operations.users), key=lambda user: user.created_at):
+        last_login = (user.last_login or "never")[:10]
+        print(f"{user.created_at[:10]}  {last_login:10}  {user.collections:>11}  {user.username}")
+
+
+COMMANDS = {
+    "add-user": add_user, "reset-password": reset_password, "delete-user": delete_user, "users": list_users}
+
+
+def _find(settings: Settings, name: str) -> User:
+    key = username_key(utf8(name, "the name"))
+    user = _run(settings, lambda db: users.find(db, username_key=key))
+    if user is None:
+        raise _unknown(name)
+    return user
+
+
+def _unknown(name: str) -> Refused:
+    return Refused(f"there is no user {name}")
+
+
+def _hash(settings: Settings, password: str) -> str:
+    """The hash of a new password; Refused if it could not be registered."""
+    try:
+        parse(PasswordChange, json.dumps({"old_password": "", "new_password": password}).encode())
+    except InvalidBody as error:
+        raise Refused("; ".join(fault.detail for fault in error.faults)) from None
+    with closing(Passwords(settings.bcrypt_rounds)) as passwords:
+        return asyncio.run(passwords.hash(password))
+
+
+def _run(settings: Settings, action: Action[T]) -> T:
+    assert settings.database_url
+    url = settings.database_url.get_secret_value()
+
+    async def run() -> T:
+        async with open_database(url, 1) as database:
+            return await action(database)
+
+    try:
+        return asyncio.run(run())
+    except SchemaMissing:
+        raise Refused("the database is not migrated to this version: run `python run.py migrate`") from None
+    except ApiError:
+        raise Refused("the database cannot be used: `python run.py check` says why") from None

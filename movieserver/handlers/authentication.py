@@ -1,0 +1,43 @@
+"""Who sends a request, and what their token allows."""
+from __future__ import annotations
+
+import time
+
+from movieserver.accounts.personal_tokens import PREFIX, InsufficientScope, LoginRequired, PersonalToken
+from movieserver.accounts.tokens import LOGIN, READ, Access
+from movieserver.data import personal_tokens
+from movieserver.errors import Unauthenticated
+from movieserver.resources import Resources
+
+READING = ("GET", "HEAD")
+
+
+async def authenticate(resources: Resources, text: str) -> Access:
+    """What an access token or a personal token gives access to; Unauthenticated."""
+    if not text.startswith(PREFIX):
+        return resources.tokens.read(text)
+    token = PersonalToken.parse(text)
+    access = token and (resources.verified_tokens.get(token) or await _look_up(resources, token))
+    if not access:
+        raise Unauthenticated
+    return access
+
+
+async def _look_up(resources: Resources, token: PersonalToken) -> Access | None:
+    asked = time.monotonic()
+    found = await personal_tokens.find(resources.database, token=token)
+    if found is None:
+        return None
+    if not found.used_today:
+        await personal_tokens.record_use(resources.database, token=token)
+    access = Access(token.user_id, None, found.scope)
+    resources.verified_tokens.keep(token, access, asked, found.lifetime)
+    return access
+
+
+def check_scope(scope: str, method: str, login_only: bool) -> None:
+    """LoginRequired or InsufficientScope unless a token of this scope may be used so."""
+    if login_only and scope != LOGIN:
+        raise LoginRequired
+    if scope == READ and method not in READING:
+        raise InsufficientScope

@@ -1,0 +1,30 @@
+"""The addresses of this server that go out in responses: under PUBLIC_URL, or as the request names the server."""
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from movieserver.http.proxies import Proxies
+
+
+class Addresses:
+    """Makes addresses of paths; `prefix` is the path of PUBLIC_URL, "" without one."""
+
+    def __init__(self, public_url: str, proxies: Proxies) -> None:
+        self.prefix = urlsplit(public_url).path
+        self._public_url = public_url
+        self._proxies = proxies
+
+    def reference(self, path: str) -> str:
+        """The path under PUBLIC_URL; without one the path itself, which clients resolve."""
+        return self._public_url + path
+
+    def absolute(self, path: str, host: str, peer: str, forwarded: str, own: str) -> str:
+        """The absolute address of a path, for a request to `host` from `peer` with this X-Forwarded-Proto."""
+        if self._public_url:
+            return self.reference(path)
+        return f"{self._proxies.scheme(peer, forwarded, own)}://{host}{path}"
+
+
+def within(prefix: str, path: str) -> str:
+    """The path behind the prefix; the same path where a proxy has removed the prefix already."""
+    return path[len(prefix):] if path == prefix or path.startswith(f"{prefix}/") else path

@@ -1,0 +1,55 @@
+"""What a command asks its operator: a password, and whether to go on."""
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+class Refused(Exception):
+    """Why a command did nothing, in words for the operator."""
+
+
+def confirm(question: str, command: str, nothing: str, yes: bool) -> None:
+    """Ask at a terminal; Refused with `nothing` unless the answer, or `yes`, is yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{nothing}: without a terminal, {command} needs --yes")
+    try:
+        answer = input(question)
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+    if answer.strip().lower() != "yes":
+        raise Refused(nothing)
+
+
+def ask_password(name: str) -> str:
+    """A new password: typed twice and hidden at a terminal, otherwise one line of standard input."""
+    if not sys.stdin.isatty():
+        return _line()
+    try:
+        password = getpass(f"New password of {name}: ")
+        again = getpass("Once more: ")
+    except (EOFError, KeyboardInterrupt):
+        raise Refused("no password was typed") from None
+    if password != again:
+        raise Refused("the two passwords differ")
+    return utf8(password, "the password")
+
+
+def utf8(text: str, what: str) -> str:
+    """The text; Refused if it came as bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{what} is not UTF-8 text") from None
+    return text
+
+
+def _line() -> str:
+    line = sys.stdin.buffer.readline(MAX_LINE_BYTES)
+    if not line:
+        raise Refused("no password was given: standard input is empty")
+    return utf8(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"), "the password")
