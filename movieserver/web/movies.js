@@ -103,9 +103,10 @@ class Browser {
   }
 
   showChips() {
-    const names = ["", ...[...this.genres].sort()];
-    if (this.chips.children.length !== names.length) {
-      this.chips.replaceChildren(...names.map((name) => button(name || W.all, () => this.start(this.query, name), "chip", { "data-name": name })));
+    const known = [...this.chips.children].map((chip) => chip.dataset.name);
+    for (const name of ["", ...this.genres].filter((each) => !known.includes(each))) {
+      const chip = button(name || W.all, () => this.start(this.query, name), "chip", { "data-name": name });
+      this.chips.insertBefore(chip, [...this.chips.children].find((each) => each.dataset.name > name) ?? null);
     }
     for (const chip of this.chips.children) chip.setAttribute("aria-pressed", String(this.genre === chip.dataset.name));
   }
