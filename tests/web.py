@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -109,6 +109,13 @@ class Page:
             return self.run(script, *arguments)
         except WebDriverException:  # the document is being replaced
             return None
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is true outside the page."""
+        end = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < end, f"not so within {SECONDS} s\n{self.text()}"
+            time.sleep(0.05)
 
     def text(self) -> str:
         """Everything that can be read."""
