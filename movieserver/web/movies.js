@@ -17,7 +17,7 @@ export const title = () => W.title;
 
 export function show(main, signal) {
   const browser = new Browser(signal), { query, genre } = Object.fromEntries(asked());
-  const search = h("input", { type: "search", value: query ?? "", placeholder: W.search, "aria-label": W.search, autocomplete: "off" });
+  const search = h("input", { type: "search", value: query ?? "", placeholder: W.search, "aria-label": W.search });
   let timer;
   search.addEventListener("input", () => {
     clearTimeout(timer);
