@@ -208,7 +208,7 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
         raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
-    if len(set(uuids)) < len(uuids) or "" in uuids:
+    if len(different := set(uuids)) < len(uuids) or "" in different:
         faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
     if faults:
         raise InvalidBody(faults)
