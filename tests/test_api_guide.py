@@ -67,7 +67,7 @@ def test_the_curl_examples(empty: Path) -> None:
     assert kind == "400 application/problem+json"
     *attempts, refused = tour["When to retry"]
     assert attempts == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
-    assert tour["Let a script in"] == ["2", "403 insufficient_scope", "backup read", "Token deleted successfully"]
+    assert tour["Let a script in"] == ["3", "403 insufficient_scope", "backup read", "Token deleted successfully"]
     assert [json.loads(line).get("status") for line in tour["Stay, and leave"][1:]] == [None, 401]
 
 
