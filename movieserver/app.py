@@ -4,8 +4,8 @@ from __future__ import annotations
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions
+    accounts, changes, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count,
+    root, sessions
 )
 from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -16,7 +16,8 @@ from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
 
 ROUTES = [
-    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes, *genres.routes,
+    *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes,
+    *changes.routes, *genres.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
     *root.routes,
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
 from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
 from movieserver.http.compression import Compressor
+from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
 from movieserver.third_party.movies import MovieApi, open_movie_api
@@ -27,6 +28,7 @@ class Resources:
 
     database: Database
     counter: RequestCounter
+    changes: Changes
     movie_api: MovieApi
     tokens: Tokens
     passwords: Passwords
@@ -46,6 +48,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             database=await stack.enter_async_context(database),
             counter=await stack.enter_async_context(open_counter(redis_url)),
+            changes=await stack.enter_async_context(open_changes(redis_url)),
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),

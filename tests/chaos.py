@@ -401,7 +401,7 @@ def favourite_genres(collections: Any) -> str:
     return ",".join(next(name for name in written if name.lower() == genre) for genre in favourite)
 
 
-TABLES = ("sessions", "collections", "user_genres", "idempotency_keys")
+TABLES = ("sessions", "collections", "user_genres", "idempotency_keys", "deleted_collections")
 ORPHANS = " UNION ALL ".join(
     f"SELECT '{table}', count(*) FROM {table} WHERE user_id NOT IN (SELECT user_id FROM users)" for table in TABLES)
 MISCOUNTED = "SELECT user_id::text FROM miscounted_users"

@@ -12,8 +12,8 @@ import pytest
 
 from movieserver.app import ROUTES
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count, root,
-    sessions
+    accounts, changes, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count,
+    root, sessions
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.postgres.statements import load_statements
@@ -162,8 +162,8 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 def test_the_route_table_is_whole() -> None:
     modules = (
-        accounts, sessions, movies, collections, collection_movies, genres, limits, request_count, operations,
-        openapi, docs, root)
+        accounts, sessions, movies, collections, collection_movies, changes, genres, limits, request_count,
+        operations, openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 
 

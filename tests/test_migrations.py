@@ -45,7 +45,8 @@ def run(url: str, statement: str) -> object:
 def test_applied_rolled_back_and_applied_again(url: str) -> None:
     names = sorted(needed_migrations())
     assert names == [
-        "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys"]
+        "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys",
+        "0007_changes"]
     assert migrations.migrate(url) == names
     schema = run(url, SCHEMA)
     assert migrations.migrate(url) == []
@@ -96,5 +97,5 @@ def test_user_id_leads_every_key(postgres: Postgres) -> None:
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
         WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ 'yoyo')
     """)
-    tables = ["collections", "idempotency_keys", "sessions", "user_genres", "users"]
+    tables = ["collections", "deleted_collections", "idempotency_keys", "sessions", "user_genres", "users"]
     assert row == (tables, ["users_username_key_key"])

@@ -25,6 +25,8 @@ SELECT json_build_array(
     (SELECT json_agg(users ORDER BY user_id) FROM users WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(sessions ORDER BY session_uuid) FROM sessions WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(collections ORDER BY collection_uuid) FROM collections WHERE user_id = ANY(%(ids)s::uuid[])),
+    (SELECT json_agg(deleted_collections ORDER BY collection_uuid) FROM deleted_collections
+        WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(user_genres ORDER BY user_id, genre) FROM user_genres WHERE user_id = ANY(%(ids)s::uuid[])),
     (SELECT json_agg(idempotency_keys ORDER BY key) FROM idempotency_keys WHERE user_id = ANY(%(ids)s::uuid[])))::text
 """

@@ -16,7 +16,7 @@ from movieserver.postgres.connection import hosts_of
 from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 
-TABLES = ("users", "sessions", "collections", "user_genres", "idempotency_keys")
+TABLES = ("users", "sessions", "collections", "user_genres", "idempotency_keys", "deleted_collections")
 USERS, EACH = 400, 10
 FILL = f"""
 INSERT INTO users (user_id, username, username_key, password_hash)
@@ -28,7 +28,9 @@ SELECT user_id, '', '', '[{{}}]', ARRAY[gen_random_uuid()], '[[]]' FROM users, g
 INSERT INTO user_genres (user_id, genre, times, spelling)
 SELECT user_id, number::text, 1, '' FROM users, generate_series(1, {EACH}) AS number;
 INSERT INTO idempotency_keys (user_id, key, request_digest, collection_uuid, version)
-SELECT user_id, number::text, '', gen_random_uuid(), gen_random_uuid() FROM users, generate_series(1, {EACH}) AS number
+SELECT user_id, number::text, '', gen_random_uuid(), gen_random_uuid() FROM users, generate_series(1, {EACH}) AS number;
+INSERT INTO deleted_collections (user_id, collection_uuid, version, change_number)
+SELECT user_id, gen_random_uuid(), gen_random_uuid(), number FROM users, generate_series(1, {EACH}) AS number
 """
 SOMEBODY = str(uuid.uuid4())
 PARAMETERS: dict[str, object] = {
@@ -38,7 +40,7 @@ PARAMETERS: dict[str, object] = {
     "max": 1, "only": None, "unless": "{}", "key": "k", "request_digest": b"", "stored_seconds": 1, "limit": 20,
     "skipped": 0, "after_microseconds": None, "after_uuid": None, "username": "u", "username_key": b"",
     "password_hash": "", "password_changes": 0, "outdated": "", "refresh_digest": b"", "next_digest": b"",
-    "lifetime": 1.0, "grace": 1.0,
+    "lifetime": 1.0, "grace": 1.0, "stored_days": 1, "after_number": 0,
 }
 ARRAYS = ("user_id", "collection_uuid", "limit", "after_microseconds", "after_uuid")
 BATCHED: dict[str, object] = {

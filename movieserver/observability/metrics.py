@@ -67,6 +67,7 @@ upstream_breaker = _gauges(
 page_cache_results = _counters(
     "page_cache_results", "Movie pages asked for, by what was kept of them.", "result", "fresh", "stale", "miss")
 counter_backlog = _gauge("counter_backlog", "Requests answered whose count Redis does not have yet.")
+changes_waiting = _gauge("changes_waiting", "Requests that wait for a change.")
 logins = _counters("logins", "Logins, by how they ended.", "result", "success", "refused", "slowed", "busy")
 passwords_waiting = _gauge("passwords_waiting", "Passwords that are hashed or wait for it.")
 

@@ -166,6 +166,23 @@ class GenrePage(Response):
     next: Address | None
 
 
+class Change(Response):
+    """What last happened to a collection of yours."""
+
+    collection_uuid: Uuid
+    change: Literal["created", "updated", "deleted"]
+    version: Annotated[Uuid, Field(description="The version after the change, which is its entity tag")]
+    at: Moment
+
+
+class ChangePage(Response):
+    """A page of changes, oldest first."""
+
+    changes: list[Change]
+    next: Annotated[str, Field(description="The cursor to send as `since` next, also if there is no change")]
+    more: Annotated[bool, Field(description="Whether more changes are there already")]
+
+
 class RequestCount(Response):
     """The number of requests since the last reset, this one included."""
 

@@ -60,10 +60,12 @@ class Server:
     async def drain(self) -> None:
         """Wait until nothing is being handled and everything is sent, for DRAIN_SECONDS at most.
 
-        Idle connections stay open for LAST_CALL_SECONDS: a request that arrives meanwhile gets its response, with
-        `Connection: close`. So no client finds a connection closed in the moment in which it uses it.
+        Whoever waits for a change gets a response at once. Idle connections stay open for LAST_CALL_SECONDS: a request
+        that arrives meanwhile gets its response, with `Connection: close`. So no client finds a connection closed in
+        the moment in which it uses it.
         """
         self._app.settings["draining"] = True
+        self._app.resources.changes.stop()
         began = time.monotonic()
         while self._is_busy() and time.monotonic() < began + DRAIN_SECONDS:
             await asyncio.sleep(DRAIN_POLL_SECONDS)

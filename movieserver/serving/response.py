@@ -28,6 +28,8 @@ class ResponseWriter(HTTPConnection):
         self.keep_alive = True  # after this response
         self.closed = False
         self.close_callback: Callable[[], None] | None = None
+        self._eof_callback: Callable[[], None] | None = None
+        self._eof = False
         self._transport = transport
         self._finished = finished
         self._done: Future[None] = asyncio.get_running_loop().create_future()
@@ -41,6 +43,7 @@ class ResponseWriter(HTTPConnection):
         """Write the response to this request next."""
         self._method, self._version, self.keep_alive = request.method, request.version, keep_alive
         self._unwritten = None
+        self._eof_callback = None
 
     def writing(self) -> bool:
         """Whether something is not sent yet."""
@@ -66,6 +69,18 @@ class ResponseWriter(HTTPConnection):
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called if the connection closes before the response is complete."""
         self.close_callback = callback
+
+    def set_eof_callback(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once the client sends no more: it has most likely gone."""
+        self._eof_callback = callback
+        if self._eof:
+            callback()
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._eof = True
+        if self._eof_callback:
+            self._eof_callback()
 
     def write_headers(  # type: ignore[override]
         self, start_line: ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
