@@ -215,6 +215,8 @@ async def test_the_count_behind_sentinels() -> None:
             until(lambda: "num-slaves\n1" in ask(watching, "SENTINEL", "MASTER", "counts"))
             async with open_counter(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as one:
                 assert [await one.count() for _ in range(3)] == [1, 2, 3]
+                async with open_changes(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as changes:
+                    await woken(changes, changes)
                 until(lambda: ask(replica, "HGET", "{movieserver}:requests", "count") == "3")
                 first.kill()
                 requests = 4

@@ -96,6 +96,7 @@ class Changes:
         """Read the channel until cancelled."""
         while True:
             try:
+                await self._redis.initialize()  # a cluster reads the list of its nodes
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
                     await self._read(channel)
