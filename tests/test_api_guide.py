@@ -57,6 +57,7 @@ def test_the_walk_with_curl(empty: Path) -> None:
     assert (holding, order) == ("Silent nights", "The General, Nosferatu, Metropolis")
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
+    assert walk["Follow changes"] == ["['updated'] False"]
     assert json.loads(walk["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = walk["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
@@ -79,6 +80,7 @@ def test_the_walk_in_python(empty: Path) -> None:
         assert section or comment in walk[title], title
     assert "Silent evenings" in walk["List them"][1]
     assert walk["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
+    assert walk["Follow changes"] == ["created", "updated Silent mornings"]
     assert walk["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
         "/movies/0/uuid Field required"]

@@ -83,7 +83,6 @@ EXCESSES: dict[str, Excess] = {
     "pages /movies/<uuid>/collections/ limit": listed("/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"),
     "pages /genres/ limit": listed("/genres/"),
     "pages /changes/ limit": listed("/changes/"),
-    "changes wait_seconds": lambda api, bound: api.get(f"/changes/?wait={bound}"),
     "idempotency_key characters": keyed,
 }
 OTHERS = {  # each is tested by itself
@@ -92,7 +91,7 @@ OTHERS = {  # each is tested by itself
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
-    "pages /changes/ default", "changes kept_days", "at_once waiting", "at_once waiting_of_all",
+    "pages /changes/ default", "changes wait_seconds", "changes kept_days", "at_once waiting", "at_once waiting_of_all",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
     "idempotency_key kept_seconds", "tokens access_seconds", "tokens refresh_seconds",
 }
