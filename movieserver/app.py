@@ -5,7 +5,7 @@ from functools import partial
 
 from movieserver.handlers import (
     accounts, changes, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count,
-    root, sessions
+    root, sessions, shares
 )
 from movieserver.handlers.base import Route, UnknownPathHandler
 from movieserver.http.proxies import Proxies
@@ -17,7 +17,7 @@ from movieserver.settings import Settings
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *movies.routes, *collections.routes, *collection_movies.routes,
-    *changes.routes, *genres.routes,
+    *shares.routes, *changes.routes, *genres.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes,
     *root.routes,
 ]

@@ -18,6 +18,7 @@ from movieserver.third_party.provider import Provider
 from movieserver.third_party.tmdb import Tmdb
 from movieserver.accounts.passwords import Passwords
 from movieserver.settings import Settings
+from movieserver.accounts.share_tokens import ShareTokens
 from movieserver.accounts.tokens import Tokens, derived_key
 from movieserver.third_party.client import open_upstream
 
@@ -31,6 +32,7 @@ class Resources:
     changes: Changes
     movie_api: MovieApi
     tokens: Tokens
+    share_tokens: ShareTokens
     passwords: Passwords
     login_attempts: LoginAttempts
     registration_limit: RegistrationLimit
@@ -52,6 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
+            share_tokens=ShareTokens(settings.signing_keys),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
             login_attempts=await stack.enter_async_context(open_login_attempts(redis_url, attempts_key)),
             registration_limit=await stack.enter_async_context(

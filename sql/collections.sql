@@ -71,7 +71,8 @@ SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN concat(
         '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
         ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        '","movies":', movies, '}') END, version::text
+        '","shared":', CASE WHEN shared_until > now() THEN 'true' ELSE 'false' END, ',"movies":', movies, '}') END,
+    version::text || CASE WHEN shared_until > now() THEN '-shared' ELSE '' END
 FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
     SELECT * FROM collections
     WHERE user_id = request.user_id AND collection_uuid = request.uuid
@@ -102,14 +103,17 @@ FROM unnest(
             THEN (extract(epoch FROM min(created_at) FILTER (WHERE shown)) * 1000000)::bigint END AS microseconds,
         CASE WHEN NOT bool_and(shown)
             THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last,
-        coalesce(string_agg(version::text, '' ORDER BY number) FILTER (WHERE shown), '') AS versions
+        coalesce(string_agg(
+            version::text || CASE WHEN shared_until > now() THEN '-shared' ELSE '' END, '' ORDER BY number
+        ) FILTER (WHERE shown), '') AS versions
     FROM (
-        SELECT collection_uuid, version, created_at, number, total, shown, CASE
+        SELECT collection_uuid, version, shared_until, created_at, number, total, shown, CASE
             WHEN shown AND (%(alone)s OR total <= 262144) THEN concat(
                 '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
                 ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                '","movie_count":', movie_count, CASE WHEN with_movies THEN ',"movies":' END,
+                '","shared":', CASE WHEN shared_until > now() THEN 'true' ELSE 'false' END,
+                ',"movie_count":', movie_count, CASE WHEN with_movies THEN ',"movies":' END,
                 CASE WHEN with_movies THEN movies END, '}') END AS entry
         FROM (
             SELECT *, row_number() OVER newest_first <= request.max

@@ -17,7 +17,7 @@ from movieserver.accounts import common_passwords
 from movieserver.observability import logs
 
 SHORTEST = 8  # what is shorter stands in a log by chance
-NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token")
+NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token", "token")
 SETTINGS = ("JWT_SECRET", "MOVIE_API_PASSWORD", "MOVIE_API_TOKEN", "COUNTER_RESET_TOKEN")
 secrets: set[str] = set()
 _kept: dict[Path, int] = {}

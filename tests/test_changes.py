@@ -236,7 +236,7 @@ async def test_what_is_older_than_the_numbers_comes_first(alice: Api, postgres: 
 def test_every_statement_that_changes_a_collection_numbers_the_change() -> None:
     for name, statement in load_statements().items():
         words = ("INSERT INTO collections (", "UPDATE collections\n", "DELETE FROM collections ")
-        if any(word in statement.text for word in words):
+        if any(word in statement.text for word in words) and not name.startswith("shares."):
             assert "UPDATE users SET change_number = change_number + 1" in statement.text, name
             assert statement.text.count("change_number") > 3, name
 

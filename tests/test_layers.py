@@ -13,7 +13,7 @@ import pytest
 from movieserver.app import ROUTES
 from movieserver.handlers import (
     accounts, changes, collection_movies, collections, docs, genres, limits, movies, openapi, operations, request_count,
-    root, sessions
+    root, sessions, shares
 )
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.postgres.statements import load_statements
@@ -130,7 +130,8 @@ def test_every_statement_is_run_by_the_function_of_its_name() -> None:
 
 def test_statements_of_users_name_their_owner() -> None:
     for name, statement in load_statements().items():
-        if name not in ("users.find", "operations.migrations", "operations.obstacle", "operations.server"):
+        unowned = "users.find", "operations.migrations", "operations.obstacle", "operations.server", "shares.get"
+        if name not in unowned:
             owned = ("user_id = %(user_id)s", "VALUES (%(user_id)s", "user_id = request.user_id")
             assert any(words in statement.text for words in owned), name
 
@@ -147,6 +148,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
     opened = {
         "/", "/register/", "/login/", "/refresh/", "/logout/", "/request-count/", "/request-count/reset/",
         "/healthz/", "/readyz/", "/metrics/", "/limits/", "/openapi.json/", "/docs/", "/docs/docs.css", "/docs/docs.js",
+        "/shared/{share_token}/",
     }
     for route in ROUTES:
         assert isinstance(route, Route)
@@ -162,7 +164,7 @@ def test_every_route_says_whether_it_is_protected() -> None:
 
 def test_the_route_table_is_whole() -> None:
     modules = (
-        accounts, sessions, movies, collections, collection_movies, changes, genres, limits, request_count,
+        accounts, sessions, movies, collections, collection_movies, shares, changes, genres, limits, request_count,
         operations, openapi, docs, root)
     assert ROUTES == [route for module in modules for route in module.routes]
 

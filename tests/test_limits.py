@@ -52,6 +52,10 @@ async def keyed(api: Api, bound: int) -> Answer:
     return await api.post("/collection/", collection(), headers={"Idempotency-Key": "k" * bound})
 
 
+async def lent(api: Api, bound: int) -> Answer:
+    return await api.post(f"/collection/{await created(api)}/share/", {"expires_in_days": bound})
+
+
 async def padded(api: Api, bound: int) -> Answer:
     body = json.dumps({**collection(), "ignored": ""}).encode()
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
@@ -84,6 +88,7 @@ EXCESSES: dict[str, Excess] = {
     "pages /genres/ limit": listed("/genres/"),
     "pages /changes/ limit": listed("/changes/"),
     "idempotency_key characters": keyed,
+    "share days": lent,
 }
 OTHERS = {  # each is tested by itself
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",

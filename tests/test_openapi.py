@@ -136,7 +136,7 @@ def test_generators_misread_nothing() -> None:
         assert not any("default" in part for part in schema.get("properties", {}).values())
     requests = [operation["requestBody"] for _, _, operation in OPERATIONS if "requestBody" in operation]
     assert {"title"} == set(DOCUMENT["components"]["schemas"]["NewCollection"]["required"])
-    assert len(requests) == 11
+    assert len(requests) == 12
 
 
 def test_nothing_optional_is_sent_by_default() -> None:

@@ -41,6 +41,7 @@ PARAMETERS: dict[str, object] = {
     "skipped": 0, "after_microseconds": None, "after_uuid": None, "username": "u", "username_key": b"",
     "password_hash": "", "password_changes": 0, "outdated": "", "refresh_digest": b"", "next_digest": b"",
     "lifetime": 1.0, "grace": 1.0, "stored_days": 1, "after_number": 0,
+    "nonce": b"", "digest": b"", "lost_digest": b"", "days": 1,
 }
 ARRAYS = ("user_id", "collection_uuid", "limit", "after_microseconds", "after_uuid")
 BATCHED: dict[str, object] = {
@@ -101,7 +102,7 @@ def is_scan(node: dict[str, Any]) -> bool:
 
 def assert_reads_own_rows(name: str, scans: list[dict[str, Any]]) -> None:
     """Each scan is through an index, by the user (or by the name, which is how a user is found)."""
-    key = "username_key = " if name == "users.find" else "user_id = "
+    key = {"users.find": "username_key = ", "shares.get": "share_digest = "}.get(name, "user_id = ")
     for scan in scans:
         assert key in scan.get("Index Cond", ""), (name, scan)
 

@@ -44,6 +44,7 @@ LIMITS = {
         "/changes/": {"limit": changes.MAX_LIMIT, "default": changes.DEFAULT_LIMIT},
         "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
     },
+    "share": {"days": requests.MAX_SHARE_DAYS},
     "changes": {"wait_seconds": changes.MAX_WAIT, "kept_days": STORED_DAYS},
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {

@@ -10,7 +10,9 @@ ANY = "*"
 GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
-MARKS = re.compile(r"(?:--?(?:gzip|br|zstd|deflate)){1,2}$")  # of ourselves, or of a proxy that compresses
+SHARED = "-shared"  # ends the version of what is read while a link shows it: it is no other version for a change
+# of ourselves, or of a proxy that compresses
+MARKS = re.compile(rf"(?:{SHARED})?(?:--?(?:gzip|br|zstd|deflate)){{0,2}}$")
 
 
 def entity_tag(version: str, gzipped: bool = False) -> str:
@@ -50,7 +52,7 @@ class Precondition(NamedTuple):
 
     def allows(self, version: str) -> bool:
         """Whether If-Match allows to read this version."""
-        return self.match is None or ANY in self.match or version in map(_version, self.match)
+        return self.match is None or ANY in self.match or version.removesuffix(SHARED) in map(_version, self.match)
 
     def is_known(self, tag: str) -> bool:
         """Whether If-None-Match names this tag (weak comparison)."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from movieserver.accounts.share_tokens import CHARACTERS
 from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
     PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
@@ -28,6 +29,8 @@ from movieserver.schemas.texts import UUID_SCHEMA
 
 ERRORS_OF_ALL = (
     BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS), InternalError(), Overloaded())
+UUID_TEXT = {"type": "string", **UUID_SCHEMA}
+PATH_SCHEMAS: dict[str, Json] = {"share_token": {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{CHARACTERS}}}$"}}
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
@@ -136,7 +139,7 @@ class _Description:
 
     def _path_item(self, route: Route) -> Json:
         item: Json = {verb.name.lower(): self._verb(verb) for verb in self.verbs if verb.route is route}
-        parameters = [_parameter(name, "path", {"type": "string", **UUID_SCHEMA}, required=True)
+        parameters = [_parameter(name, "path", PATH_SCHEMAS.get(name, UUID_TEXT), required=True)
                       for name in _names(route)]
         return item | ({"parameters": parameters} if parameters else {})
 
@@ -164,6 +167,10 @@ class _Description:
             "description": operation.summary, "headers": headers(*ALWAYS, *operation.headers, *tagged),
             **self._content(operation),
         }}
+        if operation.repeats:
+            responses["200"] = {
+                "description": "It is there already", "headers": headers(*ALWAYS, *operation.headers),
+                **self._content(operation)}
         if operation.redirects:
             responses["302"] = {"description": "Go there", "headers": headers(*ALWAYS, "Location", "Vary")}
         if operation.etag:

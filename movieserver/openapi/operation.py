@@ -34,6 +34,7 @@ class Operation:
     etag: bool = False  # a representation with an entity tag, which If-None-Match and If-Match may name
     preconditions: bool = False  # a change that If-Match or If-None-Match may restrict to some versions
     idempotency_key: bool = False
+    repeats: bool = False  # some requests get a 200 with what is there already instead
     redirects: bool = False  # some requests get a 302 instead
     security: str | None = None  # a security scheme, if it is not the one of the route
 

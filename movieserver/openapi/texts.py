@@ -58,6 +58,7 @@ RESPONSE_HEADERS = {
     "Location": (TEXT, "The address of the new resource, or the one to go to."),
     "Link": (TEXT, "The next and the previous page (RFC 8288), if there are any."),
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
+    "X-Robots-Tag": ({"type": "string", "const": "noindex"}, "Search engines are not to show it."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),
     "WWW-Authenticate": ({"type": "string", "const": "Bearer"}, "The scheme of Authorization (RFC 6750)."),

@@ -97,6 +97,7 @@ class _Collection(CollectionTitle):
     description: str
     created_at: Moment
     updated_at: Moment
+    shared: Annotated[bool, Field(description="Whether a share link shows it")]
 
 
 class Collection(_Collection):
@@ -126,6 +127,23 @@ class CollectionPage(Response):
     data: Collections
     count: Count
     next: Address | None
+
+
+class Share(Response):
+    """A share link, and when it ends."""
+
+    url: Address
+    token: str
+    expires_at: Moment | None
+
+
+class Shared(Response):
+    """A collection as its share link shows it."""
+
+    title: str
+    description: str
+    updated_at: Moment
+    movies: list[CollectionMovie]
 
 
 class ContainingPage(Response):
