@@ -58,6 +58,7 @@ def test_the_walk_with_curl(empty: Path) -> None:
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
     assert walk["Follow changes"] == ["['updated'] False"]
+    assert walk["Share by a link"] == ["Silent nights 3", "True", "Share ended successfully", "404"]
     assert json.loads(walk["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = walk["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
@@ -81,6 +82,7 @@ def test_the_walk_in_python(empty: Path) -> None:
     assert "Silent evenings" in walk["List them"][1]
     assert walk["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
     assert walk["Follow changes"] == ["created", "updated Silent mornings"]
+    assert walk["Share by a link"][-2:] == ["Share ended successfully", "404"]
     assert walk["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
         "/movies/0/uuid Field required"]
