@@ -4,8 +4,8 @@ from __future__ import annotations
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi, operations,
-    personal_tokens, request_count, root, sessions
+    accounts, changes, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi,
+    operations, personal_tokens, request_count, root, sessions, shares
 )
 from movieserver.handlers.base import Route
 from movieserver.http.addresses import Addresses
@@ -18,8 +18,8 @@ from movieserver.settings import Settings, SettingsError
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *personal_tokens.routes, *movies.routes, *collections.routes,
-    *collection_movies.routes, *genres.routes, *exports.routes, *imports.routes, *limits.routes,
-    *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
+    *collection_movies.routes, *shares.routes, *changes.routes, *genres.routes, *exports.routes, *imports.routes,
+    *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
 ]
 SERVER = Route("*", operations.ServerHandler, protected=False)
 UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)

@@ -37,6 +37,7 @@ USERNAME_SCHEMA: dict[str, JsonValue] = {
 TITLE_CHARACTERS = 255
 TOKEN_NAME_CHARACTERS = 100
 TOKEN_DAYS = 3660
+MAX_SHARE_DAYS = 3660
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -128,6 +129,12 @@ class CollectionChanges(Body):
     def named(self) -> set[str]:
         """The keys of the body that name something to change."""
         return self.model_fields_set & type(self).model_fields.keys()
+
+
+class NewShare(Body):
+    """For how many days a share is in force; without an end if that is absent or null."""
+
+    expires_in_days: Annotated[int, Field(ge=1, le=MAX_SHARE_DAYS, strict=True)] | None = None
 
 
 class MovieList(Body):
