@@ -5,8 +5,8 @@ import re
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi, operations,
-    personal_tokens, request_count, root, sessions, web
+    accounts, changes, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi,
+    operations, personal_tokens, request_count, root, sessions, shares, web
 )
 from movieserver.handlers.base import Route
 from movieserver.http.addresses import Addresses
@@ -19,8 +19,8 @@ from movieserver.settings import Settings, SettingsError
 
 ROUTES = [
     *accounts.routes, *sessions.routes, *personal_tokens.routes, *movies.routes, *collections.routes,
-    *collection_movies.routes, *genres.routes, *exports.routes, *imports.routes, *limits.routes,
-    *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
+    *collection_movies.routes, *shares.routes, *changes.routes, *genres.routes, *exports.routes, *imports.routes,
+    *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
 ]
 SERVER = Route("*", operations.ServerHandler, protected=False)
 UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)

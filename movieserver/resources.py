@@ -10,6 +10,7 @@ from movieserver.accounts.personal_tokens import VerifiedTokens
 from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
 from movieserver.http.body_threads import BodyThreads
 from movieserver.http.compression import Compressor
+from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.postgres.database import Database, open_database
 from movieserver.third_party.movies import MovieApi, open_movie_api
@@ -19,6 +20,7 @@ from movieserver.third_party.provider import Provider
 from movieserver.third_party.tmdb import Tmdb
 from movieserver.accounts.passwords import Passwords
 from movieserver.settings import Settings
+from movieserver.accounts.share_tokens import ShareTokens
 from movieserver.accounts.tokens import Tokens, derived_key
 from movieserver.third_party.client import open_upstream
 
@@ -29,9 +31,11 @@ class Resources:
 
     database: Database
     counter: RequestCounter
+    changes: Changes
     movie_api: MovieApi
     tokens: Tokens
     verified_tokens: VerifiedTokens
+    share_tokens: ShareTokens
     passwords: Passwords
     login_attempts: LoginAttempts
     registration_limit: RegistrationLimit
@@ -50,10 +54,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             database=await stack.enter_async_context(database),
             counter=await stack.enter_async_context(open_counter(redis_url)),
+            changes=await stack.enter_async_context(open_changes(redis_url)),
             movie_api=await _open_movies(settings, stack),
             tokens=Tokens(
                 settings.signing_keys, settings.access_token_minutes * 60, settings.refresh_token_days * 86400),
             verified_tokens=VerifiedTokens(),
+            share_tokens=ShareTokens(settings.signing_keys),
             passwords=stack.enter_context(closing(Passwords(settings.bcrypt_rounds))),
             login_attempts=await stack.enter_async_context(open_login_attempts(redis_url, attempts_key)),
             registration_limit=await stack.enter_async_context(

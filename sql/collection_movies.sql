@@ -3,8 +3,9 @@
 -- the idempotency key is stored or a request with it is running; expired keys are deleted.
 -- One row (whether the stored request is the same, whether no other is running, whether the collection is there, whether
 -- the precondition holds, whether all fit, response json, version).
-SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
-    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0)), true)::text, true)::boolean FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1
+WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
+    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0)), true)::text, true)::boolean;
 WITH stored AS (
     SELECT request_digest = %(request_digest)s AS same, version, response
     FROM idempotency_keys
@@ -51,7 +52,8 @@ WITH stored AS (
     UPDATE collections
     SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
         movie_genres = json_append(held.movie_genres, new.genres),
-        version = outcome.version, updated_at = clock_timestamp()
+        version = outcome.version, updated_at = clock_timestamp(),
+        change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
     FROM held, new, outcome
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND meant AND fits
         AND (%(key)s::text IS NULL OR EXISTS (SELECT FROM claimed))
@@ -69,7 +71,7 @@ FROM outcome LEFT JOIN held ON true LEFT JOIN stored ON true LEFT JOIN changed O
 -- name: remove
 -- One movie out of a collection. One row (version, null if the precondition fails), or none if it is in no collection of
 -- the user with that uuid.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 WITH held AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres, array_position(movie_uuids, %(movie_uuid)s) AS index,
@@ -87,7 +89,8 @@ WITH held AS MATERIALIZED (
             SELECT ('[' || coalesce(string_agg(genres::text, ',' ORDER BY number), '') || ']')::json
             FROM json_array_elements(held.movie_genres) WITH ORDINALITY AS movie (genres, number)
             WHERE number <> index),
-        version = gen_random_uuid(), updated_at = clock_timestamp()
+        version = gen_random_uuid(), updated_at = clock_timestamp(),
+        change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
     FROM held
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
     RETURNING user_id, version, json_build_array(held.movie_genres -> (index - 1)) AS removed
@@ -103,7 +106,7 @@ SELECT (SELECT version::text FROM changed) FROM held;
 -- The movies of a collection in another order, which names each of them. One row (version, whether the precondition
 -- holds, indexes from 0 of those that it does not have, uuids of those that are missing; no version if nothing was
 -- changed), or none if it is not the user's.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 WITH held AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres,
         (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
@@ -121,7 +124,8 @@ WITH held AS MATERIALIZED (
 ), changed AS (
     UPDATE collections
     SET movies = ordered.movies, movie_uuids = %(movie_uuids)s, movie_genres = ordered.genres,
-        version = gen_random_uuid(), updated_at = clock_timestamp()
+        version = gen_random_uuid(), updated_at = clock_timestamp(),
+        change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
     FROM mismatch, held, (
         SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY sent.index), '') || ']')::json AS movies,
             ('[' || coalesce(string_agg(genres::text, ',' ORDER BY sent.index), '') || ']')::json AS genres

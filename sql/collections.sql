@@ -1,10 +1,13 @@
 -- name: create
 -- A new collection. One row (collection_uuid, version), or none if the user is gone.
 WITH owner AS (
-    SELECT user_id FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE
+    UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s RETURNING user_id, change_number
 ), created AS (
-    INSERT INTO collections (user_id, title, description, movies, movie_uuids, movie_genres)
-    SELECT user_id, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s FROM owner
+    INSERT INTO collections (
+        user_id, title, description, movies, movie_uuids, movie_genres, created_number, change_number)
+    SELECT user_id, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s,
+        change_number, change_number
+    FROM owner
     RETURNING user_id, collection_uuid, version
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
@@ -19,10 +22,11 @@ SELECT collection_uuid::text, version::text FROM created;
 -- As create, unless the idempotency key is stored or a request with it is running; expired keys are deleted.
 -- One row (whether the stored request is the same, whether no other is running, collection_uuid, version), or none if
 -- the user is gone.
-SELECT FROM users WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', pg_try_advisory_xact_lock(
-    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1
+WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', pg_try_advisory_xact_lock(
+    hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean;
 WITH owner AS MATERIALIZED (
-    SELECT user_id, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
+    SELECT user_id, change_number, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
         current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone
     FROM users WHERE user_id = %(user_id)s
 ), stored AS (
@@ -43,9 +47,12 @@ WITH owner AS MATERIALIZED (
     WHERE user_id = (SELECT user_id FROM claimed) AND key <> %(key)s
         AND created_at <= now() - %(stored_seconds)s * interval '1 second'
 ), created AS (
-    INSERT INTO collections (user_id, collection_uuid, version, title, description, movies, movie_uuids, movie_genres)
-    SELECT user_id, collection_uuid, version, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s
-    FROM claimed
+    INSERT INTO collections (
+        user_id, collection_uuid, version, title, description, movies, movie_uuids, movie_genres, created_number,
+        change_number)
+    SELECT claimed.*, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s, change_number,
+        change_number
+    FROM claimed, owner
     RETURNING user_id, collection_uuid, version
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
@@ -64,7 +71,8 @@ SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN concat(
         '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
         ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        '","movies":', movies, '}') END, version::text
+        '","shared":', CASE WHEN shared_until > now() THEN 'true' ELSE 'false' END, ',"movies":', movies, '}') END,
+    version::text || CASE WHEN shared_until > now() THEN '-shared' ELSE '' END
 FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
     SELECT * FROM collections
     WHERE user_id = request.user_id AND collection_uuid = request.uuid
@@ -95,14 +103,17 @@ FROM unnest(
             THEN (extract(epoch FROM min(created_at) FILTER (WHERE shown)) * 1000000)::bigint END AS microseconds,
         CASE WHEN NOT bool_and(shown)
             THEN (array_agg(collection_uuid ORDER BY number DESC) FILTER (WHERE shown))[1]::text END AS last,
-        coalesce(string_agg(version::text, '' ORDER BY number) FILTER (WHERE shown), '') AS versions
+        coalesce(string_agg(
+            version::text || CASE WHEN shared_until > now() THEN '-shared' ELSE '' END, '' ORDER BY number
+        ) FILTER (WHERE shown), '') AS versions
     FROM (
-        SELECT collection_uuid, version, created_at, number, total, shown, CASE
+        SELECT collection_uuid, version, shared_until, created_at, number, total, shown, CASE
             WHEN shown AND (%(alone)s OR total <= 262144) THEN concat(
                 '{"uuid":"', collection_uuid, '","title":', to_json(title), ',"description":', to_json(description),
                 ',"created_at":"', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                '","movie_count":', movie_count, CASE WHEN with_movies THEN ',"movies":' END,
+                '","shared":', CASE WHEN shared_until > now() THEN 'true' ELSE 'false' END,
+                ',"movie_count":', movie_count, CASE WHEN with_movies THEN ',"movies":' END,
                 CASE WHEN with_movies THEN movies END, '}') END AS entry
         FROM (
             SELECT *, row_number() OVER newest_first <= request.max
@@ -125,7 +136,7 @@ FROM unnest(
 -- name: update
 -- Change what is not null; movies are the whole new list. One row (version, null if the precondition fails), or none if
 -- it is not the user's.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 WITH held AS (
     SELECT movie_genres,
@@ -137,7 +148,8 @@ WITH held AS (
     SET title = coalesce(%(title)s, title), description = coalesce(%(description)s, description),
         movies = coalesce(%(movies)s, movies), movie_uuids = coalesce(%(movie_uuids)s, movie_uuids),
         movie_genres = coalesce(%(movie_genres)s, collections.movie_genres),
-        version = gen_random_uuid(), updated_at = clock_timestamp()
+        version = gen_random_uuid(), updated_at = clock_timestamp(),
+        change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
     FROM held
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
     RETURNING user_id, version, held.movie_genres AS before, collections.movie_genres AS after
@@ -150,9 +162,16 @@ WITH held AS (
 SELECT (SELECT version::text FROM changed) FROM held;
 
 -- name: delete
--- One row (version, null if the precondition fails), or none if it is not the user's.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+-- It is remembered for those who follow the user's changes; of the oldest ten so remembered, those go that are older than
+-- %(stored_days)s days. One row (version, null if the precondition fails), or none if it is not the user's.
+UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
+DELETE FROM deleted_collections AS deleted USING (
+    SELECT collection_uuid FROM deleted_collections WHERE user_id = %(user_id)s
+    ORDER BY change_number, collection_uuid LIMIT 10
+) AS oldest
+WHERE user_id = %(user_id)s AND deleted.collection_uuid = oldest.collection_uuid
+    AND deleted_at < now() - %(stored_days)s * interval '1 day';
 WITH held AS (
     SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
     FROM collections
@@ -160,7 +179,13 @@ WITH held AS (
 ), deleted AS (
     DELETE FROM collections USING held
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
-    RETURNING user_id, version, movie_genres
+    RETURNING user_id, collection_uuid, version, movie_genres
+), remembered AS (
+    INSERT INTO deleted_collections (user_id, collection_uuid, version, change_number)
+    SELECT user_id, collection_uuid, version, (SELECT change_number FROM users WHERE user_id = %(user_id)s)
+    FROM deleted
+    ON CONFLICT (user_id, collection_uuid) DO UPDATE
+    SET version = excluded.version, change_number = excluded.change_number, deleted_at = excluded.deleted_at
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.* FROM deleted, genre_changes(movie_genres, '[]') AS changes

@@ -4,7 +4,7 @@
 -- %(max)s. Nothing is changed if there are none; and a collection that is as old as the file says stays so, since the
 -- file goes on with what an earlier line of it began.
 -- One row (number of movies that were new, whether they fit), or none if there is no such user or collection.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 WITH held AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
@@ -19,9 +19,10 @@ WITH held AS MATERIALIZED (
     FROM sent WHERE new
 ), created AS (
     INSERT INTO collections (
-        user_id, collection_uuid, title, description, movies, movie_uuids, movie_genres, created_at, updated_at)
+        user_id, collection_uuid, title, description, movies, movie_uuids, movie_genres, created_number, change_number,
+        created_at, updated_at)
     SELECT user_id, %(collection_uuid)s, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s,
-        coalesce(%(created_at)s, clock_timestamp()), coalesce(%(updated_at)s, clock_timestamp())
+        change_number, change_number, coalesce(%(created_at)s, clock_timestamp()), coalesce(%(updated_at)s, clock_timestamp())
     FROM users
     WHERE user_id = %(user_id)s AND %(create)s AND NOT EXISTS (SELECT FROM held)
     RETURNING user_id, movie_genres
@@ -29,6 +30,7 @@ WITH held AS MATERIALIZED (
     UPDATE collections
     SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
         movie_genres = json_append(held.movie_genres, new.genres), version = gen_random_uuid(),
+        change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s),
         updated_at = CASE WHEN updated_at = %(updated_at)s THEN updated_at ELSE clock_timestamp() END
     FROM held, new
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND new.count > 0

@@ -401,7 +401,9 @@ def favourite_genres(collections: Any) -> str:
     return ",".join(next(name for name in written if name.lower() == genre) for genre in favourite)
 
 
-TABLES = ("sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys", "personal_tokens")
+TABLES = (
+    "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys", "personal_tokens",
+    "deleted_collections")
 ORPHANS = " UNION ALL ".join(
     f"SELECT '{table}', count(*) FROM {table} WHERE user_id NOT IN (SELECT user_id FROM users)" for table in TABLES)
 MISCOUNTED = "SELECT user_id::text FROM miscounted_users"

@@ -61,13 +61,15 @@ def test_the_curl_examples(empty: Path) -> None:
     assert tour["Take everything along"] == ['"1","The General","1926"', "0 3"]
     error = "[{'line': 3, 'detail': 'year must be a number of four digits'}]"
     assert tour["Bring lists from Letterboxd, IMDb, Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
+    assert tour["Follow changes"] == ["['updated'] False"]
+    assert tour["Share by a link"] == ["Silent nights 3", "True", "Share ended successfully", "404"]
     assert json.loads(tour["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}
     problem, kind = tour["When something is wrong"]
     assert [error["pointer"] for error in json.loads(problem)["errors"]] == ["/title", "/movies/0/uuid"]
     assert kind == "400 application/problem+json"
     *attempts, refused = tour["When to retry"]
     assert attempts == ["200"] + 10 * ["401 "] and re.fullmatch(r"429 [1-9]\d*", refused)
-    assert tour["Let a script in"] == ["2", "403 insufficient_scope", "backup read", "Token deleted successfully"]
+    assert tour["Let a script in"] == ["3", "403 insufficient_scope", "backup read", "Token deleted successfully"]
     assert [json.loads(line).get("status") for line in tour["Stay, and leave"][1:]] == [None, 401]
 
 
@@ -89,6 +91,8 @@ def assert_python_examples(server: Server) -> None:
         assert section or comment in tour[title], title
     assert "Silent evenings" in tour["List them"][1]
     assert tour["Single movies"] == ["1 1 ['existing', 'added']", "Silent nights", "200", "200", "True"]
+    assert tour["Follow changes"] == ["created", "updated Silent mornings"]
+    assert tour["Share by a link"][-2:] == ["Share ended successfully", "404"]
     assert tour["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
         "/movies/0/uuid Field required: a movie without ids and year needs a uuid"]

@@ -2,10 +2,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import psycopg2
 
-from tests.chaos import GONE, PARTS, Checker, State, Writer, favourite_genres, survived
+from tests.chaos import (
+    GONE, PARTS, Checker, Client, State, World, Writer, acknowledged, favourite_genres, survived, until, writing
+)
+from tests.conftest import temporary_folder
+from tests.follower import Follower, following
 
 SECONDS = 5.0
 ONE = "WHERE collection_uuid = %(one)s"
@@ -42,6 +48,37 @@ def test_nothing_acknowledged_is_lost() -> None:
         assert outcome.faults == []
         assert set(outcome.kills) == set(PARTS)
         assert_all_is_seen(checker, writers)
+
+
+def test_who_follows_from_nothing_has_what_is_there() -> None:
+    """While four users write, and the server is killed and started again."""
+    chance = random.Random()
+    with temporary_folder() as folder:
+        world = World(folder, chance, embedded=True)
+        try:
+            client = Client(world.port)
+            with following_writers(client) as (writers, followers):
+                for part in ("worker", "server", "all", "worker"):
+                    before, pages = acknowledged(writers), [follower.pages for follower in followers]
+                    world.kill(part)
+                    until(lambda: acknowledged(writers) >= before + 20)
+                    until(lambda: all(one.pages > page for one, page in zip(followers, pages, strict=True)))
+            assert [writer.journal.faults for writer in writers] == [[]] * len(writers)
+            assert all(follower.collections == follower.truth() for follower in followers)
+            assert sum(len(follower.collections) for follower in followers) > 20
+        finally:
+            assert world.close() == 0
+
+
+@contextmanager
+def following_writers(client: Client) -> Iterator[tuple[list[Writer], list[Follower]]]:
+    """Users who write, and a follower of each, who stop after the writers."""
+    with ExitStack() as stack:
+        writing_now = stack.enter_context(ExitStack())
+        writers = writing_now.enter_context(writing(client, random.randrange(10**6)))
+        followers = stack.enter_context(following(client, [writer.token for writer in writers]))
+        yield writers, followers
+        writing_now.close()
 
 
 def known_collections(writers: list[Writer]) -> list[str]:

@@ -54,7 +54,7 @@ async def test_a_collection_is_created_and_read(alice: Api) -> None:
     assert TIME.fullmatch(read.json.pop("updated_at"))
     assert read.json == {
         "uuid": response.json["collection_uuid"], "title": body["title"], "description": body["description"],
-        "movies": body["movies"],
+        "shared": False, "movies": body["movies"],
     }
 
 

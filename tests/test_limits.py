@@ -52,6 +52,10 @@ async def keyed(api: Api, bound: int) -> Response:
     return await api.post("/collection/", collection(), headers={"Idempotency-Key": "k" * bound})
 
 
+async def lent(api: Api, bound: int) -> Response:
+    return await api.post(f"/collection/{await created(api)}/share/", {"expires_in_days": bound})
+
+
 async def padded(api: Api, bound: int) -> Response:
     body = json.dumps({**collection(), "ignored": ""}).encode()
     return await api.post("/collection/", raw=body[:-2] + b"x" * (bound - len(body)) + body[-2:])
@@ -100,7 +104,9 @@ EXCESSES: dict[str, Excess] = {
     "pages /genres/ limit": listed("/genres/"),
     "import lines": imported("text/csv", "Title,Year\n", lambda number: f"M{number % 9},1931\n"),
     "import collections": imported("application/x-ndjson", "", lambda number: f'{{"title":"t{number}"}}\n'),
+    "pages /changes/ limit": listed("/changes/"),
     "idempotency_key characters": keyed,
+    "share days": lent,
 }
 OTHERS = {  # these have tests of their own
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
@@ -108,6 +114,7 @@ OTHERS = {  # these have tests of their own
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
     "login wrong_passwords_for_an_account_under_attack", "login wrong_passwords_from_an_address",
+    "pages /changes/ default", "changes wait_seconds", "changes kept_days", "at_once waiting", "at_once waiting_of_all",
     "at_once body_bytes", "at_once body_bytes_of_all", "at_once answer_bytes", "at_once answer_bytes_of_all",
     "idempotency_key kept_seconds", "movie year_at_least", "export bytes", "export collections",
     "import errors", "tokens access_seconds", "tokens refresh_seconds",

@@ -306,12 +306,12 @@ class TestOutage:
         own_redis.stop()
         for _ in range(5):
             assert (await api.get("/request-count/")).status == 503
-        counter = "Redis (request count)"
-        assert outages(lines) == [(counter, "began")]
+        counter, changes = "Redis (request count)", "Redis (changes)"
+        await until(lambda: set(outages(lines)) == {(counter, "began"), (changes, "began")})
         assert self.outage_lines(lines, counter)[0]["reason"]
         own_redis.launch()
         own_redis.wait_ready()
-        await until(lambda: outages(lines)[1:] == [(counter, "ended")])
+        await until(lambda: set(outages(lines)[2:]) == {(counter, "ended"), (changes, "ended")})
         assert self.outage_lines(lines, counter)[1]["failures"] >= 1
 
     @pytest.mark.usefixtures("impatient")

@@ -46,7 +46,7 @@ def test_applied_rolled_back_and_applied_again(url: str) -> None:
     names = sorted(needed_migrations())
     assert names == [
         "0001_users", "0002_sessions", "0003_collections", "0004_user_genres", "0005_idempotency_keys",
-        "0006_spent_refresh_tokens", "0009_last_logins", "0010_personal_tokens"]
+        "0006_spent_refresh_tokens", "0007_changes", "0008_shares", "0009_last_logins", "0010_personal_tokens"]
     assert migrations.migrate(url) == names
     schema = run(url, SCHEMA)
     assert migrations.migrate(url) == []
@@ -93,11 +93,12 @@ def test_a_lock_of_a_killed_migration_is_removed(url: str) -> None:
 def test_user_id_leads_every_key(postgres: Postgres) -> None:
     row = run(postgres.url, """
         SELECT array_agg(DISTINCT indrelid::regclass::text ORDER BY indrelid::regclass::text),
-            array_agg(indexrelid::regclass::text) FILTER (WHERE attname <> 'user_id')
+            array_agg(indexrelid::regclass::text ORDER BY indexrelid::regclass::text)
+                FILTER (WHERE attname <> 'user_id')
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
         WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ 'yoyo')
     """)
     tables = [
-        "collections", "idempotency_keys", "personal_tokens", "sessions", "spent_refresh_tokens", "user_genres",
-        "users"]
-    assert row == (tables, ["users_username_key_key"])
+        "collections", "deleted_collections", "idempotency_keys", "personal_tokens", "sessions", "spent_refresh_tokens",
+        "user_genres", "users"]
+    assert row == (tables, ["collections_shared", "users_username_key_key"])

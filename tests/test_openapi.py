@@ -139,7 +139,7 @@ def test_schemas_do_not_mislead_generators() -> None:
         assert not any("default" in part for part in schema.get("properties", {}).values())
     requests = [operation["requestBody"] for _, _, operation in OPERATIONS if "requestBody" in operation]
     assert {"title"} == set(DOCUMENT["components"]["schemas"]["NewCollection"]["required"])
-    assert len(requests) == 12
+    assert len(requests) == 14
 
 
 def test_tools_send_no_optional_headers() -> None:

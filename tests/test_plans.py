@@ -17,7 +17,8 @@ from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 
 TABLES = (
-    "users", "sessions", "spent_refresh_tokens", "collections", "user_genres", "idempotency_keys", "personal_tokens")
+    "users", "sessions", "spent_refresh_tokens", "collections", "deleted_collections", "user_genres",
+    "idempotency_keys", "personal_tokens")
 USERS, EACH = 400, 10
 FILL = f"""
 INSERT INTO users (user_id, username, username_key, password_hash)
@@ -33,7 +34,9 @@ SELECT user_id, number::text, 1, '' FROM users, generate_series(1, {EACH}) AS nu
 INSERT INTO idempotency_keys (user_id, key, request_digest, collection_uuid, version)
 SELECT user_id, number::text, '', gen_random_uuid(), gen_random_uuid() FROM users, generate_series(1, {EACH}) AS number;
 INSERT INTO personal_tokens (user_id, token_digest, name, scope)
-SELECT user_id, number::text::bytea, '', 'read' FROM users, generate_series(1, {EACH}) AS number
+SELECT user_id, number::text::bytea, '', 'read' FROM users, generate_series(1, {EACH}) AS number;
+INSERT INTO deleted_collections (user_id, collection_uuid, version, change_number)
+SELECT user_id, gen_random_uuid(), gen_random_uuid(), number FROM users, generate_series(1, {EACH}) AS number
 """
 SOMEBODY = str(uuid.uuid4())
 PARAMETERS: dict[str, object] = {
@@ -46,6 +49,8 @@ PARAMETERS: dict[str, object] = {
     "password_hash": "", "password_changes": 0, "outdated": "", "refresh_digest": b"", "next_digest": b"",
     "lifetime": 1.0, "grace": 1.0, "token_uuid": SOMEBODY, "token_digest": b"", "token_name": "n", "scope": "read",
     "expires_in_days": 1, "max_tokens": 1,
+    "stored_days": 1, "after_number": 0,
+    "nonce": b"", "digest": b"", "lost_digest": b"", "days": 1,
 }
 ARRAYS = ("user_id", "collection_uuid", "limit", "after_microseconds", "after_uuid")
 BATCHED: dict[str, object] = {
@@ -108,8 +113,8 @@ def is_scan(node: dict[str, Any]) -> bool:
 
 
 def assert_reads_own_rows(name: str, scans: list[dict[str, Any]]) -> None:
-    """Check that each scan uses an index by user, or by user name."""
-    key = "username_key = " if name == "users.find" else "user_id = "
+    """Check that each scan uses an index by user, by user name, or by share link."""
+    key = {"users.find": "username_key = ", "shares.get": "share_digest = "}.get(name, "user_id = ")
     for scan in scans:
         assert key in scan.get("Index Cond", ""), (name, scan)
 

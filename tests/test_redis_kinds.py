@@ -17,6 +17,7 @@ from tornado.testing import bind_unused_port
 from movieserver.accounts import login_attempts
 from movieserver.redis import request_counter
 from movieserver.accounts.login_attempts import open_login_attempts
+from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
 from movieserver.embedded.programs import package_folder
 from movieserver.embedded.redis import Redis
@@ -99,6 +100,25 @@ async def test_the_count_on_a_cluster(cluster_url: str) -> None:
         await other.reset()
         assert [await one.count(), await other.count()] == [1, 2]
         assert await one.outage() is None
+
+
+async def test_changes_on_a_cluster(cluster_url: str) -> None:
+    async with open_changes(cluster_url) as one, open_changes(cluster_url) as other:
+        await woken(one, other)
+
+
+async def woken(one: Changes, other: Changes) -> None:
+    """A change that one announces wakes who waits for it at the other, and nobody else."""
+    with other.waiter("somebody", 20) as waiter, other.waiter("other", 20) as sleeper:
+        while not other.subscribed:
+            await asyncio.sleep(0.01)
+        assert await waiter.wait() and await sleeper.wait()  # woken by the subscription
+        asleep = asyncio.create_task(sleeper.wait())
+        one.announce("somebody")
+        assert await waiter.wait()
+        assert not asleep.done()
+        sleeper.end()
+        assert not await asleep
 
 
 async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
@@ -195,6 +215,8 @@ async def test_the_count_behind_sentinels() -> None:
             until(lambda: "num-slaves\n1" in ask(watching, "SENTINEL", "MASTER", "counts"))
             async with open_counter(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as one:
                 assert [await one.count() for _ in range(3)] == [1, 2, 3]
+                async with open_changes(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as changes:
+                    await woken(changes, changes)
                 until(lambda: ask(replica, "HGET", "{movieserver}:requests", "count") == "3")
                 first.kill()
                 requests = 4

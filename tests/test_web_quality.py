@@ -8,9 +8,10 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.web import Page, Person
 
-AXE = files("axe_selenium_python").joinpath("node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 VIEWS = {
-    "#/movies": "Show more", "#/collections": "New collection", "#/genres": "Your genres", "#/transfer": "Bring your lists",
+    "#/movies": "Show more", "#/collections": "New collection", "#/genres": "Your genres",
+    "#/transfer": "Bring your lists",
     "#/account": "Personal tokens", "#/nowhere": "There is nothing here",
 }
 

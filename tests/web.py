@@ -187,7 +187,7 @@ class Page:
 
     def complaints(self) -> list[str]:
         """Messages in the console that the test does not expect."""
-        known = {*self.statuses, "/changes/?", "/favicon.ico"}
+        known = {*self.statuses, "/favicon.ico"}
         return [line for line in self.log() if not any(status in line for status in known)]
 
     def requests(self) -> list[str]:

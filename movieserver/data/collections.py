@@ -18,6 +18,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
+REMEMBERED_DAYS = 91  # of deletions, for those who follow the changes: data/changes.py
 MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of intervals
 
 
@@ -121,7 +122,7 @@ async def update(
 async def delete(db: Database, *, user_id: str, collection_uuid: str, precondition: Precondition) -> str | None:
     """The last version of the deleted collection; PreconditionFailed."""
     row = await db.write(
-        "collections.delete", user_id=user_id, collection_uuid=collection_uuid,
+        "collections.delete", user_id=user_id, collection_uuid=collection_uuid, stored_days=REMEMBERED_DAYS,
         only=precondition.only_versions, unless=precondition.unless_versions,
     )
     return version_of(row)

@@ -33,6 +33,7 @@ class AddHandler(Handler):
         added = found(await collection_movies.add(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
             precondition=precondition, key=key))
+        self.resources.changes.announce(self.owner)
         self.set_etag(added.version)
         self.write_json(added.text)
 
@@ -50,6 +51,7 @@ class RemoveHandler(Handler):
             precondition=precondition)
         if not version:
             raise NotFound(NO_MOVIE)
+        self.resources.changes.announce(self.owner)
         self.set_etag(version)
         self.write_json({"message": "Movie removed successfully"})
 
@@ -63,9 +65,11 @@ class OrderHandler(Handler):
         description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
-        self.set_etag(found(await collection_movies.reorder(
+        version = found(await collection_movies.reorder(
             self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
-            pointer=order.pointer, precondition=precondition)))
+            pointer=order.pointer, precondition=precondition))
+        self.resources.changes.announce(self.owner)
+        self.set_etag(version)
         self.write_json({"message": "Collection reordered successfully"})
 
 

@@ -80,6 +80,7 @@ class CollectionsHandler(CollectionListHandler):
             else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated(NO_USER.detail)
+        self.resources.changes.announce(self.owner)
         self.set_header("Location", self.reference(f"/collection/{created.collection_uuid}/"))
         self.set_etag(created.version)
         self.write_json({"collection_uuid": created.collection_uuid}, 201)
@@ -104,6 +105,7 @@ class CollectionHandler(Handler):
         version = found(await collections.update(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
             precondition=precondition))
+        self.resources.changes.announce(self.owner)
         self.set_etag(version)
         self.write_json({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
 
@@ -118,6 +120,7 @@ class CollectionHandler(Handler):
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
+        self.resources.changes.announce(self.owner)
         self.write_json({"message": "Collection deleted successfully"})
 
 

@@ -47,6 +47,7 @@ class ImportHandler(Handler):
             done = await imports.store(self.resources.database, user_id=self.owner, new=new, into=into)
             if done is None:
                 raise NotFound(NO_COLLECTION.detail) if into else Unauthenticated(NO_USER.detail)
+            self.resources.changes.announce(self.owner)
             if not done.fits:
                 file.skip(new.line, FULL, new.movie_count)
             stored.append({"uuid": into or new.collection_uuid, "added": done.added, "existing": done.existing})

@@ -7,13 +7,15 @@ import math
 from movieserver import formats
 from movieserver.accounts import login_attempts, personal_tokens, registration_limit, usernames
 from movieserver.http import idempotency
+from movieserver.redis import changes as redis_changes
 from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits
 from movieserver.serving.request import QUERY_ARGUMENTS
 from movieserver.data import exports
+from movieserver.data.changes import STORED_DAYS
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.openapi.operation import Operation
-from movieserver.handlers import collections, genres
+from movieserver.handlers import changes, collections, genres
 from movieserver.handlers.base import OpenHandler, Route
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 
@@ -47,12 +49,15 @@ LIMITS = {
         "bytes": PAGE_BYTES,
         "/collection/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
         "/movies/<uuid>/collections/": {"limit": collections.MAX_LIMIT, "default": collections.DEFAULT_LIMIT},
+        "/changes/": {"limit": changes.MAX_LIMIT, "default": changes.DEFAULT_LIMIT},
         "/genres/": {"limit": genres.MAX_LIMIT, "default": genres.MAX_LIMIT},
     },
     "export": {"bytes": exports.PAGE_BYTES, "collections": exports.PAGE_COLLECTIONS},
     "import": {
         "lines": csv_formats.MAX_LINES, "collections": import_file.MAX_COLLECTIONS, "errors": import_file.MAX_ERRORS,
     },
+    "share": {"days": requests.MAX_SHARE_DAYS},
+    "changes": {"wait_seconds": changes.MAX_WAIT, "kept_days": STORED_DAYS},
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {
         "window_seconds": int(login_attempts.WINDOW_SECONDS),
@@ -62,6 +67,7 @@ LIMITS = {
     },
     "at_once": {
         "body_bytes": memory_limits.REQUEST_BYTES_PER_USER, "body_bytes_of_all": memory_limits.REQUEST_BYTES,
+        "waiting": redis_changes.MAX_WAITING_OF_USER, "waiting_of_all": redis_changes.MAX_WAITING,
         "answer_bytes": memory_limits.RESPONSE_BYTES_PER_USER, "answer_bytes_of_all": memory_limits.RESPONSE_BYTES,
     },
 }

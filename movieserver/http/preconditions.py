@@ -10,7 +10,10 @@ ANY = "*"
 GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
-MARKS = re.compile(r"(?:--?(?:gzip|br|zstd|deflate)){1,2}$")  # from this server, or from a proxy that compresses
+# Ends the version of what is read while a link shows it; for If-Match it is the same version.
+SHARED = "-shared"
+# ends of a tag: of ourselves, or of a proxy that compresses
+MARKS = re.compile(rf"(?:{SHARED})?(?:--?(?:gzip|br|zstd|deflate)){{0,2}}$")
 
 
 def entity_tag(version: str, gzipped: bool = False) -> str:
@@ -50,7 +53,7 @@ class Precondition(NamedTuple):
 
     def allows(self, version: str) -> bool:
         """Whether If-Match allows reading this version."""
-        return self.match is None or ANY in self.match or version in map(_version, self.match)
+        return self.match is None or ANY in self.match or version.removesuffix(SHARED) in map(_version, self.match)
 
     def is_known(self, tag: str) -> bool:
         """Whether If-None-Match names this tag (weak comparison)."""

@@ -67,6 +67,7 @@ upstream_breaker = _gauges(
 page_cache_results = _counters(
     "page_cache_results", "Requested movie pages, by state of the cache.", "result", "fresh", "stale", "miss")
 counter_backlog = _gauge("counter_backlog", "Requests that Redis has not counted yet.")
+changes_waiting = _gauge("changes_waiting", "Requests that wait for a change.")
 logins = _counters("logins", "Logins, by result.", "result", "success", "refused", "slowed", "busy")
 passwords_waiting = _gauge("passwords_waiting", "Passwords being hashed or waiting for it.")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from movieserver.accounts.personal_tokens import InsufficientScope, LoginRequired
+from movieserver.accounts.share_tokens import CHARACTERS
 from movieserver.errors import (
     ApiError, BadRequest, BodyTooLarge, DatabaseTimeout, DatabaseUnavailable, Fault, HeadersTooLarge, InternalError,
     InvalidBody, Overloaded, PreconditionFailed, RequestTimeout, SchemaMissing, Unauthenticated, UnsupportedMediaType
@@ -29,6 +30,8 @@ from movieserver.schemas.texts import UUID_SCHEMA
 
 ERRORS_OF_ALL = (
     BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS), InternalError(), Overloaded())
+UUID_TEXT = {"type": "string", **UUID_SCHEMA}
+PATH_SCHEMAS: dict[str, Json] = {"share_token": {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{CHARACTERS}}}$"}}
 INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
@@ -152,7 +155,7 @@ class _Description:
 
     def _path_item(self, route: Route) -> Json:
         item: Json = {verb.name.lower(): self._verb(verb) for verb in self.verbs if verb.route is route}
-        parameters = [_parameter(name, "path", {"type": "string", **UUID_SCHEMA}, required=True)
+        parameters = [_parameter(name, "path", PATH_SCHEMAS.get(name, UUID_TEXT), required=True)
                       for name in _names(route)]
         return item | ({"parameters": parameters} if parameters else {})
 
@@ -180,6 +183,10 @@ class _Description:
             "description": operation.summary, "headers": headers(*ALWAYS, *operation.headers, *tagged),
             **self._content(operation),
         }}
+        if operation.repeats:
+            responses["200"] = {
+                "description": "It is there already", "headers": headers(*ALWAYS, *operation.headers),
+                **self._content(operation)}
         if operation.redirects:
             responses["302"] = {"description": "Go there", "headers": headers(*ALWAYS, "Location", "Vary")}
         if operation.etag:

@@ -85,14 +85,15 @@ class ChoiceParameter(QueryParameter[str]):
 
 @dataclass(frozen=True)
 class IntegerParameter(QueryParameter[int]):
-    """A whole number from 1 to `max`; without one, any number over 10**18 counts as 10**18."""
+    """A whole number from `min` to `max`; without one, any number over 10**18 counts as 10**18."""
 
     default: int = 1
     max: int | None = None
+    min: int = 1
 
     @property
     def schema(self) -> dict[str, Any]:
-        bounds = {"minimum": 1} | ({"maximum": self.max} if self.max else {})
+        bounds = {"minimum": self.min} | ({"maximum": self.max} if self.max else {})
         return {"type": "integer", **bounds, "default": self.default}
 
     def read(self, text: str | None) -> int:
@@ -100,7 +101,7 @@ class IntegerParameter(QueryParameter[int]):
             return self.default
         digits = text.lstrip("0") if DIGITS.fullmatch(text) else ""
         number = int(digits or 0) if len(digits) <= HUGE_DIGITS else 10**HUGE_DIGITS
-        if number < 1 or self.max and number > self.max:
-            bounds = f"from 1 to {self.max}" if self.max else "of at least 1"
+        if not DIGITS.fullmatch(text) or number < self.min or self.max and number > self.max:
+            bounds = f"from {self.min} to {self.max}" if self.max else f"of at least {self.min}"
             raise BadRequest(f"The query parameter {self.name} must be a whole number {bounds}.")
         return number

@@ -84,6 +84,13 @@ async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:
     return task.result()
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """End a task that uses Redis: Python 3.11's wait_for, which redis-py uses, may swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+
+
 class Calls:
     """Non-essential commands: after a failure, none is sent for PAUSE_SECONDS."""
 

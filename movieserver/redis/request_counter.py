@@ -22,7 +22,7 @@ from typing import TypeAlias
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.redis.client import AWAY, SECONDS, Client, Script, in_time, open_redis, probe_write
+from movieserver.redis.client import AWAY, SECONDS, Client, Script, cancel, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
@@ -217,8 +217,6 @@ async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     while counter.backlog:
                         await asyncio.sleep(0.01)
-            while not delivery.done():  # Python 3.11's wait_for, which redis-py uses, may swallow a cancellation
-                delivery.cancel()
-                await asyncio.wait([delivery], timeout=0.1)
+            await cancel(delivery)
             if counter.backlog:
                 log.error("requests not counted", count=counter.backlog)

@@ -37,6 +37,7 @@ USERNAME_SCHEMA: dict[str, JsonValue] = {
 TITLE_CHARACTERS = 255
 TOKEN_NAME_CHARACTERS = 100
 TOKEN_DAYS = 3660
+MAX_SHARE_DAYS = 3660
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -130,6 +131,12 @@ class CollectionChanges(Body):
         return self.model_fields_set & type(self).model_fields.keys()
 
 
+class NewShare(Body):
+    """For how many days a share is in force; without an end if that is absent or null."""
+
+    expires_in_days: Annotated[int, Field(ge=1, le=MAX_SHARE_DAYS, strict=True)] | None = None
+
+
 class MovieList(Body):
     """Movies to add."""
 
@@ -208,7 +215,7 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
         found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
         raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
-    if len(set(uuids)) < len(uuids) or "" in uuids:
+    if len(different := set(uuids)) < len(uuids) or "" in different:
         faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
     if faults:
         raise InvalidBody(faults)

@@ -129,6 +129,7 @@ class _Collection(CollectionTitle):
     description: str
     created_at: Moment
     updated_at: Moment
+    shared: Annotated[bool, Field(description="Whether a share link shows it")]
 
 
 class Collection(_Collection):
@@ -158,6 +159,23 @@ class CollectionPage(Response):
     data: Collections
     count: Count
     next: Address | None
+
+
+class Share(Response):
+    """A share link, and when it ends."""
+
+    url: Address
+    token: str
+    expires_at: Moment | None
+
+
+class Shared(Response):
+    """A collection as its share link shows it."""
+
+    title: str
+    description: str
+    updated_at: Moment
+    movies: list[CollectionMovie]
 
 
 class ContainingPage(Response):
@@ -222,6 +240,23 @@ class GenrePage(Response):
     genres: list[Genre]
     count: Count
     next: Address | None
+
+
+class Change(Response):
+    """What last happened to a collection of yours."""
+
+    collection_uuid: Uuid
+    change: Literal["created", "updated", "deleted"]
+    version: Annotated[Uuid, Field(description="The version after the change, which is its entity tag")]
+    at: Moment
+
+
+class ChangePage(Response):
+    """A page of changes, oldest first."""
+
+    changes: list[Change]
+    next: Annotated[str, Field(description="The cursor to send as `since` next, also if there is no change")]
+    more: Annotated[bool, Field(description="Whether more changes are there already")]
 
 
 class RequestCount(Response):

@@ -136,6 +136,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._half_closed = True
+        self.writer.eof_received()
         self._advance()
         return not self._closing or self._refusing
 

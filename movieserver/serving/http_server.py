@@ -61,10 +61,12 @@ class Server:
     async def drain(self) -> None:
         """Wait until every request is handled and every response sent, for at most DRAIN_SECONDS.
 
-        Idle connections stay open for LAST_CALL_SECONDS: a request that arrives meanwhile gets its response, with
-        `Connection: close`. So no client finds a connection closed at the moment it uses it.
+        Requests that wait for a change get a response at once. Idle connections stay open for LAST_CALL_SECONDS: a
+        request that arrives meanwhile gets its response, with `Connection: close`. So no client finds a connection
+        closed at the moment it uses it.
         """
         self._app.settings["draining"] = True
+        self._app.resources.changes.stop()
         began = time.monotonic()
         while self._is_busy() and time.monotonic() < began + DRAIN_SECONDS:
             await asyncio.sleep(DRAIN_POLL_SECONDS)

@@ -1,0 +1,73 @@
+"""Changes of a user's collections, in the order of their commits: the statements of sql/changes.sql."""
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import uuid
+from typing import NamedTuple
+
+from movieserver.data.collections import MICROSECONDS, REMEMBERED_DAYS
+from movieserver.errors import ApiError
+from movieserver.postgres.database import Database
+
+STORED_DAYS = REMEMBERED_DAYS - 1  # the day is for statements that were under way, and for clocks
+DAY = 86400 * 1_000_000
+CURSOR = struct.Struct(">BqQ16s")
+FORM = 1
+
+
+class CursorExpired(ApiError):
+    """410: what happened since the cursor is not known any more."""
+
+    status = 410
+    code = "cursor_expired"
+    detail = (
+        f"What was deleted since this cursor is not known any more: that is stored for {STORED_DAYS} days. Begin anew: "
+        "send no `since`, and delete what you have and do not get.")
+
+
+class Position(NamedTuple):
+    """Behind the change with this number, of this collection; `seen` is when its client last had everything before it
+    and nothing was left, in microseconds since 1970."""
+
+    number: int
+    collection_uuid: str
+    seen: int
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """The position written as `text`, or None if it is not one of ours."""
+        try:
+            form, number, seen, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
+        except (UnicodeEncodeError, binascii.Error, struct.error):
+            return None
+        return cls(number, str(uuid.UUID(bytes=packed)), seen) if form == FORM and seen < MICROSECONDS else None
+
+    def __str__(self) -> str:
+        packed = CURSOR.pack(FORM, self.number, self.seen, uuid.UUID(self.collection_uuid).bytes)
+        return base64.urlsafe_b64encode(packed).decode("ascii")
+
+
+class Page(NamedTuple):
+    """A page of changes as JSON text, the position behind them, and whether there are any, and more."""
+
+    changes: str
+    next: Position
+    found: bool
+    more: bool
+
+
+async def list_page(db: Database, *, user_id: str, limit: int, after: Position | None) -> Page:
+    """The first `limit` changes behind `after`, or behind nothing; CursorExpired."""
+    number, collection_uuid = after[:2] if after else (-1, str(uuid.UUID(int=0)))
+    row = await db.read(
+        "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)
+    assert row is not None
+    changes, last_number, last_uuid, more, now, known = row
+    seen = after.seen if after else now
+    if not known or seen < now - STORED_DAYS * DAY:
+        raise CursorExpired
+    following = Position(
+        number if last_number is None else last_number, last_uuid or collection_uuid, seen if more else now)
+    return Page(changes, following, last_number is not None, more)

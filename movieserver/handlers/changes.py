@@ -1,0 +1,66 @@
+"""Changes of the user's collections, for programs that follow them."""
+from __future__ import annotations
+
+import json
+
+from movieserver.data import changes
+from movieserver.data.changes import CursorExpired, Page, Position
+from movieserver.errors import BadRequest
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.openapi.parameters import IntegerParameter, TextParameter
+from movieserver.redis.changes import Waiter
+from movieserver.schemas import responses
+
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+MAX_WAIT = 30
+LIMIT = IntegerParameter("limit", "The maximum number of changes on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
+SINCE = TextParameter(
+    "since", "`next` of the page before; without it, the page starts at the beginning", pattern="^A[A-Za-z0-9_-]{43}$")
+WAIT = IntegerParameter(
+    "wait", "How many seconds the response may wait for a change, if there is none", default=0, min=0, max=MAX_WAIT)
+
+
+class ChangesHandler(Handler):
+    """GET /changes/?since=&wait=&limit="""
+
+    _waiter: Waiter | None = None
+
+    @Operation(
+        "listChanges", "Follow the changes of my collections", responses.ChangePage, query=(SINCE, WAIT, LIMIT),
+        etag=True, errors=(*DATABASE_ERRORS, CursorExpired()),
+        description="In the order of their commits, each collection once on a page, with its last change: `created` if "
+        "it was created after the cursor, otherwise `updated` or `deleted`. Read what is created or updated, delete "
+        "what is deleted, and send `next` as `since`. A collection that you do not know may be `updated` or `deleted`. "
+        "The response does not wait when the server stops, or when too many requests wait.")
+    async def get(self) -> None:
+        limit, seconds, since = self.query(LIMIT), self.query(WAIT), self._since()
+        with self.resources.changes.waiter(self.owner, seconds) as waiter:
+            self._end_with_client(waiter)
+            page = await self._page(limit, since)
+            while not page.found and await waiter.wait():
+                page = await self._page(limit, since)
+        await self.write_representation(
+            f'{{"changes": {page.changes}, "next": "{page.next}", "more": {json.dumps(page.more)}}}')
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if self._waiter:
+            self._waiter.end()
+
+    def _end_with_client(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+        self.request.connection.set_eof_callback(waiter.end)
+
+    def _since(self) -> Position | None:
+        text = self.query(SINCE)
+        position = text and Position.parse(text)
+        if text is not None and not position:
+            raise BadRequest("The query parameter since is not one of this server: send `next` without changing it.")
+        return position or None
+
+    async def _page(self, limit: int, since: Position | None) -> Page:
+        return await changes.list_page(self.resources.database, user_id=self.owner, limit=limit, after=since)
+
+
+routes = [Route("/changes/", ChangesHandler, protected=True)]

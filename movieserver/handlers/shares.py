@@ -1,0 +1,72 @@
+"""Collections shared by a link, which anybody can open who has it."""
+from __future__ import annotations
+
+from movieserver.data import shares
+from movieserver.errors import NotFound
+from movieserver.formats import parse_uuid
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
+from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
+from movieserver.handlers.web import wants_page, write_page
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
+from movieserver.schemas.requests import NewShare
+
+NO_SHARE = "You have no shared collection with this uuid."
+NO_LINK = "This link shows nothing: it never did, it has expired, or its owner has ended it."
+
+
+class ShareHandler(Handler):
+    """POST and DELETE /collection/<uuid>/share/"""
+
+    @Operation(
+        "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
+        repeats=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        description="Whoever has the link can read title, description and movies, but no notes and nothing about you. "
+        "While it is in force, the same link is sent again (200), whatever the body; DELETE ends it.")
+    async def post(self, segment: str) -> None:
+        days = self.body(NewShare).expires_in_days if self.request.body else None
+        share = found(await shares.create(
+            self.resources.database, tokens=self.resources.share_tokens, user_id=self.owner,
+            collection_uuid=uuid_of(segment), days=days))
+        self.write_json(
+            {"url": self.address(f"/shared/{share.token}/"), "token": share.token, "expires_at": share.expires_at},
+            201 if share.new else 200)
+
+    @Operation(
+        "endShare", "End the share of a collection", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_SHARE)),
+        description="The link shows nothing any more. Sharing again makes another link.")
+    async def delete(self, segment: str) -> None:
+        collection_uuid = parse_uuid(segment)
+        if not collection_uuid or not await shares.delete(
+                self.resources.database, user_id=self.owner, collection_uuid=collection_uuid):
+            raise NotFound(NO_SHARE)
+        self.write_json({"message": "Share ended successfully"})
+
+
+class SharedHandler(OpenHandler):
+    """GET /shared/<token>/"""
+
+    def clear(self) -> None:
+        super().clear()
+        self.set_header("X-Robots-Tag", "noindex")
+        self.set_header("Cache-Control", "no-cache")  # the link may end at any moment
+
+    @Operation(
+        "getShared", "Read a collection that is shared", responses.Shared, response_texts=("text/html",), etag=True,
+        headers=("X-Robots-Tag",), errors=(*DATABASE_ERRORS, NotFound(NO_LINK)),
+        description="Needs no access token. A link that never was, has expired or was ended is 404. A browser (`Accept: "
+        "text/html`) gets the page for people, which shows the collection.")
+    async def get(self, token: str) -> None:
+        if wants_page(self):
+            return await write_page(self)
+        shared = await shares.get(self.resources.database, token=token)
+        if shared is None:
+            raise NotFound(NO_LINK)
+        await self.write_representation(shared.text, shared.version)
+
+
+routes = [
+    *[Route(f"/{name}/{{collection_uuid}}/share/", ShareHandler, protected=True)
+      for name in ("collection", "collections")],
+    Route("/shared/{share_token}/", SharedHandler, protected=False),
+]

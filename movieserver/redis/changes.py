@@ -1,0 +1,174 @@
+"""Wakes the requests that wait for a change of their user's collections, over all processes.
+
+A process announces a change after its commit, on one channel of Redis, and reads that channel on one connection. Nobody
+waits for an announcement: those of GATHER_SECONDS share a message, and one that fails is dropped. So whoever waits
+looks every POLL_SECONDS while the channel cannot be read, once when it can be read again, and when the time is up.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+from movieserver.observability import metrics
+from movieserver.observability.logs import Outage
+from movieserver.redis.client import AWAY, Client, cancel, in_time, open_redis
+
+CHANNEL = "{movieserver}:changes"
+GATHER_SECONDS = 0.05
+POLL_SECONDS = 2.0
+RETRY_SECONDS = 1.0
+SILENT_SECONDS = 5.0  # then Redis has as long to reply to a PING
+MAX_WAITING, MAX_WAITING_OF_USER = 200, 10
+
+
+class Waiter:
+    """A request that waits until its time is up, or until `end`."""
+
+    def __init__(self, changes: Changes, seconds: float) -> None:
+        self._changes = changes
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + seconds
+        self._woken = asyncio.Event()
+        self._ended = seconds <= 0
+
+    def wake(self) -> None:
+        """Something may have changed."""
+        self._woken.set()
+
+    def end(self) -> None:
+        """Wait no longer."""
+        self._ended = True
+        self._woken.set()
+
+    async def wait(self) -> bool:
+        """Whether to look for changes again. False if the time was up before, or the wait has ended."""
+        left = self._deadline - self._loop.time()
+        if self._ended or left <= 0:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left if self._changes.subscribed else min(left, POLL_SECONDS)):
+                await self._woken.wait()
+        self._woken.clear()
+        return not self._ended
+
+
+class Changes:
+    """Announces changes and wakes those who wait for them; opened by `open_changes`."""
+
+    def __init__(self, redis: Client) -> None:
+        self.subscribed = False
+        self._redis = redis
+        self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)  # by user
+        self._count = 0
+        self._changed: set[str] = set()  # users who are not announced yet
+        self._announced = asyncio.Event()
+        self._stopped = False
+        self._outage = Outage("Redis (changes)")
+
+    def announce(self, user_id: str) -> None:
+        """Wake whoever waits for changes of that user, soon; to be called after the commit."""
+        self._changed.add(user_id)
+        self._announced.set()
+
+    @contextlib.contextmanager
+    def waiter(self, user_id: str, seconds: float) -> Iterator[Waiter]:
+        """A Waiter who is woken by changes of the user. It does not wait if too many do, or after `stop`."""
+        full = self._count >= MAX_WAITING or len(self._waiting.get(user_id, ())) >= MAX_WAITING_OF_USER
+        waiter = Waiter(self, 0 if full or self._stopped else seconds)
+        if seconds <= 0 or full:
+            yield waiter
+            return
+        self._add(user_id, waiter)
+        try:
+            yield waiter
+        finally:
+            self._remove(user_id, waiter)
+
+    def stop(self) -> None:
+        """End every wait; nobody waits from now on."""
+        self._stopped = True
+        for waiter in self._everybody():
+            waiter.end()
+
+    async def listen(self) -> None:
+        """Read the channel until cancelled."""
+        while True:
+            try:
+                await self._redis.initialize()  # a cluster reads the list of its nodes
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(CHANNEL)
+                    await self._read(channel)
+            except Exception as error:  # whatever it is, the channel is not given up
+                self._outage.record_failure(error)
+            self._set_subscribed(False)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def publish(self) -> None:
+        """Send what is announced until cancelled."""
+        while True:
+            await self._announced.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what is announced, if Redis is there."""
+        self._announced.clear()
+        users, self._changed = self._changed, set()
+        with contextlib.suppress(*AWAY):
+            if users:
+                await in_time(self._redis.publish(CHANNEL, " ".join(users)))
+
+    async def _read(self, channel: Client) -> None:
+        silent = False
+        while True:
+            message = await channel.get_message(timeout=SILENT_SECONDS)
+            if message is None and silent:
+                raise TimeoutError(f"no reply in {SILENT_SECONDS} s")
+            if message is None:
+                await channel.ping()
+            elif message["type"] == "subscribe":
+                self._outage.record_success()
+                self._set_subscribed(True)
+            elif message["type"] == "message":
+                self._wake(waiter for user in message["data"].split() for waiter in self._waiting.get(user, ()))
+            silent = message is None
+
+    def _set_subscribed(self, subscribed: bool) -> None:
+        if self.subscribed != subscribed:
+            self.subscribed = subscribed
+            self._wake(self._everybody())
+
+    def _wake(self, waiters: Iterable[Waiter]) -> None:
+        for waiter in waiters:
+            waiter.wake()
+
+    def _everybody(self) -> Iterable[Waiter]:
+        return (waiter for waiters in self._waiting.values() for waiter in waiters)
+
+    def _add(self, user_id: str, waiter: Waiter) -> None:
+        self._waiting[user_id].add(waiter)
+        self._count += 1
+        metrics.changes_waiting.inc()
+
+    def _remove(self, user_id: str, waiter: Waiter) -> None:
+        self._waiting[user_id].discard(waiter)
+        if not self._waiting[user_id]:
+            del self._waiting[user_id]
+        self._count -= 1
+        metrics.changes_waiting.dec()
+
+
+@contextlib.asynccontextmanager
+async def open_changes(url: str) -> AsyncIterator[Changes]:
+    """Changes over the Redis at `url`; at the end, what is announced is sent."""
+    async with open_redis(url) as redis:
+        changes = Changes(redis)
+        tasks = [asyncio.create_task(changes.listen()), asyncio.create_task(changes.publish())]
+        try:
+            yield changes
+        finally:
+            for task in tasks:
+                await cancel(task)
+            await changes.flush()
