@@ -29,6 +29,13 @@ OPTIONS = (
     "--disable-component-update", "--disable-sync", "--no-first-run", "--force-prefers-reduced-motion",
 )
 SECONDS = 15
+NAMED = """(() => {
+    const area = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document;
+    const name = (each) => each.ariaLabel ?? each.labels?.[0]?.innerText ?? each.innerText;
+    const all = [...area.querySelectorAll("button, a, input, select, option, textarea, [role=button]"),
+        ...document.querySelectorAll("#toasts button")];
+    return all.find((each) => each.checkVisibility() && name(each)?.split("\\n")[0].trim() === arguments[0]);
+})()"""
 Movie = dict[str, Any]
 
 
@@ -137,14 +144,12 @@ class Page:
 
     def named(self, name: str) -> WebElement:
         """Wait for a button, a link, a field or a choice of this name, in the dialog if there is one."""
-        element: WebElement = self.until("""(() => {
-            const area = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document;
-            const name = (each) => each.ariaLabel ?? each.labels?.[0]?.innerText ?? each.innerText;
-            const all = [...area.querySelectorAll("button, a, input, select, textarea, [role=button]"),
-                ...document.querySelectorAll("#toasts button")];
-            return all.find((each) => each.checkVisibility() && name(each)?.split("\\n")[0].trim() === arguments[0]);
-        })()""", name)
+        element: WebElement = self.until(NAMED, name)
         return element
+
+    def named_now(self, name: str) -> bool:
+        """Whether there is such an element."""
+        return self.run(f"return {NAMED}", name) is not None
 
     def click(self, name: str) -> None:
         """Click what has this name."""

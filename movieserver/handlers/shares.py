@@ -54,8 +54,8 @@ class SharedHandler(OpenHandler):
     @Operation(
         "getShared", "Read a collection that is shared", responses.Shared, response_texts=("text/html",), etag=True,
         headers=("X-Robots-Tag",), errors=(*DATABASE_ERRORS, NotFound(NO_LINK)),
-        description="Needs no access token. A link that never was, has expired or was ended is 404. A browser (`Accept: "
-        "text/html`) gets the page for people, which shows the collection.")
+        description="Needs no access token. A link that never was, has expired or was ended is 404. A browser "
+        "(`Accept: text/html`) gets the page for people, which shows the collection.")
     async def get(self, token: str) -> None:
         if wants_page(self):
             return await write_page(self)

@@ -88,7 +88,7 @@ export default {
   transfer: {
     title: "Import & export", import: "Bring your lists", drop: "Drop a file here, or choose one",
     kinds: "CSV of Letterboxd, IMDb or Trakt, or an export of this service", into: "Add to", fresh: "a new collection",
-    start: "Import", other: "Choose another file", rows: (number) => `${films(number)} in this file`, rest: (number) => `and ${number} more`,
+    start: "Import this file", other: "Choose another file", rows: (number) => `${films(number)} in this file`, rest: (number) => `and ${number} more`,
     known: { letterboxd: "A list of Letterboxd", imdb: "A list of IMDb", trakt: "A list of Trakt", own: "An export of this service", csv: "A CSV file" },
     sending: "Importing…", done: "Import finished", progress: "Progress of the import",
     result: (added, existing, skipped) => `${films(added)} added, ${existing} already there, ${skipped} left out`,
