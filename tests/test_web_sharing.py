@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web import Page, Person
+from tests.web import Page, Person, browsing
 
 HEAD = "Date,Name,Year,Letterboxd URI\r\n2026-01-01,M,1931,https://boxd.it/x\r\n2026-01-02,Lost,soon,\r\n"
 LETTERBOXD = HEAD + "".join(
@@ -159,17 +159,16 @@ def test_two_windows_stay_alike(page: Page, person: Person) -> None:
     page.see("City Lights")
     page.lose("Metropolis")
     assert page.named("Title").get_attribute("value") == "Nights"
-    first = page.driver.current_window_handle
-    page.driver.switch_to.new_window("window")
-    page.open("/#/collections")
-    page.see("Nights")
-    page.driver.switch_to.window(first)
-    page.click("Remove City Lights (1931)")
-    page.go("#/genres")
-    page.driver.switch_to.window(page.driver.window_handles[1])
-    page.see("2 films")
-    person.call("DELETE", f"/collection/{uuid}/")
-    page.see("Your first collection starts here")
+    with browsing(person.server) as other:
+        other.sign_in(person, "#/collections")
+        other.see("Nights")
+        page.click("Remove City Lights (1931)")
+        page.go("#/genres")
+        other.see("2 films")
+        page.see("2 films")
+        person.call("DELETE", f"/collection/{uuid}/")
+        other.see("Your first collection starts here")
+        page.see("No genres yet")
 
 
 def test_what_is_being_typed_is_not_overwritten(page: Page, person: Person) -> None:

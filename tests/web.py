@@ -210,10 +210,6 @@ class Page:
     def forget(self) -> None:
         """A new profile, as far as pages can tell."""
         self.offline(False)
-        for handle in self.driver.window_handles[1:]:
-            self.driver.switch_to.window(handle)
-            self.driver.close()
-        self.driver.switch_to.window(self.driver.window_handles[0])
         self.run("localStorage.clear(); sessionStorage.clear()")
         self.driver.get("about:blank")
         self.statuses = set()

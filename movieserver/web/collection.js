@@ -98,7 +98,7 @@ class View {
     const name = named(movie), note = this.note(movie);
     const box = h("input", { type: "checkbox", "aria-label": W.check(name), checked: this.picked.has(movie.uuid), hidden: this.bar.hidden,
       change: () => { this.picked[box.checked ? "add" : "delete"](movie.uuid); this.showSelection(); } });
-    const handle = button("⠿", () => {}, "icon handle", { "aria-label": W.move(name), "aria-description": W.moveHint, title: W.moveHint, hidden: !this.bar.hidden });
+    const handle = button("⠿", () => {}, "icon handle", { "aria-label": W.move(name), title: W.moveHint, hidden: !this.bar.hidden });
     const element = h("li", { class: "row", "data-uuid": movie.uuid, "data-name": name }, h("div", {}, handle, box), poster(movie),
       h("div", { class: "about" }, h("h2", {}, movie.title), h("p", {}, [movie.year, genresOf(movie).join(", ")].filter(Boolean).join(" · ")), note.element),
       button("✕", () => this.remove([movie]), "icon", { "aria-label": W.remove(name), title: W.remove(name) }));

@@ -10,6 +10,7 @@ import { create } from "./store.js";
 import words from "./words.js";
 
 const W = words.lists;
+const FIRST = "collection/?limit=24";
 const COVERS = 5;
 
 export const title = () => W.title;
@@ -17,13 +18,14 @@ export const title = () => W.title;
 export async function show(main, signal) {
   const list = h("ul", { class: "stacks" }), message = h("div", {}), more = button(words.more, load, "more", { hidden: true });
   main.append(h("div", { class: "bar" }, h("h1", {}, W.title), button(W.fresh, createDialog, "primary")), list, message, more);
-  let next = "collection/?limit=24", loading = false;
+  let next = FIRST, loading = false;
 
   async function load() {
     if (loading || !next) return;
     loading = true;
-    const { data } = await get(next, { signal }).finally(() => { loading = false; });
+    const first = next === FIRST, { data } = await get(next, { signal }).finally(() => { loading = false; });
     next = pathOf(data.next);
+    if (first) list.replaceChildren();
     list.append(...data.data.collections.map(stack));
     more.hidden = !next;
     message.replaceChildren(...(list.children.length ? [] : [empty(W.empty, W.emptyHint, button(W.fresh, createDialog, "primary"),
@@ -31,9 +33,8 @@ export async function show(main, signal) {
   }
 
   changes.addEventListener("change", () => {
-    next = "collection/?limit=24";
-    const before = [...list.children];
-    load().then(() => before.forEach((each) => each.remove()), () => {});
+    next = FIRST;
+    load().catch(() => {});
   }, { signal });
   await load();
   whenNear(more, load, signal);
