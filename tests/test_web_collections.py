@@ -171,9 +171,10 @@ def test_what_others_changed_elsewhere_in_it_is_kept_without_asking(view: Page, 
 
 def test_a_conflict_about_the_order(view: Page, person: Person, uuid: str) -> None:
     view.statuses = {"412"}
-    person.call("PUT", f"/collection/{uuid}/", {"movies": person.films()[3:6]})
+    films = person.films()[3:6]
     view.run("arguments[0].focus()", view.named("Move Metropolis (1927)"))
     view.press(Keys.END)
+    person.call("PUT", f"/collection/{uuid}/", {"movies": films})
     view.see("Changed somewhere else")
     view.click("Keep the other")
     view.until("document.querySelectorAll('.row').length === 3")

@@ -1,5 +1,4 @@
 // The account: logins, password, personal tokens, and its end.
-
 import { call } from "./api.js";
 import { copyField } from "./dialog.js";
 import { button, h, label, onSubmit, options } from "./dom.js";
@@ -9,7 +8,6 @@ import words from "./words.js";
 
 const W = words.account;
 const T = words.tokens;
-
 export const title = () => W.title;
 
 export async function show(main) {

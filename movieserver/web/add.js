@@ -1,5 +1,4 @@
 // A film and the collections that hold it; a tick adds or removes it.
-
 import { poster } from "./card.js";
 import { dialog } from "./dialog.js";
 import { h, onSubmit } from "./dom.js";

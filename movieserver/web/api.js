@@ -1,5 +1,4 @@
 // Requests to the API: authorization, silent renewal, errors, entity tags, pages.
-
 import { BASE, forget, keep, read } from "./session.js";
 import words from "./words.js";
 

@@ -1,5 +1,4 @@
 // The frame of the page: header, navigation, the view of the address, and what is said when the server does not respond.
-
 import { forgetResponses, isLost, probe, reach } from "./api.js";
 import { button, empty, h } from "./dom.js";
 import { follow, unfollow } from "./live.js";

@@ -1,5 +1,4 @@
 // A film as a poster: its own picture if it may be loaded, otherwise one drawn from title, year and genres.
-
 import { h, svg } from "./dom.js";
 import { genresOf } from "./store.js";
 

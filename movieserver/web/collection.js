@@ -1,5 +1,4 @@
 // One collection: title, description, films with notes, their order; one or several at once.
-
 import { call } from "./api.js";
 import { copyDialog } from "./add.js";
 import { poster } from "./card.js";
@@ -16,7 +15,6 @@ import { save } from "./transfer.js";
 import words from "./words.js";
 
 const W = words.list;
-
 export const title = () => words.nav.collections;
 
 export async function show(main, signal, uuid) {
@@ -34,7 +32,7 @@ class View {
     this.heading = h("h1", { class: "unseen" });
     this.bar = h("div", { class: "selection", role: "region", "aria-label": W.actions, hidden: true });
     this.said = h("p", { class: "unseen", role: "status" });
-    sortable(this.list, { signal, say: (text) => { this.said.textContent = text; }, done: (order) => this.reorder(order) });
+    this.settle = sortable(this.list, { signal, say: (text) => { this.said.textContent = text; }, done: (order, before) => this.reorder(order, before) });
   }
 
   async load() {
@@ -49,10 +47,10 @@ class View {
 
   // Another window changed the collection; our own changes come back too, and are known.
   async follow(change) {
-    if (!change || this.editor.etag?.includes(change.version)) return;
-    if (change.change === "deleted") {
+    if (change?.change === "deleted") {
       this.main.replaceChildren(empty(W.gone, W.goneHint, h("a", { class: "button primary", href: "#/collections" }, W.back)));
-    } else {
+    } else if (change && !this.editor.etag?.includes(change.version)) {
+      await this.settle();
       this.render(await this.editor.load().catch(() => this.editor.data));
     }
   }
@@ -117,12 +115,12 @@ class View {
       } });
   }
 
-  async reorder(order) {
+  async reorder(order, before) {
     await flush();
     const part = ({ movies }) => movies.map(({ uuid }) => uuid);
     const names = new Map(this.editor.data.movies.map((movie) => [movie.uuid, named(movie)]));
     const show = (uuids) => h("ol", {}, uuids.map((uuid, index) => h("li", {}, `${index + 1}. ${names.get(uuid) ?? "…"}`)));
-    await this.attempt(() => this.editor.change({ part, base: part(this.editor.data), mine: order, show, path: `${this.editor.path}order/`,
+    await this.attempt(() => this.editor.change({ part, base: before, mine: order, show, path: `${this.editor.path}order/`,
       body: (mine, { movies }) => ({ movies: inOrder(mine, movies.map(({ uuid }) => uuid)) }) }));
     this.render(this.editor.data);
   }

@@ -1,5 +1,4 @@
 // The user's collections as stacks of covers.
-
 import { get, pathOf } from "./api.js";
 import { poster } from "./card.js";
 import { dialog } from "./dialog.js";
@@ -12,7 +11,6 @@ import words from "./words.js";
 const W = words.lists;
 const FIRST = "collection/?limit=24";
 const COVERS = 5;
-
 export const title = () => W.title;
 
 export async function show(main, signal) {

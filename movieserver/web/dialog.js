@@ -1,5 +1,4 @@
 // Windows over the page: the browser keeps the focus inside, closes them with Escape and gives the focus back.
-
 import { button, h } from "./dom.js";
 import words from "./words.js";
 
@@ -17,17 +16,13 @@ export function dialog(title, ...content) {
   return shown;
 }
 
-// Copies a text; also where the page is not served over https.
-export async function copy(field, about) {
-  field.select();
-  if (navigator.clipboard) await navigator.clipboard.writeText(field.value).catch(() => document.execCommand("copy"));
-  else document.execCommand("copy");
-  about.textContent = words.copied;
-}
-
-// A text to be copied: a field and a button.
+// A text to be copied, also where the page is not served over https: a field and a button.
 export function copyField(text, value) {
   const field = h("input", { value, readonly: true, "aria-label": text });
-  const done = button(words.copy, () => copy(field, done), "primary", { "aria-live": "polite" });
+  const done = button(words.copy, async () => {
+    field.select();
+    await navigator.clipboard?.writeText(value).catch(() => {});
+    if (navigator.clipboard || document.execCommand("copy")) done.textContent = words.copied;
+  }, "primary", { "aria-live": "polite" });
   return h("p", { class: "copy" }, field, done);
 }

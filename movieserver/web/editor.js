@@ -1,6 +1,5 @@
 // One collection that is being changed. Nothing is overwritten that was not seen: every change names the version that it
 // was made on, and where another one came first, both are shown and the user chooses.
-
 import { call, get } from "./api.js";
 import { dialog } from "./dialog.js";
 import { button, h } from "./dom.js";

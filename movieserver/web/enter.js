@@ -1,5 +1,4 @@
 // Sign in, or make an account.
-
 import { call } from "./api.js";
 import { poster } from "./card.js";
 import { button, h, label, onSubmit } from "./dom.js";
@@ -12,7 +11,6 @@ const WALL = [
   ["Metropolis", 1927, "Science Fiction"], ["Casablanca", 1942, "Romance"], ["Vertigo", 1958, "Mystery"], ["Jaws", 1975, "Adventure"],
   ["Alien", 1979, "Horror"], ["Fargo", 1996, "Crime"], ["Amélie", 2001, "Comedy"], ["Rashomon", 1950, "Drama"],
 ].map(([title, year, genres]) => ({ title, year, genres }));
-
 export const title = () => W.in;
 
 export function show(main) {

@@ -1,5 +1,4 @@
 // A text that is saved when its field is left, and kept as a draft until it is saved.
-
 import { reach } from "./api.js";
 import { h } from "./dom.js";
 import { drafts } from "./store.js";

@@ -1,5 +1,4 @@
 // What the user likes: all genres with the three favourites, and decades; a bar filters the films.
-
 import { addDialog } from "./add.js";
 import { card } from "./card.js";
 import { button, empty, h, svg } from "./dom.js";
@@ -11,7 +10,6 @@ import words from "./words.js";
 const W = words.genres;
 const FAVOURITES = 3;
 const ROW = 46; // pixels
-
 export const title = () => W.title;
 
 export async function show(main, signal) {

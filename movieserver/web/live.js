@@ -1,5 +1,4 @@
 // Follows the changes that other windows and programs make, while this window is visible.
-
 import { call } from "./api.js";
 import { read } from "./session.js";
 

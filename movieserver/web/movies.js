@@ -1,5 +1,4 @@
 // All films: search as you type, filter by genre, more while scrolling.
-
 import { get, pathOf } from "./api.js";
 import { addDialog } from "./add.js";
 import { card } from "./card.js";
@@ -12,7 +11,6 @@ const W = words.movies;
 const PAUSE = 250; // milliseconds without typing
 const ENOUGH = 12; // films to show before it waits for scrolling, also where a genre leaves out many
 const MAX_PAGES = 15; // that are read for them
-
 export const title = () => W.title;
 
 export function show(main, signal) {

@@ -1,17 +1,17 @@
 // Rows that are put in order by dragging their handle, or with the arrow keys on it.
-
 import words from "./words.js";
 
 const W = words.list;
 const PAUSE = 700; // milliseconds after the last key before the order is saved
 const EDGE = 90; // pixels from the edge of the window where it scrolls
 
+// `done(order, before)` is called with the uuids; gives a function that saves at once what the keys have moved.
 export function sortable(list, { signal, say, done }) {
   let dragged, before, timer;
   const order = () => [...list.children].map((row) => row.dataset.uuid);
   const place = (row) => [...list.children].indexOf(row);
   const tell = (row) => say(W.moved(row.dataset.name, place(row) + 1, list.children.length));
-  const finish = () => order().join() !== before && done(order());
+  const finish = () => order().join() !== before && done(order(), before.split(","));
 
   function start(event) {
     const handle = event.target.closest(".handle");
@@ -69,14 +69,16 @@ export function sortable(list, { signal, say, done }) {
   function save() {
     clearTimeout(timer);
     timer = undefined;
-    finish();
+    return finish();
   }
 
   list.addEventListener("pointerdown", start);
   list.addEventListener("pointermove", move);
   for (const name of ["pointerup", "pointercancel"]) list.addEventListener(name, end);
   list.addEventListener("keydown", key);
-  signal.addEventListener("abort", () => timer && save());
+  const settle = () => timer && save();
+  signal.addEventListener("abort", settle);
+  return settle;
 }
 
 function within(row, y) {

@@ -1,5 +1,4 @@
 // Make, copy and end the link of a collection.
-
 import { call } from "./api.js";
 import { copyField, dialog } from "./dialog.js";
 import { button, h, label, onSubmit, options } from "./dom.js";

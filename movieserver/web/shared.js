@@ -1,5 +1,4 @@
 // A shared collection, for everybody who has its link.
-
 import { call } from "./api.js";
 import { card } from "./card.js";
 import { button, empty, h } from "./dom.js";
@@ -7,7 +6,6 @@ import { BASE } from "./session.js";
 import words from "./words.js";
 
 const W = words.shared;
-
 export const title = () => W.by;
 
 export async function show(main, signal, token) {

@@ -1,5 +1,4 @@
 // The user's collections as the API has them, and what is typed but not saved yet.
-
 import { call, get, pathOf } from "./api.js";
 import { read } from "./session.js";
 

@@ -1,5 +1,4 @@
 // Short messages at the edge of the page, which are read out; and actions that can be undone while one is shown.
-
 import { button, h } from "./dom.js";
 import words from "./words.js";
 

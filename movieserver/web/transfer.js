@@ -1,5 +1,4 @@
 // Lists of other services come in, everything goes out.
-
 import { Problem, call, pathOf } from "./api.js";
 import { button, h, label, options } from "./dom.js";
 import { BASE, read } from "./session.js";
@@ -10,7 +9,6 @@ const W = words.transfer;
 const MAX_BYTES = 8 * 1024 * 1024;
 const SHOWN = 8;
 const KINDS = { csv: "text/csv", json: "application/json", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson" };
-
 export const title = () => W.title;
 
 export function show(main, signal) {
