@@ -31,7 +31,10 @@ export function textField({ draft, value, save, lines = false, signal, ...attrib
   field.addEventListener("input", () => drafts.keep(draft, { text: field.value, base }));
   field.addEventListener("change", store);
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !lines) field.blur();
+    if (event.key === "Enter" && !lines) {
+      event.preventDefault(); // or the same key would press a button of a dialog that opens now
+      field.blur();
+    }
     if (event.key !== "Escape") return;
     field.value = base;
     drafts.drop(draft);
