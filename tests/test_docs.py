@@ -123,6 +123,26 @@ async def test_deleting_asks_first_and_deleting_the_account_signs_out(api: Api) 
 
 
 @in_a_browser
+async def test_json_is_coloured_and_copied_and_the_sign_in_stays_in_view(api: Api) -> None:
+    async with browsing() as page:
+        await page.look(1280, 800)
+        await page.open(f"{api.base_url}/docs/")
+        await enter(page, registration(), "/register/")
+        await page.until("document.body.classList.contains('signed')")
+        await page.click(f"{CREATE} > summary")
+        await shown(page, CREATE)
+        body = f"document.querySelector('{CREATE} .result .body')"
+        assert await page.evaluate(f"{body}.querySelector('.key').textContent") == '"collection_uuid"'
+        await page.click(f"{CREATE} .result .copy")
+        await page.until(f"document.querySelector('{CREATE} .result .copy').textContent === 'Copied'")
+        assert await page.evaluate(f"getSelection().toString() === {body}.textContent")
+        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await page.until("document.getElementById('sign-out').getBoundingClientRect().top >= 0 && scrollY > 1000")
+        assert await page.evaluate("document.querySelector('h1 small a').getAttribute('href')") == "/"
+        assert page.complaints == []
+
+
+@in_a_browser
 async def test_optional_headers_can_be_filled_in(api: Api) -> None:
     async with browsing() as page:
         await page.open(f"{api.base_url}/docs/")

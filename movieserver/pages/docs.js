@@ -104,6 +104,31 @@ function examples(media) {
   return named.length ? named : [["Example", media.example ?? sample(media.schema)]];
 }
 
+// JSON as elements: keys, texts, numbers and words each in a color of their own.
+const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+function colored(text) {
+  const parts = [];
+  let end = 0;
+  for (const found of text.matchAll(TOKENS)) {
+    const kind = found[2] ? "key" : found[1] ? "text" : found[3] ? "word" : "number";
+    parts.push(text.slice(end, found.index), element("span", { class: kind }, found[1] ?? found[0]));
+    end = found.index + (found[1] ?? found[0]).length;
+  }
+  return [...parts, text.slice(end)];
+}
+
+// A text with a button that copies it, also where the page is not served over https.
+function copyable(text, content, attributes) {
+  const shown = element("pre", { tabindex: 0, ...attributes }, content);
+  const button = element("button", { type: "button", class: "quiet copy", "aria-live": "polite", click: async () => {
+    getSelection().selectAllChildren(shown);
+    await navigator.clipboard?.writeText(text).catch(() => {});
+    if (navigator.clipboard || document.execCommand("copy")) button.textContent = "Copied";
+  } }, "Copy");
+  return element("div", { class: "copyable" }, shown, button);
+}
+
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 // --- signing in and out
@@ -224,11 +249,11 @@ function show(result, request, response, text, milliseconds) {
   result.replaceChildren(
     element("p", { class: `status ${response.status < 400 ? "good" : "bad"}` },
       element("strong", {}, `${response.status} ${response.statusText}`), ` in ${milliseconds} ms`),
-    body ? element("pre", { class: "body", tabindex: 0, "aria-label": "Response body" },
-      body.length > MAX_SHOWN ? `${body.slice(0, MAX_SHOWN)}\n… ${body.length} characters in all` : body) : "",
+    body ? copyable(body, body.length > MAX_SHOWN ? `${body.slice(0, MAX_SHOWN)}\n… ${body.length} characters in all`
+      : json ? colored(body) : body, { class: "body", "aria-label": "Response body" }) : "",
     element("details", { open: true }, element("summary", {}, "Response headers"), element("pre", { class: "headers" },
       [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n"))),
-    element("details", {}, element("summary", {}, "As curl"), element("pre", { class: "curl" }, asCurl(request))));
+    element("details", {}, element("summary", {}, "As curl"), copyable(asCurl(request), asCurl(request), { class: "curl" })));
 }
 
 // Tokens sign in, the end of the account signs out, and a new uuid goes into the path fields of that name.
@@ -294,7 +319,7 @@ function responses(operation) {
           inline(response.description), type ? element("small", {}, ` ${type}`) : ""),
         Object.keys(response.headers ?? {}).length
           ? element("p", {}, element("small", {}, `Headers: ${Object.keys(response.headers).join(", ")}`)) : "",
-        media ? examples(media).map(([, example]) => element("pre", {}, pretty(example))) : "");
+        media ? examples(media).map(([, example]) => element("pre", {}, colored(pretty(example)))) : "");
     }));
 }
 
