@@ -5,7 +5,6 @@ import { button, h, label, onSubmit, options } from "./dom.js";
 import { forget, read } from "./session.js";
 import { toast } from "./toast.js";
 import words from "./words.js";
-
 const W = words.account;
 const T = words.tokens;
 export const title = () => W.title;

@@ -4,7 +4,6 @@ import { dialog } from "./dialog.js";
 import { h, onSubmit } from "./dom.js";
 import { add, create, genresOf, holding, named, remove, titles } from "./store.js";
 import words from "./words.js";
-
 const W = words.add;
 
 export async function addDialog(movie) {

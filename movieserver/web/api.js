@@ -1,7 +1,6 @@
 // Requests to the API: authorization, silent renewal, errors, entity tags, pages.
 import { BASE, forget, keep, read } from "./session.js";
 import words from "./words.js";
-
 const known = new Map(); // path → the response that was read last, which is not sent again while it is current
 export const reach = new EventTarget(); // "lost" and "back": whether the server responds
 let lost = false;
@@ -16,9 +15,7 @@ export class Problem extends Error {
   }
 }
 
-export function isLost() {
-  return lost;
-}
+export const isLost = () => lost;
 
 function reached(yes) {
   if (lost === yes) reach.dispatchEvent(new Event((lost = !yes) ? "lost" : "back"));
@@ -71,9 +68,7 @@ export async function get(path, more = {}) {
   return response;
 }
 
-export function forgetResponses() {
-  known.clear();
-}
+export const forgetResponses = () => known.clear();
 
 // Follows `next`; only its path counts, so that it works behind any proxy.
 export function pathOf(next) {

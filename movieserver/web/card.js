@@ -1,7 +1,6 @@
 // A film as a poster: its own picture if it may be loaded, otherwise one drawn from title, year and genres.
 import { h, svg } from "./dom.js";
 import { genresOf } from "./store.js";
-
 const hosts = document.querySelector("meta[name=poster-hosts]").content.split(" ").filter(Boolean);
 
 export function poster(movie) {

@@ -10,10 +10,9 @@ import { sortable } from "./order.js";
 import { go } from "./router.js";
 import { shareDialog } from "./share.js";
 import { genresOf, named } from "./store.js";
-import { flush, later } from "./toast.js";
+import { flush, later, toast } from "./toast.js";
 import { save } from "./transfer.js";
 import words from "./words.js";
-
 const W = words.list;
 export const title = () => words.nav.collections;
 
@@ -147,7 +146,7 @@ class View {
   delete() {
     const { title: name } = this.editor.data;
     go("collections");
-    addEventListener("hashchange", () => later(W.deleted(name), () => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }).catch((error) => later(error.message, () => {}, () => {})),
+    addEventListener("hashchange", () => later(W.deleted(name), () => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }).catch((error) => toast(error.message)),
       () => go(`collections/${this.uuid}`)), { once: true });
   }
 
@@ -175,13 +174,8 @@ class View {
       button(W.removeSelected, () => this.remove(chosen()), "danger small", { disabled: none }));
   }
 
-  async attempt(action) {
-    try {
-      await action();
-    } catch (error) {
-      this.said.textContent = error.message;
-      later(error.message, () => {}, () => {});
-    }
+  attempt(action) {
+    return action().catch((error) => toast(error.message));
   }
 }
 

@@ -7,7 +7,6 @@ import { changes } from "./live.js";
 import { go } from "./router.js";
 import { create } from "./store.js";
 import words from "./words.js";
-
 const W = words.lists;
 const FIRST = "collection/?limit=24";
 const COVERS = 5;

@@ -4,7 +4,6 @@ import { call, get } from "./api.js";
 import { dialog } from "./dialog.js";
 import { button, h } from "./dom.js";
 import words from "./words.js";
-
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 export class Editor {

@@ -4,7 +4,6 @@ import { poster } from "./card.js";
 import { button, h, label, onSubmit } from "./dom.js";
 import { keep } from "./session.js";
 import words from "./words.js";
-
 const W = words.enter;
 const KNOWN = "movieserver:known";
 const WALL = [

@@ -6,7 +6,6 @@ import { changes } from "./live.js";
 import { ask, asked } from "./router.js";
 import { genres, genresOf, named, whole } from "./store.js";
 import words from "./words.js";
-
 const W = words.genres;
 const FAVOURITES = 3;
 const ROW = 46; // pixels

@@ -13,9 +13,7 @@ export function follow() {
   run(signal).catch(() => !signal.aborted && setTimeout(() => !signal.aborted && follow(), 3000));
 }
 
-export function unfollow() {
-  running?.abort();
-}
+export const unfollow = () => running?.abort();
 
 async function run(signal) {
   let since = await catchUp(signal);
@@ -24,10 +22,10 @@ async function run(signal) {
     const page = await ask(since, WAIT, signal);
     if (!page) { // the cursor is too old
       since = await catchUp(signal);
-      changes.dispatchEvent(new CustomEvent("change", { detail: null }));
+      tell(null);
     } else {
       since = page.next;
-      if (page.changes.length) tell(page.changes);
+      if (page.changes.length) tell(new Map(page.changes.map((each) => [each.collection_uuid, each])));
     }
   }
 }
@@ -51,10 +49,5 @@ async function ask(since, wait, signal) {
   }
 }
 
-function tell(list) {
-  changes.dispatchEvent(new CustomEvent("change", { detail: new Map(list.map((each) => [each.collection_uuid, each])) }));
-}
-
-function visible(signal) {
-  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));
-}
+const tell = (detail) => changes.dispatchEvent(new CustomEvent("change", { detail }));
+const visible = (signal) => new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));

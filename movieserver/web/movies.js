@@ -6,7 +6,6 @@ import { button, empty, h, whenNear } from "./dom.js";
 import { ask, asked } from "./router.js";
 import { genresOf, named } from "./store.js";
 import words from "./words.js";
-
 const W = words.movies;
 const PAUSE = 250; // milliseconds without typing
 const ENOUGH = 12; // films to show before it waits for scrolling, also where a genre leaves out many

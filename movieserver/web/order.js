@@ -1,6 +1,5 @@
 // Rows that are put in order by dragging their handle, or with the arrow keys on it.
 import words from "./words.js";
-
 const W = words.list;
 const PAUSE = 700; // milliseconds after the last key before the order is saved
 const EDGE = 90; // pixels from the edge of the window where it scrolls
@@ -49,10 +48,6 @@ export function sortable(list, { signal, say, done }) {
 
   function key(event) {
     const handle = event.target.closest(".handle"), row = handle?.closest("li"), { length } = list.children;
-    if (event.key === "Escape" && dragged) {
-      dragged.classList.remove("dragged");
-      dragged = restore();
-    }
     const to = row && { ArrowUp: place(row) - 1, ArrowDown: place(row) + 1, Home: 0, End: length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();

@@ -1,6 +1,5 @@
 // Which view an address shows: #/collections/<uuid> is the view "collections" with one argument.
 import { BASE } from "./session.js";
-
 const SHARED = /^shared\/([^/]+)\/?$/;
 let leaving = new AbortController();
 

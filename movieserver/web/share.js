@@ -3,7 +3,6 @@ import { call } from "./api.js";
 import { copyField, dialog } from "./dialog.js";
 import { button, h, label, onSubmit, options } from "./dom.js";
 import words from "./words.js";
-
 const W = words.share;
 
 export function shareDialog(uuid) {
@@ -21,7 +20,7 @@ export function shareDialog(uuid) {
   }
 
   function given({ url, expires_at: moment }) {
-    body.replaceChildren(copyField(W.link, url), moment && h("p", { class: "soft" }, W.until(moment)), h("p", { class: "actions" },
+    body.replaceChildren(copyField(W.link, url), moment ? h("p", { class: "soft" }, W.until(moment)) : "", h("p", { class: "actions" },
       h("a", { class: "button", href: url, target: "_blank", rel: "noreferrer" }, W.open), button(W.end, end, "danger")));
     body.querySelector("button").focus();
   }

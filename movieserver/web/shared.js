@@ -4,7 +4,6 @@ import { card } from "./card.js";
 import { button, empty, h } from "./dom.js";
 import { BASE } from "./session.js";
 import words from "./words.js";
-
 const W = words.shared;
 export const title = () => W.by;
 

@@ -17,21 +17,10 @@ async function walk(path, take) {
   return all;
 }
 
-export function titles() {
-  return walk("collection/?movies=false&limit=100", (page) => page.data.collections);
-}
-
-export function whole() {
-  return walk("collection/?limit=100", (page) => page.data.collections);
-}
-
-export function genres() {
-  return walk("genres/", (page) => page.genres);
-}
-
-export function holding(movie) {
-  return walk(`movies/${movie.uuid}/collections/?limit=100`, (page) => page.collections);
-}
+export const titles = () => walk("collection/?movies=false&limit=100", (page) => page.data.collections);
+export const whole = () => walk("collection/?limit=100", (page) => page.data.collections);
+export const genres = () => walk("genres/", (page) => page.genres);
+export const holding = (movie) => walk(`movies/${movie.uuid}/collections/?limit=100`, (page) => page.collections);
 
 // Creates a collection; the same key twice creates one, so it is safe to try again.
 export async function create(collection, key) {
@@ -39,18 +28,11 @@ export async function create(collection, key) {
   return data.collection_uuid;
 }
 
-export function add(uuid, movies) {
-  return call("POST", `collection/${uuid}/movies/`, { body: { movies } });
-}
-
-export function remove(uuid, movie, more) {
-  return call("DELETE", `collection/${uuid}/movies/${movie}/`, more);
-}
-
+export const add = (uuid, movies) => call("POST", `collection/${uuid}/movies/`, { body: { movies } });
+export const remove = (uuid, movie, more) => call("DELETE", `collection/${uuid}/movies/${movie}/`, more);
 export function genresOf(movie) {
   return (movie.genres ?? "").split(",").map((name) => name.trim()).filter(Boolean);
 }
-
 export function named(movie) {
   return movie.year ? `${movie.title} (${movie.year})` : movie.title;
 }

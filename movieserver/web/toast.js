@@ -1,7 +1,6 @@
 // Short messages at the edge of the page, which are read out; and actions that can be undone while one is shown.
 import { button, h } from "./dom.js";
 import words from "./words.js";
-
 const SECONDS = 7;
 const pending = new Set();
 
@@ -30,8 +29,6 @@ export function later(text, run, undo) {
 }
 
 // Does at once what still could be undone: before another change, or when the page is left.
-export function flush() {
-  return Promise.all([...pending].map((step) => step.finish()));
-}
+export const flush = () => Promise.all([...pending].map((step) => step.finish()));
 
 addEventListener("pagehide", flush);

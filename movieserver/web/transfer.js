@@ -4,7 +4,6 @@ import { button, h, label, options } from "./dom.js";
 import { BASE, read } from "./session.js";
 import { titles } from "./store.js";
 import words from "./words.js";
-
 const W = words.transfer;
 const MAX_BYTES = 8 * 1024 * 1024;
 const SHOWN = 8;
@@ -46,7 +45,7 @@ async function preview(steps, file) {
   const into = h("select", {}, options([["", W.fresh]])), go = button(W.start, () => send(steps, parts(text, kind), kind, into.value), "primary");
   steps.replaceChildren(h("p", {}, h("strong", {}, file.name), h("br"), h("small", {}, `${W.known[known]} · ${W.rows(names.length)}`)),
     h("ul", { class: "preview" }, names.slice(0, SHOWN).map((name) => h("li", {}, name)), names.length > SHOWN && h("li", { class: "soft" }, W.rest(names.length - SHOWN))),
-    kind === KINDS.csv && label(W.into, into), h("p", { class: "actions" }, go, button(W.other, () => choose(steps))));
+    kind === KINDS.csv ? label(W.into, into) : "", h("p", { class: "actions" }, go, button(W.other, () => choose(steps))));
   go.focus();
   into.append(...options((await titles().catch(() => [])).map(({ uuid, title: name }) => [uuid, name])));
 }

@@ -6,16 +6,13 @@ const films = (number) => many(number, "film", "films");
 export default {
   name: "movieserver",
   films,
-  collections: (number) => many(number, "collection", "collections"),
   date: (moment) => new Date(moment).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" }),
   nav: {
     label: "Main", movies: "Movies", collections: "Collections", genres: "Genres", transfer: "Import",
     account: "Account", skip: "Skip to the content", docs: "API reference",
   },
-  close: "Close", cancel: "Cancel", copy: "Copy", copied: "Copied", undo: "Undo", save: "Save", more: "Show more",
-  loading: "Loading…", retry: "Try again", saved: "Saved",
+  close: "Close", copy: "Copy", copied: "Copied", undo: "Undo", more: "Show more", loading: "Loading…", retry: "Try again", saved: "Saved",
   offline: "You are offline, or the server does not respond. What you type is kept here and saved once it is back.",
-  online: "The connection is back.",
   offlineError: "The server does not respond. Check your connection.",
   trouble: "Something went wrong on the server. Try again in a moment.",
   failed: "This could not be loaded",
