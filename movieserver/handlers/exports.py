@@ -52,7 +52,7 @@ class ExportsHandler(Handler):
     @Operation(
         "exportCollections", "Export all my collections", NDJSON, query=(CURSOR,), etag=True,
         headers=("Link", "Content-Disposition"), errors=DATABASE_ERRORS,
-        description="A line of JSON per collection, newest first, as reading it responds. A page has at most "
+        description="A line of JSON per collection, newest first: what reading it responds, but for `shared`. A page has at most "
         f"{MAX_BYTES} bytes, and an import takes it as it is; `Link` names the next one. A collection that is larger "
         "has a line on each of several pages.")
     async def get(self) -> None:
