@@ -52,9 +52,9 @@ class ExportsHandler(Handler):
     @Operation(
         "exportCollections", "Export all my collections", NDJSON, query=(CURSOR,), etag=True,
         headers=("Link", "Content-Disposition"), errors=DATABASE_ERRORS,
-        description="A line of JSON per collection, newest first: what reading it responds, but for `shared`. A page has at most "
-        f"{MAX_BYTES} bytes, and an import takes it as it is; `Link` names the next one. A collection that is larger "
-        "has a line on each of several pages.")
+        description="A line of JSON per collection, newest first: what reading it responds, but for `shared`. A page "
+        f"has at most {MAX_BYTES} bytes, and an import takes it as it is; `Link` names the next one. A collection that "
+        "is larger has a line on each of several pages.")
     async def get(self) -> None:
         page = await exports.list_page(self.resources.database, user_id=self.owner, start=self._start())
         following = page.next and self.address(f"/export/?position={page.next}")
