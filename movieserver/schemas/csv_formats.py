@@ -19,9 +19,8 @@ IMDB_ID = re.compile(r"tt[0-9]+")
 YEAR = re.compile(r"\s*([0-9]{4})(\.0)?\s*")
 UNCLOSED = "unexpected end of data"  # as the reader calls it
 EXPECTED = (
-    "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and begin with the line that names its "
-    "columns: of this server's own exports (Title, Year, imdbID, tmdbID, uuid), or of the files of Letterboxd, IMDb or "
-    "Trakt.")
+    "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and its first line must name the columns "
+    "as in an export of this server (Title, Year, imdbID, tmdbID, uuid), Letterboxd, IMDb or Trakt.")
 
 
 class BadLine(Exception):
@@ -55,7 +54,7 @@ def _letterboxd(row: Row) -> dict[str, Any]:
 
 def _imdb(row: Row) -> dict[str, Any]:
     if not IMDB_ID.fullmatch(row["const"]):
-        raise BadLine("Const must be tt and digits: only titles can be imported")
+        raise BadLine("Const must be tt and digits; only titles are imported")
     return {
         "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": row["const"]},
         "note": _short(row.get("description"))}
@@ -64,7 +63,7 @@ def _imdb(row: Row) -> dict[str, Any]:
 def _trakt(row: Row) -> dict[str, Any]:
     """A show is no movie, and TMDB numbers shows and movies independently."""
     if row["type"].strip().lower() != "movie":
-        raise BadLine(f"It is of the type {row['type'][:50] or '(blank)'}: only movies are imported")
+        raise BadLine(f"Its type is {row['type'][:50] or '(blank)'}; only movies are imported")
     ids = {name: row[f"{name}_id"] for name in ("trakt", "imdb", "tmdb") if row.get(f"{name}_id")}
     year = row.get("year") or row.get("released", "")[:4]
     note = _short(row.get("notes"))
@@ -161,6 +160,6 @@ def _rows(lines: Iterator[tuple[int, list[str] | BadLine]], names: list[str]) ->
         if isinstance(cells, BadLine):
             yield number, cells
         elif any(cells[len(names):]):
-            yield number, BadLine("It has more cells than the line that names the columns")
+            yield number, BadLine("It has more cells than the header line")
         else:
             yield number, dict.fromkeys(names, "") | dict(zip(names, cells))
