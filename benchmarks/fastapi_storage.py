@@ -74,7 +74,7 @@ COUNTED = """
 """
 SHOWN = """page.collection_uuid AS uuid, page.title, page.description,
             to_char(page.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-            to_char(page.updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at"""
+            to_char(page.updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at, false AS shared"""
 # $1 the user, $2 the limit, $3 and $4 the last collection of the page before; the last of this one where it is full
 LIST = f"""
 SELECT coalesce(shown.collections, '[]'), favourite_genres, collection_count, last_at, last_uuid

@@ -18,7 +18,7 @@ USERS = 200
 COLLECTIONS = 10
 MOVIES = 10  # in each collection
 PASSWORD = "seven silent samurai at noon"
-FILMS = listing()
+FILMS = [{key: film[key] for key in ("title", "description", "genres", "uuid")} for film in listing()]
 
 
 class Person(NamedTuple):

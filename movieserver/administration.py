@@ -43,7 +43,7 @@ def reset_password(settings: Settings, options: Namespace) -> None:
     ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
     if ended is None:
         raise _unknown(options.name)
-    print(f"{options.name} has the new password; {ended.logins} logins and {ended.tokens} personal tokens have ended")
+    print(f"{options.name} has the new password; ended: logins {ended.logins}, personal tokens {ended.tokens}")
 
 
 def delete_user(settings: Settings, options: Namespace) -> None:
@@ -51,7 +51,7 @@ def delete_user(settings: Settings, options: Namespace) -> None:
     user = _find(settings, options.name)
     if not options.yes:
         print(f"This deletes {options.name} and everything of theirs. It cannot be recovered.", flush=True)
-    confirm("Type yes to delete it: ", "delete-user", "nobody was deleted", options.yes)
+    confirm("Type yes to delete this user: ", "delete-user", "nobody was deleted", options.yes)
     if not _run(settings, lambda db: users.delete(db, user_id=user.user_id)):
         raise _unknown(options.name)
     print(f"deleted {options.name}")

@@ -37,9 +37,12 @@ RETURNING collection_uuid::text;
 SELECT concat(
         '{"title":', to_json(title), ',"description":', to_json(description),
         ',"updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        '","movies":', CASE WHEN strpos(movies::text, '"note":') = 0 THEN movies ELSE (
-            SELECT json_agg(movie::jsonb - 'note' ORDER BY index)
-            FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index)) END, '}'),
+        '","movies":', CASE WHEN strpos(movies::text, '"note":') = 0 THEN movies::text ELSE (
+            SELECT '[' || string_agg(without_note, ',' ORDER BY index) || ']'
+            FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index), LATERAL (
+                SELECT '{' || string_agg(to_json(key) || ':' || value, ',' ORDER BY number) || '}' AS without_note
+                FROM json_each(movie) WITH ORDINALITY AS member (key, value, number)
+                WHERE key <> 'note') AS kept) END, '}'),
     version::text
 FROM collections
 WHERE share_digest = %(digest)s AND shared_until > now();

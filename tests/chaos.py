@@ -1,4 +1,4 @@
-"""A crash test: writers, random kill -9, and a checker that compares every acknowledged write with the database.
+"""A crash test: scripts that write and follow, random kill -9, and a checker of every acknowledged write.
 
     python -m tests.chaos --minutes 3 --seed 7
 """
@@ -30,6 +30,7 @@ from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
 from tests.conftest import SECRET, temporary_folder
+from tests.follower import Follower, following
 from tests.test_run import Server, gone, serving
 
 USERS = 4
@@ -118,7 +119,7 @@ class Journal:
 
 
 class Writer:
-    """A user whose `write` creates, updates or deletes a collection of which the state is certain."""
+    """A script with a personal token. `write` creates, updates or deletes a collection whose state is certain."""
 
     def __init__(self, client: Client, chance: random.Random) -> None:
         self._client, self._chance = client, chance
@@ -130,7 +131,10 @@ class Writer:
         pair = {"username": f"user-{uuid.uuid4().hex}", "password": "long enough"}
         status, response = self._client.call("POST", "/register/", pair)
         assert status == 201, response
-        self.token = response["access_token"]
+        status, response = self._client.call(
+            "POST", "/tokens/", {"name": "script", "scope": "write"}, response["access_token"])
+        assert status == 201, response
+        self.token = response["token"]
         status, response = self.call("POST", "/collection/", {"title": "shared"})
         assert status == 201, response
         self.journal.shared_uuid = response["collection_uuid"]
@@ -145,10 +149,10 @@ class Writer:
 
     def write(self) -> None:
         certain = [key for key, states in self.journal.collections.items() if len(states) == 1 and states != [GONE]]
-        action = self._chance.choices([self._create, self._update, self._delete, self._look], [3, 6, 1, 2])[0]
-        if action == self._create or len(certain) < 3:
-            self._create("")
+        if len(certain) < 3 or self._chance.random() < 0.25:
+            self._chance.choice([self._create, self._import])()
         else:
+            action = self._chance.choices([self._update, self._delete, self._look], [6, 1, 2])[0]
             action(self._chance.choice(certain))
 
     def write_shared(self) -> None:
@@ -166,7 +170,7 @@ class Writer:
              ",".join(chance.choices(GENRES, k=chance.randrange(4))))
             for number in range(chance.choice([0, 1, 5, 20, 300])))
 
-    def _create(self, _: str) -> None:
+    def _create(self) -> None:
         new = State(uuid.uuid4().hex, self._movies())
         status, response = self.call("POST", "/collection/", new.body())
         if status == 201:
@@ -174,6 +178,12 @@ class Writer:
             self.journal.collections[response["collection_uuid"]] = [new]
         else:
             self.journal.unacknowledged.append(new)
+
+    def _import(self) -> None:
+        key, new = str(uuid.uuid4()), State(uuid.uuid4().hex, self._movies())
+        self.journal.collections[key] = [GONE]
+        status, _ = self.call("POST", "/import/", {"uuid": key, **new.body()})
+        self._settle(key, new, status)
 
     def _update(self, key: str) -> None:
         before, = self.journal.collections[key]
@@ -448,6 +458,17 @@ def writing(client: Client, seed: int) -> Iterator[list[Writer]]:
             thread.join()
 
 
+@contextmanager
+def followed(client: Client, seed: int) -> Iterator[tuple[list[Writer], list[Follower]]]:
+    """Users who write, and two followers of each, who stop after the writers."""
+    with ExitStack() as stack:
+        writing_now = stack.enter_context(ExitStack())
+        writers = writing_now.enter_context(writing(client, seed))
+        followers = stack.enter_context(following(client, [writer.token for writer in writers] * 2))
+        yield writers, followers
+        writing_now.close()
+
+
 class Outcome(NamedTuple):
     """The result of a run."""
 
@@ -494,11 +515,13 @@ def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcom
         world = World(folder, chance, embedded)
         try:
             client = Client(world.port)
-            with writing(client, seed) as writers:
+            with followed(client, seed) as (writers, followers):
                 kills = storm(world, writers, chance, seconds)
             until(lambda: client.call("GET", "/request-count/")[0] == 200 == client.call("GET", "/readyz")[0])
             checker = Checker(world.database_url, client)
             faults = checker.faults(writers)
+            faults += [f"follower {number} has other collections than its user" for number, follower
+                       in enumerate(followers) if follower.collections != follower.truth()]
             _, response = client.call("GET", "/request-count/")
             if response["requests"] > client.sent:
                 faults.append(f"{response['requests']} requests are counted, {client.sent} were sent")

@@ -4,9 +4,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.chaos import Client
+if TYPE_CHECKING:
+    from tests.chaos import Client
 
 
 class Follower:

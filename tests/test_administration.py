@@ -98,7 +98,7 @@ async def test_a_reset_password_ends_logins_and_personal_tokens(api: Api, operat
     signed = api.signed(first["access_token"])
     token = (await signed.post("/tokens/", {"name": "n", "scope": "read"})).json["token"]
     status, said = operator.run("reset-password", f" {pair['username'].upper()} ", sent=another)
-    assert status == 0 and "1 logins and 1 personal tokens have ended" in said
+    assert status == 0 and "ended: logins 1, personal tokens 1" in said
     assert_unauthenticated(await api.post("/refresh/", {"refresh_token": first["refresh_token"]}))
     assert_unauthenticated(await api.signed(token).get("/collection/"))
     assert_unauthenticated(await signed.post("/tokens/", {"name": "n", "scope": "read"}))

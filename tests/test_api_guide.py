@@ -58,9 +58,9 @@ def test_the_curl_examples(empty: Path) -> None:
     assert [json.loads(message)["message"] for message in messages] == [
         "Movie removed successfully", "Collection reordered successfully"]
     assert tour["Movies of other services"] == ["tt0133093 seen twice"]
-    assert tour["Take everything along"] == ['"1","The General","1926"', "0 3"]
+    assert tour["Take everything with you"] == ['"1","The General","1926"', "0 3"]
     error = "[{'line': 3, 'detail': 'year must be a number of four digits'}]"
-    assert tour["Bring lists from Letterboxd, IMDb, Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
+    assert tour["Import lists from Letterboxd, IMDb and Trakt"] == [f"1 0 {error}", f"0 1 {error}"]
     assert tour["Follow changes"] == ["['updated'] False"]
     assert tour["Share by a link"] == ["Silent nights 3", "True", "Share ended successfully", "404"]
     assert json.loads(tour["Genres, limits"][0])["genres"][0] == {"genre": "Action", "count": 1}

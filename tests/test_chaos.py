@@ -2,16 +2,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import psycopg2
 
 from tests.chaos import (
-    GONE, PARTS, Checker, Client, State, World, Writer, acknowledged, favourite_genres, survived, until, writing
+    GONE, PARTS, Checker, Client, State, World, Writer, acknowledged, favourite_genres, followed, survived, until
 )
 from tests.conftest import temporary_folder
-from tests.follower import Follower, following
 
 SECONDS = 5.0
 ONE = "WHERE collection_uuid = %(one)s"
@@ -57,7 +54,7 @@ def test_who_follows_from_nothing_has_what_is_there() -> None:
         world = World(folder, chance, embedded=True)
         try:
             client = Client(world.port)
-            with following_writers(client) as (writers, followers):
+            with followed(client, chance.randrange(10**6)) as (writers, followers):
                 for part in ("worker", "server", "all", "worker"):
                     before, pages = acknowledged(writers), [follower.pages for follower in followers]
                     world.kill(part)
@@ -68,17 +65,6 @@ def test_who_follows_from_nothing_has_what_is_there() -> None:
             assert sum(len(follower.collections) for follower in followers) > 20
         finally:
             assert world.close() == 0
-
-
-@contextmanager
-def following_writers(client: Client) -> Iterator[tuple[list[Writer], list[Follower]]]:
-    """Users who write, and a follower of each, who stop after the writers."""
-    with ExitStack() as stack:
-        writing_now = stack.enter_context(ExitStack())
-        writers = writing_now.enter_context(writing(client, random.randrange(10**6)))
-        followers = stack.enter_context(following(client, [writer.token for writer in writers]))
-        yield writers, followers
-        writing_now.close()
 
 
 def known_collections(writers: list[Writer]) -> list[str]:

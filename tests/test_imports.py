@@ -121,7 +121,9 @@ REVIEW = "x" * 3_000
     ("type,title,year,imdb_id\nmovie,M,1931,tt1\n", ["M"]), ("type,title,year,tmdb_id\nmovie,M,,7\n", ["M"]),
     ("rated_at,type,title,year,trakt_id,released\n,movie,M,,7,1931-05-11\n", ["M"]),
     ("Title,Year\nM,1931\n", ["M"]), ("imdbID,Title\ntt1,M\n", ["M"]), ("tmdbID,Title,Rating10\n7,M,9\n", ["M"]),
-    (" TITLE , year \nM,1931.0\n", ["M"]), ("\r\n\r\nTitle,Year\r\n\r\nM,1931\r\n,\r\n", ["M"]),
+    (" TITLE , year \nM,1931.0\n", ["M"]), ("Title, Year\nM, 1931\n", ["M"]),
+    ("type,title,tmdb_id\nMovie ,M,7\n", ["M"]), ("Title,Year,imdbID\nM, ,tt1\n", ["M"]),
+    ("\r\n\r\nTitle,Year\r\n\r\nM,1931\r\n,\r\n", ["M"]),
     ("sep=;\nTitle;Year\nM;1931\n", ["M"]), ("Title;Year\nM;1931\n\"a;b\";1932\n", ["M", "a;b"]),
     ("Title\tYear\nM\t1931\n", ["M"]), ("Title,Year\nM,1931", ["M"]), ("Title,Year\n\"a\r\nb\",1931\r\n", ["a\r\nb"]),
     ("Title,Year,x,\nM,1931,,\n", ["M"]), ("Title,Year,x\nM,1931\n", ["M"]), ("Title,Year\nM,1931,,,\n", ["M"]),
@@ -145,6 +147,7 @@ async def test_a_long_review_is_cut(alice: Api) -> None:
     ("Title,Year,ids\nM,1931,[]\n", 2, "ids"), ("Title,Year,Poster\nM,1931,http://x\n", 2, "poster"),
     (f"Title,Year\n{'t' * 501},1931\n", 2, "title"), (f"Title,Year\n{'t' * 200_000},1931\n", 2, "not CSV"),
     ("Title,Year\nn\0ul,1931\n", 2, "NUL"), (f"{files.IMDB_LIST}\n1,nm0000001,,,,A Person\n", 2, "Const"),
+    ("Title,Year\n\"M,1931\nN,1932\n", 2, "quotation mark"), ("Title,Year\n\"M\" or N,1931\n", 2, "not CSV"),
     (f"{files.TRAKT_LIST}\n1,,show,A Show,2001,7,,5\n", 2, "show"), ("type,title,imdb_id\n,M,tt1\n", 2, "blank"),
 ])
 async def test_a_line_that_cannot_be_read(alice: Api, text: str, line: int, words: str) -> None:

@@ -129,7 +129,7 @@ async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
 
 
 async def test_pages_on_a_cluster(cluster_url: str) -> None:
-    async with open_page_cache(cluster_url) as cache:
+    async with open_page_cache(cluster_url, seconds=20) as cache:
         for number in range(20):
             async with cache.lock(f"key {number}") as locked:
                 assert locked

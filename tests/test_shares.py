@@ -158,6 +158,16 @@ async def test_notes_stay_with_the_owner(alice: Api, api: Api, postgres: Postgre
     assert json.loads(response.body)["movies"] == given
 
 
+async def test_without_notes_the_movies_are_the_very_same_text(alice: Api, api: Api) -> None:
+    given = [{**each, "year": 1990, "ids": {"zz": "1", "note": "2", "a": "3"}} for each in movies(3, title='" ü \\ "')]
+    noted = await created(alice, movies=[{**each, "note": "mine"} for each in given])
+    plain = await created(alice, movies=given)
+    owners = (await alice.get(f"/collection/{plain}/")).body
+    for uuid in (noted, plain):
+        read = await api.get(path_of(await shared(alice, uuid)))
+        assert read.body.partition(b'"movies":')[2] == owners.partition(b'"movies":')[2]
+
+
 @pytest.mark.parametrize("days", [0, -1, MAX_SHARE_DAYS + 1, 1.5, "7", True, []])
 async def test_a_number_of_days_that_cannot_be_is_400(alice: Api, days: object) -> None:
     response = await alice.post(f"/collection/{await created(alice)}/share/", {"expires_in_days": days})

@@ -23,8 +23,8 @@ class CursorExpired(ApiError):
     status = 410
     code = "cursor_expired"
     detail = (
-        f"What was deleted since this cursor is not known any more: that is stored for {STORED_DAYS} days. Begin anew: "
-        "send no `since`, and delete what you have and do not get.")
+        f"This cursor is more than {STORED_DAYS} days old, or not one of this database. Start again without `since`, "
+        "and delete your copy of whatever is no longer listed.")
 
 
 class Position(NamedTuple):

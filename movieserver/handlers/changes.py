@@ -56,7 +56,7 @@ class ChangesHandler(Handler):
         text = self.query(SINCE)
         position = text and Position.parse(text)
         if text is not None and not position:
-            raise BadRequest("The query parameter since is not one of this server: send `next` without changing it.")
+            raise BadRequest("The query parameter since is not valid: send `next` without changing it.")
         return position or None
 
     async def _page(self, limit: int, since: Position | None) -> Page:

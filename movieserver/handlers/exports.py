@@ -52,9 +52,9 @@ class ExportsHandler(Handler):
     @Operation(
         "exportCollections", "Export all my collections", NDJSON, query=(CURSOR,), etag=True,
         headers=("Link", "Content-Disposition"), errors=DATABASE_ERRORS,
-        description="A line of JSON per collection, newest first, as reading it responds. A page has at most "
-        f"{MAX_BYTES} bytes, and an import takes it as it is; `Link` names the next one. A collection that is larger "
-        "has a line on each of several pages.")
+        description="A line of JSON per collection, newest first: the same as reading it, without `shared`. A page "
+        f"has at most {MAX_BYTES} bytes, and can be imported as it is; `Link` names the next one. A collection that "
+        "is larger has a line on each of several pages.")
     async def get(self) -> None:
         page = await exports.list_page(self.resources.database, user_id=self.owner, start=self._start())
         following = page.next and self.address(f"/export/?position={page.next}")
@@ -67,7 +67,7 @@ class ExportsHandler(Handler):
         text = self.query(CURSOR)
         start = text and Position.parse(text)
         if text is not None and not start:
-            raise BadRequest("The query parameter position is not one of this server: follow Link without changing it.")
+            raise BadRequest("The query parameter position is not valid: follow Link without changing it.")
         return start or None
 
 

@@ -16,7 +16,7 @@ from movieserver.schemas.movies import MAX_MOVIES
 from movieserver.schemas.texts import UUID_PATTERN
 
 INTO = TextParameter("into", "The uuid of one of your collections, to which all movies are added", pattern=UUID_PATTERN)
-FULL = f"With the movies of this line, the collection would hold more than {MAX_MOVIES}; none of them is added"
+FULL = f"The collection would hold more than {MAX_MOVIES} movies; none of this line is added"
 
 
 class ImportHandler(Handler):
@@ -25,9 +25,9 @@ class ImportHandler(Handler):
     @Operation(
         "importCollections", "Import a file", responses.Imported, body=ImportedCollection, body_texts=(CSV, NDJSON),
         query=(INTO,), errors=(*DATABASE_ERRORS, NO_COLLECTION),
-        description="What an export sends, or a CSV file of Letterboxd, IMDb or Trakt. Movies that a collection "
+        description="A file from an export, or a CSV file of Letterboxd, IMDb or Trakt. Movies that a collection "
         "already has do not change, so a file can be sent again. Lines of CSV and NDJSON that cannot be read are "
-        f"skipped; the first {MAX_ERRORS} are named with the reason. JSON is imported as a whole or not at all.")
+        f"skipped; `errors` has the reasons for the first {MAX_ERRORS}. JSON is imported as a whole or not at all.")
     async def post(self) -> None:
         kind, segment, body = self.body_type(ImportedCollection), self.query(INTO), self.request.body
         into = None if segment is None else uuid_of(segment)

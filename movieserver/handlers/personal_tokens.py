@@ -29,7 +29,7 @@ class PersonalTokensHandler(Handler):
     @Operation(
         "createToken", "Create a personal token", responses.CreatedPersonalToken, 201, body=NewPersonalToken,
         errors=(*DATABASE_ERRORS, NO_LOGIN, TooManyTokens()),
-        description="The token is shown this once. With the scope `read` it cannot change anything. Without "
+        description="The token is shown only once. With the scope `read` it cannot change anything. Without "
         "`expires_in_days` it does not expire.")
     async def post(self) -> None:
         new, token = self.body(NewPersonalToken), PersonalToken.new(self.owner)
@@ -49,7 +49,7 @@ class PersonalTokenHandler(Handler):
 
     @Operation(
         "deleteToken", "Delete a personal token", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_TOKEN)),
-        description="After 5 seconds it is in force nowhere.")
+        description="It stops working within 5 seconds.")
     async def delete(self, segment: str) -> None:
         uuid = parse_uuid(segment)
         if uuid is None or not await personal_tokens.delete(

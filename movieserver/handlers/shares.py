@@ -12,7 +12,7 @@ from movieserver.schemas import responses
 from movieserver.schemas.requests import NewShare
 
 NO_SHARE = "You have no shared collection with this uuid."
-NO_LINK = "This link shows nothing: it never did, it has expired, or its owner has ended it."
+NO_LINK = "This link does not work: it never existed, it has expired, or its owner has ended it."
 
 
 class ShareHandler(Handler):
@@ -22,7 +22,7 @@ class ShareHandler(Handler):
         "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
         repeats=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
         description="Whoever has the link can read title, description and movies, but no notes and nothing about you. "
-        "While it is in force, the same link is sent again (200), whatever the body; DELETE ends it.")
+        "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
         days = self.body(NewShare).expires_in_days if self.request.body else None
         share = found(await shares.create(
@@ -34,7 +34,7 @@ class ShareHandler(Handler):
 
     @Operation(
         "endShare", "End the share of a collection", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_SHARE)),
-        description="The link shows nothing any more. Sharing again makes another link.")
+        description="The link stops working at once. Sharing again makes a different link.")
     async def delete(self, segment: str) -> None:
         collection_uuid = parse_uuid(segment)
         if not collection_uuid or not await shares.delete(
@@ -54,7 +54,7 @@ class SharedHandler(OpenHandler):
     @Operation(
         "getShared", "Read a collection that is shared", responses.Shared, response_texts=("text/html",), etag=True,
         headers=("X-Robots-Tag",), errors=(*DATABASE_ERRORS, NotFound(NO_LINK)),
-        description="Needs no access token. A link that never was, has expired or was ended is 404. A browser "
+        description="Needs no access token. A link that never existed, has expired or was ended is 404. A browser "
         "(`Accept: text/html`) gets the page for people, which shows the collection.")
     async def get(self, token: str) -> None:
         if wants_page(self):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import AWAY, Client, cancel, in_time, open_redis
+from movieserver.redis.client import AWAY, Client, cancel, open_redis
 
 CHANNEL = "{movieserver}:changes"
 GATHER_SECONDS = 0.05
@@ -118,7 +118,7 @@ class Changes:
         users, self._changed = self._changed, set()
         with contextlib.suppress(*AWAY):
             if users:
-                await in_time(self._redis.publish(CHANNEL, " ".join(users)))
+                await self._redis.publish(CHANNEL, " ".join(users))  # with the client's own time limits
 
     async def _read(self, channel: Client) -> None:
         silent = False

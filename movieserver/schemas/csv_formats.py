@@ -16,11 +16,11 @@ MAX_LINES = 50_000
 DELIMITERS = ",;\t"
 LETTERBOXD_LIST = "letterboxd list export"
 IMDB_ID = re.compile(r"tt[0-9]+")
-YEAR = re.compile(r"([0-9]{4})(\.0)?")
+YEAR = re.compile(r"\s*([0-9]{4})(\.0)?\s*")
+UNCLOSED = "unexpected end of data"  # as the reader calls it
 EXPECTED = (
-    "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and begin with the line that names its "
-    "columns: of this server's own exports (Title, Year, imdbID, tmdbID, uuid), or of the files of Letterboxd, IMDb or "
-    "Trakt.")
+    "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and its first line must name the columns "
+    "as in an export of this server (Title, Year, imdbID, tmdbID, uuid), Letterboxd, IMDb or Trakt.")
 
 
 class BadLine(Exception):
@@ -54,7 +54,7 @@ def _letterboxd(row: Row) -> dict[str, Any]:
 
 def _imdb(row: Row) -> dict[str, Any]:
     if not IMDB_ID.fullmatch(row["const"]):
-        raise BadLine("Const must be tt and digits: only titles can be imported")
+        raise BadLine("Const must be tt and digits; only titles are imported")
     return {
         "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": row["const"]},
         "note": _short(row.get("description"))}
@@ -62,8 +62,8 @@ def _imdb(row: Row) -> dict[str, Any]:
 
 def _trakt(row: Row) -> dict[str, Any]:
     """A show is no movie, and TMDB numbers shows and movies independently."""
-    if row["type"] != "movie":
-        raise BadLine(f"It is of the type {row['type'][:50] or '(blank)'}: only movies are imported")
+    if row["type"].strip().lower() != "movie":
+        raise BadLine(f"Its type is {row['type'][:50] or '(blank)'}; only movies are imported")
     ids = {name: row[f"{name}_id"] for name in ("trakt", "imdb", "tmdb") if row.get(f"{name}_id")}
     year = row.get("year") or row.get("released", "")[:4]
     note = _short(row.get("notes"))
@@ -102,7 +102,7 @@ def read_table(text: str) -> Table:
 
 def year_of(text: str | None) -> int | None:
     """The year in a cell; BadLine if there is something else."""
-    if not text:
+    if not text or text.isspace():
         return None
     match = YEAR.fullmatch(text)
     if not match:
@@ -117,7 +117,7 @@ def _short(note: str | None) -> str | None:
 
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadLine]]:
     """Each line that is not blank, from its number on, as cells; a cell in quotation marks may have line breaks."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -125,7 +125,8 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadLine
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, BadLine(f"It is not CSV: {error}")
+            reason = "a quotation mark is not closed in the rest of the file" if str(error) == UNCLOSED else error
+            yield number, BadLine(f"It is not CSV: {reason}")
             continue
         if any(cells):
             yield number, cells
@@ -159,6 +160,6 @@ def _rows(lines: Iterator[tuple[int, list[str] | BadLine]], names: list[str]) ->
         if isinstance(cells, BadLine):
             yield number, cells
         elif any(cells[len(names):]):
-            yield number, BadLine("It has more cells than the line that names the columns")
+            yield number, BadLine("It has more cells than the header line")
         else:
             yield number, dict.fromkeys(names, "") | dict(zip(names, cells))

@@ -34,7 +34,7 @@ def _moment(text: str) -> str:
             return text
     except ValueError:
         pass
-    raise PydanticCustomError("moment", "A moment must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
+    raise PydanticCustomError("moment", "A timestamp must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
 
 
 Moment = Annotated[
@@ -126,8 +126,8 @@ def _read_lines(file: ImportFile, text: bytes) -> None:
     if lines and not file.collections:
         first = file.errors[0]
         raise BadRequest(
-            "No line of the file is a collection in JSON, such as /export/ sends; a file of one collection is sent as "
-            f"application/json. Line {first.line}: {first.detail}")
+            "No line of the file is a collection in JSON, such as /export/ sends. If the file is a single collection, "
+            f"send it as application/json. Line {first.line}: {first.detail}")
 
 
 def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
@@ -155,11 +155,11 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
     try:
         table = read_table(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise BadRequest("The file must be in UTF-8; some programs call that encoding CSV UTF-8.") from None
+        raise BadRequest("The file is not in UTF-8. Save it as UTF-8 (some programs call that CSV UTF-8).") from None
     movies: dict[str, Movie] = {}
     for count, (number, row) in enumerate(table.rows, 1):
         if count > MAX_LINES:
-            raise BadRequest(f"The file has more than {MAX_LINES} lines. Send parts of it, all with ?into=<uuid>.")
+            raise BadRequest(f"The file has more than {MAX_LINES} lines. Split it, and send each with ?into=<uuid>.")
         try:
             movie = _movie(table, row)
             own = identity(movie) or ""
@@ -196,5 +196,5 @@ def _movie(table: Table, row: Row | BadLine) -> Movie:
         raise BadLine(f"{'/'.join(map(str, line['loc']))}: {detail}") from None
     uuid = identity(movie)
     if uuid is None:
-        raise BadLine("It needs a year, an id or a uuid, so that the movie can be known again")
+        raise BadLine("A movie needs a year, an id or a uuid to be identified")
     return {**movie, "uuid": uuid}

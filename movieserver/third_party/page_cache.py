@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver.redis.client import AWAY, Calls, Client, Script, in_time, open_redis
+from movieserver.redis.client import AWAY, SECONDS, Calls, Client, Script, in_time, open_redis
 
 CACHED_SECONDS = 86400
 LOCK_SECONDS = 3.0  # for which a process that died with the lock can block the others
@@ -26,11 +26,12 @@ class Entry(NamedTuple):
 class PageCache:
     """Texts by key, in Redis; opened by `open_page_cache`. While Redis is away every key is missing."""
 
-    def __init__(self, redis: Client) -> None:
+    def __init__(self, redis: Client, seconds: float) -> None:
         self._redis = redis
+        self._seconds = seconds
         self._get = Script(redis, GET)
         self._unlock = Script(redis, UNLOCK)
-        self._calls = Calls("page cache")
+        self._calls = Calls("page cache", seconds)
         self._reads: dict[str, asyncio.Task[Entry | None]] = {}  # that have not begun yet
 
     @property
@@ -68,7 +69,7 @@ class PageCache:
         finally:
             if locked or unknown:
                 with contextlib.suppress(*AWAY):
-                    await in_time(self._unlock([name], [token]))
+                    await in_time(self._unlock([name], [token]), self._seconds)
 
 
 def _page(key: str) -> str:
@@ -76,7 +77,7 @@ def _page(key: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_page_cache(url: str) -> AsyncIterator[PageCache]:
-    """A PageCache on the Redis at `url`."""
-    async with open_redis(url) as redis:
-        yield PageCache(redis)
+async def open_page_cache(url: str, seconds: float = SECONDS) -> AsyncIterator[PageCache]:
+    """A PageCache on the Redis at `url`, which has `seconds` for each reply."""
+    async with open_redis(url, seconds) as redis:
+        yield PageCache(redis, seconds)
