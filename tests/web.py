@@ -78,6 +78,7 @@ class Page:
         self.driver = driver
         self.server = server
         self.statuses: set[str] = set()
+        self.cut = False
 
     def open(self, path: str = "/") -> None:
         """Load an address."""
@@ -182,6 +183,7 @@ class Page:
 
     def offline(self, yes: bool) -> None:
         """Cut the connection, or bring it back."""
+        self.cut = yes
         rate = 0 if yes else -1
         self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {
             "offline": yes, "latency": 0, "downloadThroughput": rate, "uploadThroughput": rate})
@@ -209,7 +211,8 @@ class Page:
 
     def forget(self) -> None:
         """A new profile, as far as pages can tell."""
-        self.offline(False)
+        if self.cut:
+            self.offline(False)
         self.run("localStorage.clear(); sessionStorage.clear()")
         self.driver.get("about:blank")
         self.statuses = set()
