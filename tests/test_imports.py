@@ -101,6 +101,9 @@ async def test_the_preamble_of_a_list_is_its_title_and_description(alice: Api) -
     assert (found["title"], [movie["title"] for movie in found["movies"]]) == ("A list", ["M"])
     long = f"Letterboxd list export v7\nName,Description\n{'t' * 300},\n\n{files.LETTERBOXD_LIST}\n1,M,1931,,\n"
     assert (await only(alice, await imported(alice, long)))["title"] == "t" * 255
+    blank = f"Letterboxd list export v7\nName,Description\n\0,\0d\n\n{files.LETTERBOXD_LIST}\n1,M,1931,,\n"
+    found = await only(alice, await imported(alice, blank))
+    assert (found["title"], found["description"]) == ("Letterboxd list", "d")
 
 
 async def test_a_film_without_a_year_is_known_by_its_address_but_an_entry_is_not(alice: Api) -> None:
@@ -122,7 +125,8 @@ REVIEW = "x" * 3_000
     ("rated_at,type,title,year,trakt_id,released\n,movie,M,,7,1931-05-11\n", ["M"]),
     ("Title,Year\nM,1931\n", ["M"]), ("imdbID,Title\ntt1,M\n", ["M"]), ("tmdbID,Title,Rating10\n7,M,9\n", ["M"]),
     (" TITLE , year \nM,1931.0\n", ["M"]), ("Title, Year\nM, 1931\n", ["M"]),
-    ("type,title,tmdb_id\nMovie ,M,7\n", ["M"]), ("Title,Year,imdbID\nM, ,tt1\n", ["M"]),
+    ("type,title,tmdb_id\nMovie ,M,7\n", ["M"]), ("Const,Title\n tt1,M\n", ["M"]),
+    ("Title,Year,imdbID\nM, ,tt1\n", ["M"]),
     ("\r\n\r\nTitle,Year\r\n\r\nM,1931\r\n,\r\n", ["M"]),
     ("sep=;\nTitle;Year\nM;1931\n", ["M"]), ("Title;Year\nM;1931\n\"a;b\";1932\n", ["M", "a;b"]),
     ("Title\tYear\nM\t1931\n", ["M"]), ("Title,Year\nM,1931", ["M"]), ("Title,Year\n\"a\r\nb\",1931\r\n", ["a\r\nb"]),
@@ -144,7 +148,9 @@ async def test_a_long_review_is_cut(alice: Api) -> None:
     ("Title,Year\n\"a\nb\",1931\nN,x\n", 4, "year"), ("Title,Year\nM,\n", 2, "year"),
     ("Title,Year\nM,1,2\n", 2, "cells"),
     ("Title,Year,uuid\nM,1931,x\n", 2, "8-4-4-4-12"), ("Title,Year,ids\nM,1931,{\n", 2, "ids"),
-    ("Title,Year,ids\nM,1931,[]\n", 2, "ids"), ("Title,Year,Poster\nM,1931,http://x\n", 2, "poster"),
+    ("Title,Year,ids\nM,1931,[]\n", 2, "ids"), (f"Title,Year,ids\nM,1931,{'[' * 100_000}\n", 2, "ids"),
+    ('Title,Year,ids\nM,1931,"{""a"": ""\\u0000""}"\n', 2, "NUL"),
+    ("Title,Year,Poster\nM,1931,http://x\n", 2, "poster"),
     (f"Title,Year\n{'t' * 501},1931\n", 2, "title"), (f"Title,Year\n{'t' * 200_000},1931\n", 2, "not CSV"),
     ("Title,Year\nn\0ul,1931\n", 2, "NUL"), (f"{files.IMDB_LIST}\n1,nm0000001,,,,A Person\n", 2, "Const"),
     ("Title,Year\n\"M,1931\nN,1932\n", 2, "quotation mark"), ("Title,Year\n\"M\" or N,1931\n", 2, "not CSV"),

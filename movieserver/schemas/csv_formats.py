@@ -53,10 +53,10 @@ def _letterboxd(row: Row) -> dict[str, Any]:
 
 
 def _imdb(row: Row) -> dict[str, Any]:
-    if not IMDB_ID.fullmatch(row["const"]):
+    if not IMDB_ID.fullmatch(own := row["const"].strip()):
         raise BadLine("Const must be tt and digits; only titles are imported")
     return {
-        "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": row["const"]},
+        "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": own},
         "note": _short(row.get("description"))}
 
 
@@ -73,7 +73,7 @@ def _trakt(row: Row) -> dict[str, Any]:
 def _own(row: Row) -> dict[str, Any]:
     try:
         return movie_of(row)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadLine("ids must be a JSON object") from None
 
 
@@ -143,7 +143,8 @@ def _head(lines: Iterator[tuple[int, list[str] | BadLine]]) -> tuple[str, str, l
     if "position" in _names(values):  # a line of blanks is none
         return "", "", _names(values)
     about = dict(zip(names, values))
-    return about.get("name", ""), about.get("description", ""), _names(_next_cells(lines))
+    title, description = (about.get(name, "").replace("\0", "") for name in ("name", "description"))
+    return title, description, _names(_next_cells(lines))
 
 
 def _next_cells(lines: Iterator[tuple[int, list[str] | BadLine]]) -> list[str]:

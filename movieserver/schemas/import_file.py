@@ -176,17 +176,15 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
 
 
 def _table_collection(table: Table, body: bytes, movies: list[Movie]) -> FileCollection:
-    title, description = (text.replace("\0", "") for text in (table.title, table.description))
     return FileCollection(
-        1, _uuid_of(body), title[:TITLE_CHARACTERS], description, None, None, stored(movies), len(movies))
+        1, _uuid_of(body), table.title[:TITLE_CHARACTERS], table.description, None, None, stored(movies), len(movies))
 
 
 def _movie(table: Table, row: Row | BadLine) -> Movie:
     """The movie of a row; BadLine."""
     if isinstance(row, BadLine):
         raise row
-    if any("\0" in cell for cell in row.values()):
-        raise BadLine("A text must not contain a NUL character")
+    _refuse_nul(row)
     given = table.read(row)
     try:
         movie = movie_adapter.validate_python(given | {"year": year_of(given["year"])})
@@ -194,7 +192,13 @@ def _movie(table: Table, row: Row | BadLine) -> Movie:
         [line, *_] = error.errors(include_url=False, include_input=False)
         detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
         raise BadLine(f"{'/'.join(map(str, line['loc']))}: {detail}") from None
+    _refuse_nul(movie.get("ids") or {})
     uuid = identity(movie)
     if uuid is None:
         raise BadLine("A movie needs a year, an id or a uuid to be identified")
     return {**movie, "uuid": uuid}
+
+
+def _refuse_nul(texts: dict[str, str]) -> None:
+    if any("\0" in text for text in texts.values()):
+        raise BadLine("A text must not contain a NUL character")

@@ -48,7 +48,7 @@ def _cells(position: int, movie: dict[str, Any]) -> list[str]:
 def movie_of(row: dict[str, str]) -> dict[str, Any]:
     """The keys of a movie in a row of such a file; a person may have written it, with some of the columns only.
 
-    `row` has the names of columns in lower case. ValueError if the cell `ids` cannot be read.
+    `row` has the names of columns in lower case. ValueError or RecursionError if the cell `ids` cannot be read.
     """
     note, ids = row.get("note"), json.loads(row["ids"]) if row.get("ids") else None
     written = {name: unmark(row[f"{name}id"]) for name in ("imdb", "tmdb") if row.get(f"{name}id")}
