@@ -19,7 +19,7 @@ from movieserver.errors import ApiError, InvalidBody, SchemaMissing
 from movieserver.postgres.database import Database, open_database
 from movieserver.schemas.requests import PasswordChange, parse
 from movieserver.settings import Settings
-from movieserver.terminal import Refused, ask_password, confirm, utf8
+from movieserver.terminal import Refused, ask_password, confirm, show, utf8
 
 T = TypeVar("T")
 Action = Callable[[Database], Awaitable[T]]
@@ -33,7 +33,7 @@ def add_user(settings: Settings, options: Namespace) -> None:
     password_hash = _hash(settings, ask_password(name))
     if not _run(settings, lambda db: users.add(db, username=name, password_hash=password_hash)):
         raise Refused(f"the name {name} is taken")
-    print(f"added {name}")
+    show(f"added {name}")
 
 
 def reset_password(settings: Settings, options: Namespace) -> None:
@@ -43,26 +43,26 @@ def reset_password(settings: Settings, options: Namespace) -> None:
     ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
     if ended is None:
         raise _unknown(options.name)
-    print(f"{options.name} has the new password; ended: logins {ended.logins}, personal tokens {ended.tokens}")
+    show(f"{options.name} has the new password; ended: logins {ended.logins}, personal tokens {ended.tokens}")
 
 
 def delete_user(settings: Settings, options: Namespace) -> None:
     """Delete a user and everything of theirs; Refused."""
     user = _find(settings, options.name)
     if not options.yes:
-        print(f"This deletes {options.name} and everything of theirs. It cannot be recovered.", flush=True)
+        show(f"This deletes {options.name} and everything of theirs. It cannot be recovered.")
     confirm("Type yes to delete this user: ", "delete-user", "nobody was deleted", options.yes)
     if not _run(settings, lambda db: users.delete(db, user_id=user.user_id)):
         raise _unknown(options.name)
-    print(f"deleted {options.name}")
+    show(f"deleted {options.name}")
 
 
 def list_users(settings: Settings, options: Namespace) -> None:
     """Print every user, the newest last: since when, last login, collections, name; days in UTC."""
-    print(f"{'since':10}  {'last login':10}  collections  name")
-    for user in sorted(_run(settings, operations.users), key=lambda user: user.created_at):
-        last_login = (user.last_login or "never")[:10]
-        print(f"{user.created_at[:10]}  {last_login:10}  {user.collections:>11}  {user.username}")
+    listed = sorted(_run(settings, operations.users), key=lambda user: user.created_at)
+    show(f"{'since':10}  {'last login':10}  collections  name", *(
+        f"{user.created_at[:10]}  {(user.last_login or 'never')[:10]:10}  {user.collections:>11}  {user.username}"
+        for user in listed))
 
 
 COMMANDS = {

@@ -1,6 +1,8 @@
-"""What a command asks its operator: a password, and whether to go on."""
+"""What a command shows its operator and asks: a password, and whether to go on."""
 from __future__ import annotations
 
+import io
+import os
 import sys
 from getpass import getpass
 
@@ -9,6 +11,16 @@ MAX_LINE_BYTES = 64 * 1024
 
 class Refused(Exception):
     """Why a command did nothing, in words for the operator."""
+
+
+def show(*lines: str) -> None:
+    """Print lines; what the output cannot encode is escaped, and a reader that has gone (`| head`) is no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
 
 
 def confirm(question: str, command: str, nothing: str, yes: bool) -> None:

@@ -1,6 +1,9 @@
 """Running a server for others: add-user, reset-password, delete-user, users, and a registration that is closed."""
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +20,7 @@ from tests import record
 from tests.client import Api, assert_unauthenticated
 from tests.conftest import SECRET, make_settings
 from tests.factories import collection, registration
-from tests.test_run import command, database, serving, sign_up, terminal
+from tests.test_run import TOP, command, database, serving, sign_up, terminal
 from tests.third_party import ThirdParty
 
 ENVIRONMENT = {
@@ -144,6 +147,23 @@ def test_users_are_listed(postgres: Postgres, tmp_path: Path, monkeypatch: pytes
     assert status == 0 and head.split() == ["since", "last", "login", "collections", "name"]
     assert grace.split() == ["2026-01-31", "2026-02-01", "1", "grace", "hopper"]
     assert ada.split()[1:] == ["never", "0", "ada"]
+
+
+def test_what_the_output_cannot_show_is_escaped(postgres: Postgres, operator: Operator) -> None:
+    operator.settings["PYTHONIOENCODING"] = "ascii"
+    assert operator.run("add-user", "zo\xeb", sent="good enough") == (0, "added zo\\xeb\n")
+    status, said = operator.run("users")
+    assert status == 0 and "zo\\xeb" in said
+
+
+def test_whoever_reads_the_list_may_go(operator: Operator) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, str(TOP / "run.py"), "users"], cwd=operator.folder, stdout=writing, stderr=subprocess.PIPE,
+        timeout=60, env={"PATH": os.environ["PATH"], **operator.settings}, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_database_that_is_away_is_said_in_one_line(operator: Operator) -> None:
