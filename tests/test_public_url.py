@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.handlers.web import VERSION
 from movieserver.settings import Settings
 from tests.browser import browsing
 from tests.client import Api
@@ -63,7 +64,9 @@ async def test_every_address_begins_with_it(alice: Api, third_party: ThirdParty,
 async def test_the_root_and_the_description_lead_there(api: Api, prefix: str) -> None:
     assert (await api.get(f"{prefix}/")).json == {"openapi": f"{PUBLIC}/openapi.json", "docs": f"{PUBLIC}/docs/"}
     for path in {prefix or "/", f"{prefix}/"}:
-        assert (await api.get(path, headers={"Accept": "text/html"})).headers["Location"] == f"{PUBLIC}/docs/"
+        html = (await api.get(path, headers={"Accept": "text/html"})).body.decode()
+        assert f'src="/films/web/{VERSION}/app.js"' in html and 'href="/films/docs/"' in html
+    assert (await api.http.fetch(f"{api.base_url}{prefix}/web/{VERSION}/app.js")).code == 200
     [server] = (await api.get(f"{prefix}/openapi.json")).json["servers"]
     assert server["url"] == PUBLIC
     html = (await api.get(f"{prefix}/docs/")).body.decode()

@@ -84,7 +84,7 @@ function signedIn() {
 }
 
 function signedOut(event) {
-  unfollow();
+  unfollow(true);
   forgetResponses();
   if (event.detail) toast(event.detail);
   render();

@@ -1,10 +1,11 @@
-// Follows the changes that other windows and programs make, while this window is visible.
+// Follows the changes that other windows and programs make, while this window is visible: a browser has few connections
+// to a server for all its windows, and each that waits takes one.
 import { call } from "./api.js";
 import { read } from "./session.js";
 
-export const changes = new EventTarget(); // "change" with a Map: uuid of a collection → its last change
+export const changes = new EventTarget(); // "change" with a Map: uuid of a collection → its last change; null: any
 const WAIT = 25;
-let running;
+let running, since;
 
 export function follow() {
   running?.abort();
@@ -13,34 +14,32 @@ export function follow() {
   run(signal).catch(() => !signal.aborted && setTimeout(() => !signal.aborted && follow(), 3000));
 }
 
-export const unfollow = () => running?.abort();
+export function unfollow(forget) {
+  running?.abort();
+  if (forget === true) since = undefined;
+}
 
 async function run(signal) {
-  let since = await catchUp(signal);
   while (!signal.aborted && read()) {
-    if (document.hidden) await visible(signal);
-    const page = await ask(since, WAIT, signal);
-    if (!page) { // the cursor is too old
-      since = await catchUp(signal);
-      tell(null);
-    } else {
-      since = page.next;
-      if (page.changes.length) tell(new Map(page.changes.map((each) => [each.collection_uuid, each])));
-    }
+    if (!since) await catchUp(signal);
+    const start = performance.now(), page = await ask(since, WAIT, signal);
+    if (!page) tell(null); // the cursor is too old
+    else if (page.changes.length) tell(new Map(page.changes.map((each) => [each.collection_uuid, each])));
+    else if (performance.now() - start < 1000) await new Promise((resolve) => setTimeout(resolve, 2000)); // it did not wait
+    since = page?.next;
   }
 }
 
 async function catchUp(signal) {
-  let page, since = "";
+  let page;
   do {
-    page = await ask(since, 0, signal);
-    since = page.next;
+    page = await ask(page?.next ?? "", 0, signal);
   } while (page.more);
-  return since;
+  since = page.next;
 }
 
-async function ask(since, wait, signal) {
-  const query = new URLSearchParams({ ...(since && { since }), wait, limit: 100 });
+async function ask(cursor, wait, signal) {
+  const query = new URLSearchParams({ ...(cursor && { since: cursor }), wait, limit: 100 });
   try {
     return (await call("GET", `changes/?${query}`, { signal })).data;
   } catch (error) {
@@ -50,4 +49,6 @@ async function ask(since, wait, signal) {
 }
 
 const tell = (detail) => changes.dispatchEvent(new CustomEvent("change", { detail }));
-const visible = (signal) => new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));
+document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : read() && follow()));
+addEventListener("pagehide", unfollow);
+addEventListener("pageshow", (event) => event.persisted && read() && follow());
