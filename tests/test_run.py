@@ -346,7 +346,10 @@ def test_the_catalogue_alone(folder: Path) -> None:
             urllib.request.urlopen(request, timeout=5)
         caught.value.close()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()  # or this test would wait for it forever
         assert "Traceback" not in process.stderr.read().partition("GET /movies/")[0]
 
 
