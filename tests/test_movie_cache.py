@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from movieserver.third_party import client
+from movieserver.third_party import client, movies as api
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.errors import UpstreamFault
@@ -210,6 +210,25 @@ async def test_without_redis_pages_are_served_and_not_cached(
     for response in await asyncio.gather(*[alice.get("/movies/") for _ in range(30)]):
         assert_page(response)
     assert len(third_party.calls) == 4
+    own_redis.launch()
+    own_redis.wait_ready()
+
+
+async def test_a_fresh_page_that_was_read_from_redis_is_not_read_again(
+    alice: Api, third_party: ThirdParty, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "MAX_REMEMBERED", 1)
+    third_party.behaviour = page(listing())
+    for number in (1, 1, 2, 2):
+        assert_page(await alice.get(f"/movies/?page={number}"))
+    own_redis.stop()
+    for _ in range(3):
+        response = await alice.get("/movies/?page=2")
+        assert_page(response)
+        assert 0 <= int(response.headers["Age"]) < 60
+    assert third_party.calls == [{"page": "1"}, {"page": "2"}]
+    assert_page(await alice.get("/movies/?page=1"))
+    assert third_party.calls == [{"page": "1"}, {"page": "2"}, {"page": "1"}]
     own_redis.launch()
     own_redis.wait_ready()
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from urllib.parse import urlencode
 
 from movieserver.schemas import responses
@@ -42,8 +41,8 @@ class MoviesHandler(Handler):
         self.set_header("Cache-Control", f"private, max-age={int(listed.max_age)}")
 
     def _address(self, number: int, query: str | None) -> str:
-        parameters: dict[str, Any] = {"page": number} | ({} if query is None else {"query": query})
-        return self.address(f"/movies/?{urlencode(parameters)}")
+        searched = "" if query is None else f"&{urlencode({'query': query})}"
+        return self.address(f"/movies/?page={number}{searched}")
 
 
 routes = [Route("/movies/", MoviesHandler, protected=True)]

@@ -23,6 +23,8 @@ GRACE_SECONDS = 0.3  # to store a page that arrives at the last moment
 INCOMPLETE_SECONDS = 10
 LOG_SECONDS = 60
 MAX_LOGGED = 3
+MAX_REMEMBERED = 100  # pages
+MAX_CHARACTERS = 64 * 1024  # of a page that is remembered
 
 
 class Listed(NamedTuple):
@@ -52,6 +54,7 @@ class MovieApi:
         self._outage = Outage("movie API, its responses")
         self._quiet_until = 0.0
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
+        self._remembered: dict[str, tuple[MoviePage, float]] = {}  # and when it was fetched
 
     async def page(self, number: int, query: str | None = None) -> Listed:
         """Page `number` (from 1); NotFound past the end, or one of the Upstream errors."""
@@ -94,9 +97,25 @@ class MovieApi:
             flight.exception()  # it is logged already, and possibly no request waits for it
 
     async def _cached(self, key: str) -> Listed | None:
+        """The page in the memory of this process if it is fresh there, else in Redis."""
+        now = asyncio.get_running_loop().time()
+        if key in self._remembered:
+            page, since = self._remembered[key]
+            if (listed := self._listed(page, now - since)).fresh:
+                return listed
+            del self._remembered[key]
         entry = await self.cache.get(key)
-        page = entry and load_page(entry.text)
-        return self._listed(page, entry.age) if entry and page else None
+        found = entry and load_page(entry.text)
+        if not entry or not found:
+            return None
+        self._remember(key, found, now - entry.age)
+        return self._listed(found, entry.age)
+
+    def _remember(self, key: str, page: MoviePage, since: float) -> None:
+        if len(page.movies) <= MAX_CHARACTERS:
+            if len(self._remembered) == MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[key] = page, since
 
     async def _fetch(self, key: str, number: int, query: str | None) -> MoviePage:
         """A page from the third party, or from the process that is fetching it already."""
