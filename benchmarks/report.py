@@ -9,11 +9,12 @@ from benchmarks.calls import TITLES
 from benchmarks.people import USERS
 from benchmarks.results import ALL_CPU, BARE, CPU, OURS, P99, RATE, ROWS, TWO, WHOLE, Series, Results, Spread
 from benchmarks.services import POOL
-from benchmarks.targets import targets
+from benchmarks.targets import CONNECTIONS, targets
 
 REACHED = {True: "yes", False: "no", None: "–"}
 EXTRA = {growth.NEIGHBOUR: "list, `?movies=false`, while others create 10,000 movies", growth.SMALL: growth.SMALL,
          growth.LARGE: growth.LARGE}
+MARK = "<!-- the table between these lines is written by make bench -->\n"
 METHOD = f"""\
 ## How it is measured
 
@@ -67,9 +68,12 @@ def written(results: Results, facts: dict[str, str]) -> str:
 
 
 def write(folder: Path, text: str, results: Results) -> None:
-    """Write the report and its chart."""
+    """Write the report, its chart, and its summary into speed.md, if that is in the folder."""
     (folder / "benchmarks.md").write_text(text, encoding="utf-8")
     (folder / "benchmarks.svg").write_text(chart.drawn(results), encoding="utf-8")
+    if (speed := folder / "speed.md").exists():
+        before, _, after = speed.read_text(encoding="utf-8").split(MARK)
+        speed.write_text(f"{before}{MARK}\n{summary(results)}\n\n{MARK}{after}", encoding="utf-8")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -97,6 +101,18 @@ def _targets(results: Results) -> str:
     return table(["", "minimum", "reached", "goal", "reached ", "measured"], [
         (target.title, target.minimum, REACHED[target.reached[0]], target.goal, REACHED[target.reached[1]],
          spread(target.measured, 2) if target.measured else "not measured") for target in targets(results)])
+
+
+def summary(results: Results) -> str:
+    """The medians of each call at the usual number of connections."""
+    return table(["call", "requests a second", "99th percentile, ms", f"rate / {BARE}", f"rate / {WHOLE}"], [
+        (TITLES[call], *(
+            f"{value.median:,.{digits}f}" if value else "–" for value, digits in (
+                (results.spread(RATE, ours), 0), (results.spread(P99, ours), 1),
+                (results.ratio(RATE, ours, ours._replace(contender=BARE)), 2),
+                (results.ratio(RATE, ours, ours._replace(contender=WHOLE)), 2))))
+        for call, connections in _measured(results) if call in TITLES and connections == CONNECTIONS
+        for ours in [Series(call, connections, OURS)]])
 
 
 def _measured(results: Results) -> list[tuple[str, int]]:

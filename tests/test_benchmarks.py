@@ -177,7 +177,12 @@ def test_the_report_and_its_chart(tmp_path: Path) -> None:
     results.note(Series(growth.NEIGHBOUR, growth.NEIGHBOUR_CONNECTIONS, OURS), p99=8.5)
     results.numbers["memory"] += [80.0, 85.0, 88.5]
     results.numbers["requests"] += [200_000]
-    report.write(tmp_path, report.written(results, {"Date": "2026-01-01"}), results)
+    (tmp_path / "speed.md").write_text(f"# Speed\n\n{report.MARK}old figures\n{report.MARK}\nMore.\n", encoding="utf-8")
+    for _ in range(2):
+        report.write(tmp_path, report.written(results, {"Date": "2026-01-01"}), results)
+    head, figures, rest = (tmp_path / "speed.md").read_text(encoding="utf-8").split(report.MARK)
+    assert (head, rest) == ("# Speed\n\n", "\nMore.\n") and "old figures" not in figures
+    assert [cell.strip() for cell in figures.split("\n")[3].split("|")[2:-1]] == ["60", "0.60", "1.50"]
     text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert text.splitlines()[2].startswith(f"{people.USERS} users, each with a token")
     line = next(line for line in text.splitlines() if line.startswith("| list with movies, 10 × 10, by bare"))
