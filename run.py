@@ -13,14 +13,18 @@ from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import SecretStr
+try:
+    from pydantic import SecretStr
 
-from movieserver.observability import logs, metrics
-from movieserver.postgres import migrations
-from movieserver.serving.listening import CannotListen, listen, netloc
-from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
-from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
-from movieserver.terminal import Refused, confirm
+    from movieserver.observability import logs, metrics
+    from movieserver.postgres import migrations
+    from movieserver.serving.listening import CannotListen, listen, netloc
+    from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
+    from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
+    from movieserver.terminal import Refused, confirm
+except ModuleNotFoundError as missing:  # as a rule, this is not the Python of the virtual environment
+    sys.exit(f"run.py: {missing.name} is not installed for {sys.executable}: run .venv/bin/python run.py "
+             "(`make serve` creates .venv), or install requirements.txt")
 
 CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
@@ -215,14 +219,16 @@ def _temporary_folder() -> Iterator[str]:
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
     addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
     local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
-    folder, demo = configured.data_dir, settings.movie_api_url
-    assert demo
+    folder, movies = configured.data_dir, settings.movie_api_url
+    assert movies
+    demo = movies.get_secret_value().partition("?")[0]
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
-        f"  to try it   http://{netloc(local, port)}/docs/",
+        f"  the page    http://{netloc(local, port)}/",
+        f"  the API     http://{netloc(local, port)}/docs/",
         "  PostgreSQL  " + _source("database_url", configured, f"embedded, in {folder / 'postgres'}"),
         "  Redis       " + _source("redis_url", configured, f"embedded, in {folder / 'redis'}"),
-        "  movie list  " + _source("movie_api_url", configured, f"demo, on {demo.get_secret_value()}"),
+        "  movie list  " + _source("movie_api_url", configured, f"demo, on {demo}"),
         "Ctrl-C stops it.",
     ]
     return "\n".join(lines)
@@ -260,8 +266,9 @@ def _check_redis_url(url: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="run.py", description="The movie collection server. Settings: .env.example.")
-    commands = parser.add_subparsers(dest="command")
+    parser = argparse.ArgumentParser(
+        prog="run.py", description="The movie collection server. Without a command it serves. Settings: .env.example.")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     parser.set_defaults(run=serve, migrate=False)
     for command in (serve, migrate, rollback, check):
         added = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)

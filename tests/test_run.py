@@ -646,6 +646,24 @@ def test_bad_settings_stop_every_command(empty: Path, arguments: tuple[str, ...]
     assert not empty.exists()
 
 
+def test_the_wrong_python_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", str(TOP / "run.py"), "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("run.py: ") and "\n" not in done.stderr.rstrip("\n")
+    assert f"is not installed for {sys.executable}: run .venv/bin/python run.py" in done.stderr
+
+
+def test_the_start_names_the_page_and_the_reference(folder: Path) -> None:
+    with serving(folder) as server:
+        for name, path in (("page", "/"), ("API ", "/docs/")):
+            assert f"  the {name}    {server.url}{path}\n" in server.output
+            request = urllib.request.Request(server.url + path, headers={"Accept": "text/html"})
+            with urllib.request.urlopen(request, timeout=5) as response:
+                assert response.headers["Content-Type"].startswith("text/html")
+        assert re.search(r"  movie list  demo, on http://127\.0\.0\.1:\d+/movies/\n", server.output)
+
+
 def test_the_readme_examples(empty: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     with serving(empty) as server:
