@@ -20,7 +20,7 @@ from movieserver.env_file import ENV_FILE
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
-HOSTS = r"^[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*$"
+POSTER_HOSTS = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
@@ -109,6 +109,12 @@ def _check_hosts(text: str) -> str:
     return text
 
 
+def _check_poster_hosts(text: str) -> str:
+    if not POSTER_HOSTS.fullmatch(text):
+        raise ValueError("must be hosts in lower case, comma-separated, without https:// and without a path")
+    return text
+
+
 def _home(folder: Path) -> Path:
     try:
         return folder.expanduser()
@@ -183,7 +189,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[
         frozenset[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_origins)
     ] = frozenset()
-    poster_hosts: str = Field("image.tmdb.org", pattern=HOSTS)
+    poster_hosts: Annotated[str, AfterValidator(_check_poster_hosts)] = "image.tmdb.org"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)] = "auto"
 
@@ -219,7 +225,7 @@ class Settings(BaseSettings):
         if secret is None and all(info.data.get(name, "bad itself") for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
+                "python3 -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
             )
         if secret is not None and any(len(key.encode()) < SECRET_BYTES for key in _keys(secret)):
             raise ValueError(
@@ -290,8 +296,13 @@ def _read() -> tuple[Settings, dict[str, str]]:
     try:
         return Settings(), {}
     except ValidationError as error:
-        faults = {str(fault["loc"][0]): fault["msg"].removeprefix("Value error, ") for fault in error.errors()}
+        faults = {str(fault["loc"][0]): _words(fault["msg"]) for fault in error.errors()}
     return _rest(faults), faults
+
+
+def _words(message: str) -> str:
+    """A message of pydantic about a variable, to follow its name."""
+    return message.removeprefix("Value error, ").replace("Input should be", "must be").partition(", unable to parse")[0]
 
 
 def _rest(faults: dict[str, str]) -> Settings:

@@ -155,7 +155,7 @@ BAD = {
     "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
     "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml", "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
-    "CORS_ORIGINS": "https://app.example/",
+    "CORS_ORIGINS": "https://app.example/", "POSTER_HOSTS": "https://image.tmdb.org/",
 }
 
 
@@ -168,6 +168,12 @@ def test_one_message_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -
     assert re.findall(r"^  ([A-Z_]+): ", message, re.MULTILINE) == sorted(BAD, key=message.index)
     assert set(re.findall(r"^  ([A-Z_]+): ", message, re.MULTILINE)) == set(BAD)
     assert "hidden-word" not in message
+    for line in (
+        "PORT: must be a valid integer\n", "PROCESSES: must be greater than or equal to 1\n",
+        "REFRESH_TOKEN_DAYS: must be a valid number\n", "LOG_FORMAT: must be 'auto', 'json' or 'console'",
+        "POSTER_HOSTS: must be hosts in lower case",
+    ):
+        assert f"  {line}" in message
 
 
 @pytest.mark.parametrize("name, value", [
