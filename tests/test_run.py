@@ -353,6 +353,16 @@ def test_the_catalogue_alone(folder: Path) -> None:
         assert "Traceback" not in process.stderr.read().partition("GET /movies/")[0]
 
 
+def test_the_catalogue_on_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "movieserver.embedded", "--port", str(port)],
+            cwd=TOP, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr == f"cannot listen on 127.0.0.1:{port}: Address already in use; set --port\n"
+
+
 def test_two_servers_on_two_folders_and_on_one(folder: Path) -> None:
     with serving(folder) as first, serving(folder.parent / "other") as second:
         pair = registration()
@@ -425,6 +435,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
         assert "PostgreSQL: is not migrated to this version\n" in done.stdout
         assert "Redis: ok" in done.stdout
         assert "movie API: it refuses MOVIE_API_USERNAME and MOVIE_API_PASSWORD" in done.stdout
+        assert "  what to do: set or correct them\n" in done.stdout
         done = command("migrate", cwd=here, **outside)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "applied 0001_users")
         assert "PostgreSQL: ok" in command("check", cwd=here, **outside).stdout

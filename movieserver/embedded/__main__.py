@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from dataclasses import asdict
 
 from movieserver.embedded.catalogue import Faults, listen, serve
@@ -20,7 +21,10 @@ def main() -> None:
         parser.add_argument(
             f"--{name}", type=float, default=0.0, metavar="SHARE", help="share of requests that fail so, 0 to 1")
     options = parser.parse_args()
-    listening, url = listen(options.port)
+    try:
+        listening, url = listen(options.port)
+    except OSError as error:
+        sys.exit(f"cannot listen on 127.0.0.1:{options.port}: {os.strerror(error.errno or 0)}; set --port")
     print(f"demo catalogue: {url}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
