@@ -107,8 +107,7 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
         if plan:
             _confirm(url, plan, options.yes)
         undone = migrations.rollback(url, count, [undo.migration for undo in plan])
-        for name in undone or ["nothing"]:
-            print(f"rolled back {name}")
+        print("\n".join(f"rolled back {name}" for name in undone) or "there is no migration to roll back")
 
 
 def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:

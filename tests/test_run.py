@@ -636,6 +636,9 @@ def test_a_rollback_needs_confirmation(folder: Path, rollback: dict[str, str]) -
     assert status == 0 and shown.splitlines()[-1].endswith(f"rolled back {newest}")
     done = command("rollback", "--yes", cwd=folder.parent, **rollback)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"rolled back {second}")
+    assert command("rollback", "--all", "--yes", cwd=folder.parent, **rollback).returncode == 0
+    done = command("rollback", cwd=folder.parent, **rollback)
+    assert (done.returncode, done.stdout) == (0, "there is no migration to roll back\n")
 
 
 @pytest.fixture
