@@ -532,7 +532,7 @@ def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcom
 
 def main() -> int:
     """Half of the time with embedded servers, half with servers that stay down for a while."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()

@@ -100,7 +100,7 @@ def round_of(server: Server, description: str, examples: int, seed: int) -> list
 
 def main() -> int:
     """Rounds until there are enough cases, or no time is left, or a check fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--examples", type=int, default=50, help="of each operation in a round")

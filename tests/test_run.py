@@ -25,7 +25,7 @@ import pytest
 
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
-from movieserver.embedded.programs import package_folder
+from movieserver.embedded.programs import EmbeddedError, package_folder
 from movieserver.embedded.redis import Redis
 from movieserver.postgres import migrations
 from tests import described, record
@@ -666,6 +666,11 @@ def test_the_wrong_python_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: ") and "\n" not in done.stderr.rstrip("\n")
     assert f"is not installed for {sys.executable}: run .venv/bin/python run.py" in done.stderr
+
+
+def test_a_missing_embedded_program_says_what_to_set_and_what_to_install() -> None:
+    with pytest.raises(EmbeddedError, match="needs no_such_package, .* set DATABASE_URL and REDIS_URL, or run `pip"):
+        package_folder("no_such_package")
 
 
 def test_the_start_names_the_page_and_the_reference(folder: Path) -> None:

