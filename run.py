@@ -26,9 +26,9 @@ CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 ADMINISTRATION = {  # commands that movieserver.administration carries out
     "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
-    "reset-password": "Give a user another password, asked for in the same way: ends their logins and personal tokens.",
-    "delete-user": "Delete a user and everything of theirs.",
-    "users": "List the users: since when, last login, collections, name.",
+    "reset-password": "Set a new password for a user, read in the same way; ends their logins and personal tokens.",
+    "delete-user": "Delete a user and all of their data.",
+    "users": "List the users: registration, last login, number of collections, name.",
 }
 
 
@@ -149,11 +149,11 @@ def _database(configured: Settings) -> Iterator[Settings]:
 
 def _report(configured: Settings, settings: Settings) -> bool:
     """Print the finding of each service; returns whether all can be used."""
-    from movieserver.check import check as look
+    from movieserver.check import check as check_services
 
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
     variables = {"PostgreSQL": "database_url", "Redis": "redis_url", "movie API": "movie_api_url"}
-    found = asyncio.run(look(settings))
+    found = asyncio.run(check_services(settings))
     for name, (where, problem, advice, warnings, note) in found.items():
         print(f"{name}: {problem or 'ok'}")
         print(f"  where: {where}, {_source(variables[name], configured, 'embedded')}")
@@ -193,7 +193,7 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
 
 @contextmanager
 def _embedded() -> Iterator[Any]:
-    """The module of the embedded servers; CannotStart where they fail."""
+    """The module of the embedded servers; CannotStart if they fail."""
     from movieserver import embedded
 
     try:

@@ -45,7 +45,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open all of it from complete settings; nothing here waits for a server that is away."""
+    """Open everything that complete settings name; none of it fails if a server is away."""
     assert settings.database_url and settings.redis_url and settings.jwt_secret
     async with AsyncExitStack() as stack:
         database = open_database(settings.database_url.get_secret_value(), settings.database_pool_size)

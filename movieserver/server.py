@@ -28,7 +28,7 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
         server.add_sockets(sockets)
         watching = asyncio.create_task(server.watch())
         gc.collect()
-        gc.freeze()  # the garbage collector can ignore what is allocated by now
+        gc.freeze()  # objects that exist now are never garbage, so the collector can skip them
         ready()
         await stop.wait()
         server.stop_listening()

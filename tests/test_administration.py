@@ -119,9 +119,9 @@ async def test_a_deletion_is_confirmed(api: Api, operator: Operator) -> None:
     await signed.post("/collection/", collection())
     for typed in ("no\n", "\x04"):
         status, shown = operator.type("delete-user", name, typed=typed)
-        assert status == 1 and "everything of theirs" in shown and "nobody was deleted" in shown
+        assert status == 1 and "all of their data" in shown and "no user was deleted" in shown
     status, said = operator.run("delete-user", name)
-    assert (status, said) == (1, "run.py: nobody was deleted: without a terminal, delete-user needs --yes\n")
+    assert (status, said) == (1, "run.py: no user was deleted: without a terminal, delete-user needs --yes\n")
     assert (await signed.get("/collection/")).json["count"] == 1
     status, shown = operator.type("delete-user", name, typed="yes\n")
     assert status == 0 and f"deleted {name}" in shown

@@ -81,7 +81,7 @@ async def reorder(
 
 
 async def list_holding(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Holding:
-    """The newest `limit` collections behind `after` that hold a movie."""
+    """The newest `limit` collections after `after` that hold a movie."""
     row = await db.read(
         "collection_movies.list_holding", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,

@@ -1,4 +1,4 @@
-"""Collections, each its owner's: the statements of sql/collections.sql."""
+"""Collections of a user: the statements of sql/collections.sql."""
 from __future__ import annotations
 
 import base64
@@ -18,7 +18,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
-REMEMBERED_DAYS = 91  # of deletions, for those who follow the changes: data/changes.py
+REMEMBERED_DAYS = 91  # how long a deletion is stored for data/changes.py
 MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of intervals
 
 
@@ -30,7 +30,7 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor written as `text`, or None if it is not one of ours."""
+        """The cursor written as `text`, or None if it is malformed."""
         try:
             microseconds, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
         except (UnicodeEncodeError, binascii.Error, struct.error):
@@ -92,7 +92,7 @@ async def get(db: Database, *, user_id: str, collection_uuid: str) -> Found | No
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
-    """The newest `limit` collections behind `after` (fewer if they are large), with or without their movies."""
+    """The newest `limit` collections after `after` (fewer if they are large), with or without their movies."""
     row = await db.read_batched(
         "collections.list_page", user_id=user_id, limit=limit, movies=movies,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,

@@ -18,7 +18,7 @@ POLICY = (
 
 
 class FileHandler(OpenHandler):
-    """A file of the page. A browser may store it, but must ask whether it has changed."""
+    """A file of the page. A browser may store it, but must revalidate it."""
 
     async def write_file(self, name: str, media_type: str) -> None:
         """Respond with a file of FOLDER; the links of a page lead to where the browser finds this server."""

@@ -1,4 +1,4 @@
-"""Collections as files: one as JSON or CSV, all of them as lines of JSON; an import takes each of them."""
+"""Collections as files: one as JSON or CSV, all of them as lines of JSON. Each file can be imported."""
 from __future__ import annotations
 
 import json
@@ -33,7 +33,7 @@ class ExportHandler(Handler):
         "exportCollection", "Export a collection", responses.Collection, response_texts=(CSV,), query=(FORMAT,),
         etag=True, headers=("Content-Disposition",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
         description="As JSON, the same as reading it; or as CSV with a line per movie, for spreadsheets and other "
-        "services, in which an apostrophe precedes what a spreadsheet would take for a formula.")
+        "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:
         kind, collection_uuid = self.query(FORMAT), uuid_of(segment)
         collection = found(await collections.get(
@@ -72,13 +72,13 @@ class ExportsHandler(Handler):
 
 
 def attachment(name: str, unicode_name: str | None = None) -> str:
-    """Content-Disposition of a file to be saved (RFC 6266), under a name in ASCII and a better one."""
+    """Content-Disposition of a file to be saved (RFC 6266), with a name in ASCII and perhaps one in Unicode."""
     return f'attachment; filename="{name}"' + (
         f"; filename*=UTF-8''{quote(unicode_name, safe='')}" if unicode_name else "")
 
 
 def title_of(collection: bytes) -> str:
-    """The title of a collection, which is JSON text, as a part of a file's name."""
+    """The title of a collection in JSON, as the name of a file."""
     start = collection.index(b'"title":') + len(b'"title":')
     title: str
     title, _ = json.JSONDecoder().raw_decode(collection[start:start + TITLE_BYTES].decode("utf-8", "ignore"))

@@ -11,7 +11,7 @@ class OpenApiHandler(OpenHandler):
 
     @Operation("getDescription", "Read this description", responses.Document, etag=True, description="OpenAPI 3.1.")
     async def get(self) -> None:
-        self.set_header("Cache-Control", "no-cache")  # clients may store it, but must ask whether it has changed
+        self.set_header("Cache-Control", "no-cache")  # clients may store it, but must revalidate it
         await self.write_representation(*self.settings["openapi"]())
 
 

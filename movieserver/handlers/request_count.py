@@ -1,4 +1,4 @@
-"""The request count: anybody may read it; a reset needs the reset token if one is set."""
+"""The request count: anyone may read it; a reset needs the reset token if one is set."""
 from __future__ import annotations
 
 import hmac

@@ -1,4 +1,4 @@
-"""Collections shared by a link, which anybody can open who has it."""
+"""Collections shared by a link. Anyone who has the link can open it."""
 from __future__ import annotations
 
 from movieserver.data import shares
@@ -21,7 +21,7 @@ class ShareHandler(Handler):
     @Operation(
         "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
         repeats=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
-        description="Whoever has the link can read title, description and movies, but no notes and nothing about you. "
+        description="Anyone with the link can read title, description and movies, but no notes and nothing about you. "
         "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
         days = self.body(NewShare).expires_in_days if self.request.body else None

@@ -1,4 +1,4 @@
-"""The page for people: HTML for browsers, and its files under an address that follows from their bytes."""
+"""The page for people: its HTML, and its files at addresses that contain a hash of them."""
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +24,7 @@ POLICY = (
 
 
 async def write_page(handler: Handler) -> None:
-    """Respond with the HTML of the page, which finds out by its address what to show."""
+    """Respond with the HTML of the page, which shows what its address names."""
     hosts = handler.settings["poster_hosts"]
     handler.set_header("Content-Type", "text/html; charset=utf-8")
     handler.set_header("Cache-Control", "no-cache")
@@ -40,7 +40,7 @@ def wants_page(handler: Handler) -> bool:
 
 
 class FileHandler(OpenHandler):
-    """GET /web/<version>/<name>: of the current version only, so that no cache keeps other bytes under this address."""
+    """GET /web/<version>/<name>: only the current version, so that no cache stores other bytes at this address."""
 
     @Operation("getWebFile", "Read a file of the page", KINDS[".js"], etag=True)
     async def get(self, version: str, name: str) -> None:

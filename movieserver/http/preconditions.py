@@ -10,9 +10,9 @@ ANY = "*"
 GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
-# Ends the version of what is read while a link shows it; for If-Match it is the same version.
+# The suffix of a version that is read while a link shares it; If-Match ignores the suffix.
 SHARED = "-shared"
-# ends of a tag: of ourselves, or of a proxy that compresses
+# suffixes of a tag: our own, and those of proxies that compress
 MARKS = re.compile(rf"(?:{SHARED})?(?:--?(?:gzip|br|zstd|deflate)){{0,2}}$")
 
 
@@ -37,8 +37,8 @@ class Precondition(NamedTuple):
     def only_versions(self) -> list[str] | None:
         """One of these must be the current version; None: any version.
 
-        RFC 9110 requires a strong comparison, but a proxy that compresses weakens or marks the tag of the same version,
-        and a client behind it could never change anything.
+        RFC 9110 requires a strong comparison. But a proxy that compresses weakens or marks the tags, and a client
+        behind it could never change anything.
         """
         if ANY in self.none_match:
             return []

@@ -63,7 +63,7 @@ RESPONSE_HEADERS = {
     "Link": (TEXT, "The next and the previous page (RFC 8288), if there are any."),
     "Content-Disposition": (TEXT, "The name of the file (RFC 6266)."),
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
-    "X-Robots-Tag": ({"type": "string", "const": "noindex"}, "Search engines are not to show it."),
+    "X-Robots-Tag": ({"type": "string", "const": "noindex"}, "Search engines must not show it."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),
     "WWW-Authenticate": (

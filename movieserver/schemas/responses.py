@@ -87,7 +87,7 @@ class ListedMovie(Response):
     uuid: Uuid
     year: Annotated[int, Field(ge=MIN_YEAR, le=MAX_YEAR)] = Field(default_factory=int)
     poster: Annotated[str, Field(pattern=POSTER_PATTERN)] = Field(default_factory=str)
-    ids: Annotated[dict[str, str], Field(description="What other services call it, by the name of the service")] = (
+    ids: Annotated[dict[str, str], Field(description="Its ids in other services, by the name of the service")] = (
         Field(default_factory=dict))
 
 
@@ -101,7 +101,7 @@ class MovieListPage(Response):
 
 
 class CollectionMovie(ListedMovie):
-    """A movie of a collection; `year`, `poster`, `ids` and `note` are absent where they were not given."""
+    """A movie of a collection; `year`, `poster`, `ids` and `note` are absent if they were not sent."""
 
     note: str = Field(default_factory=str)
 
@@ -187,7 +187,7 @@ class ContainingPage(Response):
 
 
 class Addition(Response):
-    """Whether a movie was added or was there already."""
+    """Whether a movie was added or already existed."""
 
     uuid: Uuid
     result: Literal["added", "existing"]
@@ -217,7 +217,7 @@ class LineFault(Response):
 
 
 class Imported(Response):
-    """What became of the movies of a file; `skipped` are those that were not imported."""
+    """The result of an import; `skipped` are the movies that were not imported."""
 
     added: Count
     existing: Annotated[int, Field(ge=0, description="In the collection before, or repeated in the file")]
@@ -256,7 +256,7 @@ class ChangePage(Response):
 
     changes: list[Change]
     next: Annotated[str, Field(description="The cursor to send as `since` next, also if there is no change")]
-    more: Annotated[bool, Field(description="Whether more changes are there already")]
+    more: Annotated[bool, Field(description="Whether more changes follow")]
 
 
 class RequestCount(Response):

@@ -26,7 +26,7 @@ from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
 from movieserver.serving.response import ResponseWriter
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
-IGNORED_BYTES = 4 * MAX_BYTES  # read of a refused body; after that, the response is sent and the connection closes
+IGNORED_BYTES = 4 * MAX_BYTES  # of a refused body that are read; then the response is sent and the connection closes
 
 
 class Route(Protocol):
@@ -50,7 +50,7 @@ class Request(HTTPServerRequest):
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down.
+    """The application. `unknown` is the route of all other paths. The setting `draining` means shutdown.
 
     A path may begin with `prefix`, which some proxies remove.
     """
@@ -98,7 +98,7 @@ class MovieServer(Application):
 
 
 class IncomingRequest(HTTPMessageDelegate):
-    """Receives a request and starts its handler. A refused body is ignored, and not waited for if possible."""
+    """Receives a request and starts its handler. A refused body is ignored, and not awaited if possible."""
 
     request: Request | None = None
 
@@ -164,7 +164,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, size - self._held)
             self._held = size
         except ApiError as error:
-            self.request.refusal = error.with_traceback(None)  # its frames would keep the bytes that are refused
+            self.request.refusal = error.with_traceback(None)  # its frames would keep the refused bytes in memory
 
     def _refusal(self) -> ApiError | None:
         """Why this request will be refused, as far as its head and the size of its body show."""

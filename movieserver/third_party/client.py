@@ -22,7 +22,7 @@ from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
-MARGIN_SECONDS = 0.05  # how long before the end of its call a request ends
+MARGIN_SECONDS = 0.05  # between the end of a request and the end of its call
 RETRIES = 2
 PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 3600
