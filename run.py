@@ -19,7 +19,7 @@ from movieserver.observability import logs, metrics
 from movieserver.postgres import migrations
 from movieserver.serving.listening import CannotListen, listen, netloc
 from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
-from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
+from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
 from movieserver.terminal import Refused, confirm
 
 CHECK_SECONDS = 10.0  # longer than the check at the start takes
@@ -98,7 +98,7 @@ def migrate(configured: Settings, options: argparse.Namespace) -> None:
 def rollback(configured: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
     with _complete(configured) as (settings, _):
-        url, count = _database_url(settings), None if options.all else 1
+        url, count = reveal(settings.database_url), None if options.all else 1
         plan = migrations.plan_rollback(url, count)
         if plan:
             _confirm(url, plan, options.yes)
@@ -172,13 +172,8 @@ def _source(name: str, configured: Settings, otherwise: str) -> str:
 
 
 def _migrate(settings: Settings) -> None:
-    for name in migrations.migrate(_database_url(settings)):
+    for name in migrations.migrate(reveal(settings.database_url)):
         print(f"applied {name}", flush=True)
-
-
-def _database_url(settings: Settings) -> str:
-    assert settings.database_url
-    return settings.database_url.get_secret_value()
 
 
 @contextmanager
@@ -215,14 +210,13 @@ def _temporary_folder() -> Iterator[str]:
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
     addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
     local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
-    folder, demo = configured.data_dir, settings.movie_api_url
-    assert demo
+    folder = configured.data_dir
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
         f"  to try it   http://{netloc(local, port)}/docs/",
         "  PostgreSQL  " + _source("database_url", configured, f"embedded, in {folder / 'postgres'}"),
         "  Redis       " + _source("redis_url", configured, f"embedded, in {folder / 'redis'}"),
-        "  movie list  " + _source("movie_api_url", configured, f"demo, on {demo.get_secret_value()}"),
+        "  movie list  " + _source("movie_api_url", configured, f"demo, on {reveal(settings.movie_api_url)}"),
         "Ctrl-C stops it.",
     ]
     return "\n".join(lines)

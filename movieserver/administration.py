@@ -18,7 +18,7 @@ from movieserver.data.users import User
 from movieserver.errors import ApiError, InvalidBody, SchemaMissing
 from movieserver.postgres.database import Database, open_database
 from movieserver.schemas.requests import PasswordChange, parse
-from movieserver.settings import Settings
+from movieserver.settings import Settings, reveal
 from movieserver.terminal import Refused, ask_password, confirm, show, utf8
 
 T = TypeVar("T")
@@ -92,11 +92,8 @@ def _hash(settings: Settings, password: str) -> str:
 
 
 def _run(settings: Settings, action: Action[T]) -> T:
-    assert settings.database_url
-    url = settings.database_url.get_secret_value()
-
     async def run() -> T:
-        async with open_database(url, 1) as database:
+        async with open_database(reveal(settings.database_url), 1) as database:
             return await action(database)
 
     try:

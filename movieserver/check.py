@@ -19,7 +19,7 @@ from movieserver.postgres.database import Database, open_database
 from movieserver.redis.address import check_address
 from movieserver.redis.client import AWAY, Client, ServerFacts, facts, open_redis, probe_write
 from movieserver.resources import third_party
-from movieserver.settings import Settings, SettingsError, load
+from movieserver.settings import Settings, SettingsError, load, reveal
 from movieserver.third_party.client import open_upstream
 
 OLDEST_REDIS = 6
@@ -108,8 +108,7 @@ async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Findin
 
 
 async def _database(settings: Settings) -> Finding:
-    assert settings.database_url
-    url = settings.database_url.get_secret_value()
+    url = reveal(settings.database_url)
     where = describe(url)
     warnings: list[str] = []
     async with open_database(url, 1) as database:
@@ -153,8 +152,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
 
 
 async def _redis(settings: Settings) -> Finding:
-    assert settings.redis_url
-    url = settings.redis_url.get_secret_value()
+    url = reveal(settings.redis_url)
     where = _bare(url)
     async with open_redis(url, REDIS_SECONDS) as client:
         try:
@@ -190,8 +188,7 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
 
 
 async def _movie_api(settings: Settings) -> Finding:
-    assert settings.movie_api_url
-    where = _bare(settings.movie_api_url.get_secret_value())
+    where = _bare(reveal(settings.movie_api_url))
     provider = third_party(settings)
     async with open_upstream(settings.movie_api_seconds) as upstream:
         end = asyncio.get_running_loop().time() + upstream.seconds

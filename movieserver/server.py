@@ -11,8 +11,8 @@ from collections.abc import Callable
 import uvloop
 
 from movieserver.app import make_app
-from movieserver.serving.http_server import Server
 from movieserver.resources import open_resources
+from movieserver.serving.http_server import Server
 from movieserver.settings import Settings
 
 FILES = 4096

@@ -244,6 +244,12 @@ class Settings(BaseSettings):
         return _networks(self.trusted_proxies)
 
 
+def reveal(secret: SecretStr | None) -> str:
+    """The text of a secret that is set."""
+    assert secret is not None
+    return secret.get_secret_value()
+
+
 def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Settings:
     """Read the settings; SettingsError names every variable that is wrong, but quotes no address, key or password.
 

@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from tornado.testing import bind_unused_port
 
-from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
+from movieserver.postgres import migrations
 from tests.conftest import SECRET, started, temporary_folder
 from tests.test_redis_kinds import ask, free_port, server
 from tests.test_run import TOP, command

@@ -12,7 +12,7 @@ import pytest
 from movieserver.data import exports
 from movieserver.embedded.postgres import Postgres
 from movieserver.formats import movie_uuid
-from movieserver.http import body_threads
+from movieserver.http import threads
 from movieserver.resources import Resources
 from movieserver.schemas import csv_formats, import_file
 from movieserver.schemas.requests import MAX_BYTES
@@ -340,7 +340,7 @@ async def test_two_imports_of_one_file_at_a_time_add_it_once(alice: Api, postgre
 
 async def test_large_files_wait_in_a_bounded_queue(alice: Api, resources: Resources) -> None:
     small, large = files.letterboxd_list(3), files.letterboxd_list(1_000)
-    resources.body_threads.waiting = body_threads.MAX_WAITING
+    resources.body_threads.waiting = threads.MAX_WAITING
     assert (await send(alice, small)).status == 200
     refused = await send(alice, large)
     assert (refused.status, refused.json["code"]) == (503, "overloaded")

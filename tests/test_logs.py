@@ -19,12 +19,12 @@ import psycopg2
 import pytest
 
 from movieserver.accounts import passwords
-from movieserver.observability import logs
-from movieserver.serving.request import MovieServer
-from movieserver.postgres.statements import Statement
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.observability import logs
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
+from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
 from tests import record
 from tests.client import Api

@@ -18,12 +18,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from movieserver.accounts import passwords
-from movieserver.postgres.statements import Statement
-from movieserver.third_party import client
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
+from movieserver.third_party import client
 from tests.client import Api
 from tests.conftest import SECRET, make_settings, temporary_folder
 from tests.factories import registration

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from movieserver.third_party import client
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
+from movieserver.third_party import client
 from tests.client import Response, Api
 from tests.third_party import (
     PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw

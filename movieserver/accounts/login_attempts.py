@@ -15,8 +15,8 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
-from movieserver.redis import client
 from movieserver.errors import TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
+from movieserver.redis import client
 from movieserver.redis.client import Calls, Client, Script, open_redis
 
 PREFIX = "{movieserver}:attempts:"  # one hash tag: all keys are on one node of a cluster

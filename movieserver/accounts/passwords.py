@@ -20,8 +20,8 @@ from typing import TypeVar
 
 import bcrypt
 
-from movieserver.observability import metrics
 from movieserver.errors import Unavailable
+from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
 
 T = TypeVar("T")

@@ -1,13 +1,12 @@
 """Changes of a user's collections, in the order of their commits: the statements of sql/changes.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 import uuid
 from typing import NamedTuple
 
-from movieserver.data.collections import MICROSECONDS, REMEMBERED_DAYS
+from movieserver.data.collections import REMEMBERED_DAYS
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.errors import ApiError
 from movieserver.postgres.database import Database
 
@@ -40,15 +39,11 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position | None:
         """The position written as `text`, or None if it is malformed."""
-        try:
-            form, number, seen, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        return cls(number, str(uuid.UUID(bytes=packed)), seen) if form == FORM and seen < MICROSECONDS else None
+        form, number, seen, collection_uuid = unpack(CURSOR, text) or (None, 0, 0, "")
+        return cls(number, collection_uuid, seen) if form == FORM and seen < MICROSECONDS else None
 
     def __str__(self) -> str:
-        packed = CURSOR.pack(FORM, self.number, self.seen, uuid.UUID(self.collection_uuid).bytes)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(CURSOR, FORM, self.number, self.seen, self.collection_uuid)
 
 
 class Page(NamedTuple):

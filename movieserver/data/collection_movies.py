@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
-from movieserver.http.preconditions import Precondition
 from movieserver.data.collections import Cursor, version_of
-from movieserver.postgres.database import Database
 from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
+from movieserver.http.preconditions import Precondition
+from movieserver.postgres.database import Database
+from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
 
 
 class Added(NamedTuple):

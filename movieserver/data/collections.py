@@ -1,13 +1,11 @@
 """Collections of a user: the statements of sql/collections.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import struct
-import uuid
 from typing import NamedTuple
 
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.errors import PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
@@ -19,7 +17,6 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
 REMEMBERED_DAYS = 91  # how long a deletion is stored for data/changes.py
-MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of intervals
 
 
 class Cursor(NamedTuple):
@@ -31,15 +28,11 @@ class Cursor(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
         """The cursor written as `text`, or None if it is malformed."""
-        try:
-            microseconds, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        return cls(microseconds, str(uuid.UUID(bytes=packed))) if microseconds < MICROSECONDS else None
+        values = unpack(CURSOR, text)
+        return cls(*values) if values and values[0] < MICROSECONDS else None
 
     def __str__(self) -> str:
-        packed = CURSOR.pack(self.microseconds, uuid.UUID(self.collection_uuid).bytes)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(CURSOR, *self)
 
 
 class Page(NamedTuple):

@@ -1,13 +1,10 @@
 """Collections as lines of a file: the statements of sql/exports.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
-import uuid
 from typing import NamedTuple
 
-from movieserver.data.collections import MICROSECONDS
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.postgres.database import Database
 from movieserver.schemas.requests import MAX_BYTES
 
@@ -31,18 +28,11 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position | None:
         """The position written as `text`, or None if it is malformed."""
-        try:
-            packed = POSITION.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        microseconds, collection, version, first = packed
-        position = cls(microseconds, str(uuid.UUID(bytes=collection)), str(uuid.UUID(bytes=version)), first)
-        return position if microseconds < MICROSECONDS and first < 2**31 else None
+        values = unpack(POSITION, text)
+        return cls(*values) if values and values[0] < MICROSECONDS and values[-1] < 2**31 else None
 
     def __str__(self) -> str:
-        packed = POSITION.pack(
-            self.microseconds, uuid.UUID(self.collection_uuid).bytes, uuid.UUID(self.version).bytes, self.first)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(POSITION, *self)
 
 
 class Page(NamedTuple):

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from movieserver.accounts.tokens import RefreshToken
 from movieserver.data.users import User
 from movieserver.postgres.database import Database
-from movieserver.accounts.tokens import RefreshToken
 
 GRACE_SECONDS = 30.0  # for a client that lost the response to a refresh, or sent two at the same time
 

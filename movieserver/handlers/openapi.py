@@ -1,9 +1,9 @@
 """The description of this API."""
 from __future__ import annotations
 
-from movieserver.schemas import responses
-from movieserver.openapi.operation import Operation
 from movieserver.handlers.base import OpenHandler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
 
 
 class OpenApiHandler(OpenHandler):

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import asyncio
 
-from movieserver.observability import metrics
-from movieserver.schemas import responses
 from movieserver.data import operations
-from movieserver.openapi.operation import Operation
 from movieserver.errors import MethodNotAllowed, NotFound, Unavailable
 from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
+from movieserver.observability import metrics
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
 
 
 class NotReady(Unavailable):

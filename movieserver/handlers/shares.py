@@ -5,7 +5,7 @@ from movieserver.data import shares
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
-from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
 from movieserver.handlers.web import wants_page, write_page
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
@@ -66,7 +66,6 @@ class SharedHandler(OpenHandler):
 
 
 routes = [
-    *[Route(f"/{name}/{{collection_uuid}}/share/", ShareHandler, protected=True)
-      for name in ("collection", "collections")],
+    *both_spellings("{collection_uuid}/share/", ShareHandler),
     Route("/shared/{share_token}/", SharedHandler, protected=False),
 ]

@@ -18,7 +18,7 @@ VERSION = hashlib.sha256("\0".join(FILES.values()).encode()).hexdigest()[:16]
 LINK = re.compile(' (?:href|src)="(?=/)')
 YEAR_SECONDS = 365 * 24 * 3600
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'{posters}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'{images}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -27,10 +27,15 @@ async def write_page(handler: Handler) -> None:
     """Respond with the HTML of the page, which shows what its address names."""
     hosts = handler.settings["poster_hosts"]
     handler.set_header("Content-Type", "text/html; charset=utf-8")
-    handler.set_header("Cache-Control", "no-cache")
-    handler.set_header("Content-Security-Policy", POLICY.format(posters="".join(f" https://{host}" for host in hosts)))
-    handler.set_header("Referrer-Policy", "no-referrer")
+    set_page_headers(handler, "".join(f" https://{host}" for host in hosts))
     await handler.write_representation(_html(handler.settings["addresses"].prefix, " ".join(hosts)))
+
+
+def set_page_headers(handler: Handler, images: str) -> None:
+    """The headers of a page that may load images from its server and from other sources, each after a space."""
+    handler.set_header("Cache-Control", "no-cache")
+    handler.set_header("Content-Security-Policy", POLICY.format(images=images))
+    handler.set_header("Referrer-Policy", "no-referrer")
 
 
 def wants_page(handler: Handler) -> bool:

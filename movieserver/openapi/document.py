@@ -187,8 +187,6 @@ class _Description:
             responses["200"] = {
                 "description": "It already exists", "headers": headers(*ALWAYS, *operation.headers),
                 **self._content(operation)}
-        if operation.redirects:
-            responses["302"] = {"description": "Go there", "headers": headers(*ALWAYS, "Location", "Vary")}
         if operation.etag:
             responses["304"] = {
                 "description": "You have the current version", "headers": headers(*ALWAYS, *tagged)}

@@ -37,7 +37,6 @@ class Operation:
     preconditions: bool = False  # a change that can depend on If-Match or If-None-Match
     idempotency_key: bool = False
     repeats: bool = False  # some requests get a 200 with what already exists instead
-    redirects: bool = False  # some requests get a 302 instead
     security: str | None = None  # a security scheme, if it is not the one of the route
 
     def __call__(self, verb: Verb) -> Verb:

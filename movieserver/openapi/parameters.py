@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -47,6 +48,25 @@ class TextParameter(QueryParameter[str | None]):
 
     def read(self, text: str | None) -> str | None:
         return text
+
+
+@dataclass(frozen=True)
+class CursorParameter(QueryParameter[T | None]):
+    """A position in a list, or None for its beginning; clients take it from `source` without changing it."""
+
+    pattern: str
+    decode: Callable[[str], T | None]
+    source: str = "`next`"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": self.pattern}
+
+    def read(self, text: str | None) -> T | None:
+        position = None if text is None else self.decode(text)
+        if text is not None and position is None:
+            raise BadRequest(f"The query parameter {self.name} is invalid. Use {self.source} without changing it.")
+        return position
 
 
 @dataclass(frozen=True)
