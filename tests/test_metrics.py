@@ -200,7 +200,7 @@ class TestTheThirdParty:
                 expected = 0 if each != reason else 1 if reason == "nonsense" else sent
                 assert failures[1] - failures[0] == expected, (reason, each)
 
-    async def test_nobody_there(self, alice: Api, third_party: ThirdParty, impatient: None) -> None:
+    async def test_a_server_that_does_not_listen(self, alice: Api, third_party: ThirdParty, impatient: None) -> None:
         before = await measured(alice)
         await third_party.close()
         assert (await alice.get("/movies/")).status == 503

@@ -286,7 +286,7 @@ async def test_closing_during_calls_logs_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_server_that_does_not_listen(alice: Api, third_party: ThirdParty) -> None:
     await third_party.close()
     response = await alice.get("/movies/")
     assert response.status == 503
