@@ -37,11 +37,11 @@ async def add(
     )
     if row is None:
         return None
-    same, alone, there, meant, fits, response, version = row
+    same, alone, there, holds, fits, response, version = row
     if not key.is_stored(same, alone):
         if not there:
             return None
-        if not meant:
+        if not holds:
             raise PreconditionFailed
         if not fits:
             raise CollectionFull(MAX_MOVIES)
@@ -69,8 +69,8 @@ async def reorder(
     )
     if row is None:
         return None
-    version, meant, unknown, missing = row
-    if not meant:
+    version, holds, unknown, missing = row
+    if not holds:
         raise PreconditionFailed
     if unknown or missing:
         raise OrderMismatch(
