@@ -63,5 +63,5 @@ def utf8(text: str, what: str) -> str:
 def _line() -> str:
     line = sys.stdin.buffer.readline(MAX_LINE_BYTES)
     if not line:
-        raise Refused("no password was given: standard input is empty")
+        raise Refused("there is no password: standard input is empty")
     return utf8(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"), "the password")

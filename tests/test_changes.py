@@ -28,6 +28,7 @@ from tests.test_collections import created
 from tests.test_metrics import measured, seen
 from tests.test_migrations import run
 from tests.third_party import ThirdParty
+from tests.wire import until
 
 NOBODY = str(uuid.UUID(int=0))
 
@@ -60,11 +61,6 @@ async def walk(api: Api, since: str | None = None, limit: int = 2) -> tuple[list
         found, since = found + listed(body), str(body["next"])
         if not body["more"]:
             return found, since
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def waiting(api: Api, since: str, seconds: int = 30) -> asyncio.Task[Response]:

@@ -33,7 +33,7 @@ LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds a
 
 
 class RegistrationClosed(ApiError):
-    """403: the operator lets nobody register."""
+    """403: the operator has closed registration."""
 
     status = 403
     code = "registration_closed"

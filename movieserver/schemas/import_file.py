@@ -23,30 +23,30 @@ CSV, NDJSON, JSON = "text/csv", "application/x-ndjson", "application/json"
 MAX_COLLECTIONS = 1_000
 MAX_ERRORS = 100
 MAX_DETAIL = 300
-MOMENT = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
+TIMESTAMP = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
 MOVIE_POINTER = re.compile(r"/movies/([0-9]+)\b")
 
 
-def _moment(text: str) -> str:
+def _timestamp(text: str) -> str:
     try:
-        if MOMENT.fullmatch(text):
+        if TIMESTAMP.fullmatch(text):
             datetime.fromisoformat(text)
             return text
     except ValueError:
         pass
-    raise PydanticCustomError("moment", "A timestamp must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
+    raise PydanticCustomError("time", "A timestamp must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
 
 
-Moment = Annotated[
-    str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time", "pattern": MOMENT.pattern})]
+Timestamp = Annotated[
+    str, AfterValidator(_timestamp), Field(json_schema_extra={"format": "date-time", "pattern": TIMESTAMP.pattern})]
 
 
 class ImportedCollection(NewCollection):
     """A collection of an export. Without `uuid` it gets one that is computed from the text."""
 
     uuid: RawUuid | None = None
-    created_at: Moment | None = None
-    updated_at: Moment | None = None
+    created_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
 
 
 class LineError(NamedTuple):

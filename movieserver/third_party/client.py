@@ -265,7 +265,7 @@ class _Http:
 
 
 def _read_header(headers: dict[str, str], line: bytes) -> None:
-    """Add a header line as it arrives; a status line begins anew, a line that is no header is ignored."""
+    """Add a header line as it arrives. A status line starts a new head; a line that is not a header is ignored."""
     if line.startswith(b"HTTP/"):
         headers.clear()
     name, colon, value = line.decode("latin-1").partition(":")
