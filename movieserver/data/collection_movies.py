@@ -33,7 +33,7 @@ async def add(
     """Append movies to a collection; PreconditionFailed, or CollectionFull if it would hold too many."""
     row = await db.write(
         "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, **stored(movies)._asdict(),
-        max=MAX_MOVIES, only=precondition.only_versions, unless=precondition.unless_versions, **key.parameters(),
+        max=MAX_MOVIES, **precondition.parameters(), **key.parameters(),
     )
     if row is None:
         return None
@@ -54,7 +54,7 @@ async def remove(
     """The new version of the collection without that movie."""
     row = await db.write(
         "collection_movies.remove", user_id=user_id, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 
@@ -65,7 +65,7 @@ async def reorder(
     """The new version of the reordered collection; OrderMismatch lists every difference."""
     row = await db.write(
         "collection_movies.reorder", user_id=user_id, collection_uuid=collection_uuid, movie_uuids=movies,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     if row is None:
         return None

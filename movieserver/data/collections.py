@@ -107,7 +107,7 @@ async def update(
         "collections.update", user_id=user_id, collection_uuid=collection_uuid,
         title=changes.title if "title" in sent else None,
         description=changes.description or "" if "description" in sent else None, **movies,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 
@@ -116,7 +116,7 @@ async def delete(db: Database, *, user_id: str, collection_uuid: str, preconditi
     """The last version of the deleted collection; PreconditionFailed."""
     row = await db.write(
         "collections.delete", user_id=user_id, collection_uuid=collection_uuid, stored_days=REMEMBERED_DAYS,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 
