@@ -35,7 +35,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
         resources,
-        prefix=addresses.prefix,
         addresses=addresses,
         response_memory=ResponseMemory(),
         proxies=proxies,

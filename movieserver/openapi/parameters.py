@@ -71,20 +71,17 @@ class CursorParameter(QueryParameter[T | None]):
 
 @dataclass(frozen=True)
 class BooleanParameter(QueryParameter[bool]):
-    """`true` or `false` in any letter case."""
-
-    default: bool = True
+    """`true`, which is the default, or `false`, in any letter case."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        return {"type": "boolean", "default": self.default}
+        return {"type": "boolean", "default": True}
 
     def read(self, text: str | None) -> bool:
-        if text is None:
-            return self.default
-        if text.lower() not in ("true", "false"):
+        value = "true" if text is None else text.lower()
+        if value not in ("true", "false"):
             raise BadRequest(f"The query parameter {self.name} must be true or false.")
-        return text.lower() == "true"
+        return value == "true"
 
 
 @dataclass(frozen=True)

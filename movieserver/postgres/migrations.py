@@ -101,7 +101,7 @@ def migrate(url: str) -> list[str]:
         return [migration.id for migration in missing]
 
 
-def plan_rollback(url: str, count: int | None = 1) -> list[Undo]:
+def plan_rollback(url: str, count: int | None) -> list[Undo]:
     """What `rollback` would undo and drop, newest first."""
     with _exclusive(url, migrating=False) as backend:
         newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
