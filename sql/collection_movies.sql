@@ -140,15 +140,15 @@ WITH found AS MATERIALIZED (
 )
 SELECT (SELECT version::text FROM changed), holds, unknown, missing FROM found, mismatch;
 
--- name: list_holding
--- One page of the user's collections that hold a movie, newest first.
+-- name: list_containing
+-- One page of the user's collections that contain a movie, newest first.
 -- One row (collections json, count, microseconds and uuid of the last one if more follow).
-WITH holding AS MATERIALIZED (
+WITH containing AS MATERIALIZED (
     SELECT collection_uuid AS uuid, title, created_at FROM collections
     WHERE user_id = %(user_id)s AND %(movie_uuid)s = ANY(movie_uuids)
 ), following AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY created_at DESC, uuid DESC) AS number
-    FROM holding
+    FROM containing
     WHERE (created_at, uuid) < (
         coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
         coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
@@ -163,6 +163,6 @@ SELECT
         SELECT coalesce('[' || string_agg(row_to_json(entry)::text, ',') || ']', '[]')
         FROM (SELECT uuid, title FROM following WHERE number <= %(limit)s ORDER BY number) AS entry
     ),
-    (SELECT count(*) FROM holding),
+    (SELECT count(*) FROM containing),
     (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
     (SELECT uuid::text FROM last);

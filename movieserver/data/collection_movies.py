@@ -18,7 +18,7 @@ class Added(NamedTuple):
     version: str
 
 
-class Holding(NamedTuple):
+class Page(NamedTuple):
     """A page of collections, as JSON text, their number, and where the next page begins."""
 
     collections: str
@@ -80,12 +80,12 @@ async def reorder(
     return version
 
 
-async def list_holding(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Holding:
-    """The newest `limit` collections after `after` that hold a movie."""
+async def list_containing(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Page:
+    """The newest `limit` collections after `after` that contain a movie."""
     row = await db.read(
-        "collection_movies.list_holding", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
+        "collection_movies.list_containing", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
     assert row is not None
     collections, count, microseconds, last = row
-    return Holding(collections, count, Cursor(microseconds, last) if last else None)
+    return Page(collections, count, Cursor(microseconds, last) if last else None)

@@ -86,7 +86,7 @@ class ContainingHandler(Handler):
         movie_uuid, limit = parse_uuid(movie), self.query(LIMIT)
         if movie_uuid is None:
             raise NotFound(NO_UUID)
-        page = await collection_movies.list_holding(
+        page = await collection_movies.list_containing(
             self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit,
             after=self.query(CURSOR))
         following = link_next(self, f"/movies/{movie_uuid}/collections/", page.next, {"limit": limit})
