@@ -1,4 +1,4 @@
-"""Running a server for others: add-user, reset-password, delete-user, users, and a registration that is closed."""
+"""The commands for users: add-user, reset-password, delete-user, users; and closed registration."""
 from __future__ import annotations
 
 import os

@@ -76,7 +76,7 @@ async def count_waiting(api: Api) -> float:
 
 
 async def test_every_kind_of_write_is_a_change(alice: Api) -> None:
-    """And each is told with the version that the collection then has."""
+    """Each change has the version of the collection after it."""
     since = (await page(alice))["next"]
     one = await created(alice)
     path = f"/collection/{one}/"
@@ -174,7 +174,7 @@ async def test_invalid_parameters_are_400(alice: Api, query: str) -> None:
 
 
 async def test_a_cursor_that_is_too_old_or_from_another_database_is_410(alice: Api, postgres: Postgres) -> None:
-    """The second is that of a database that was restored from a backup."""
+    """A position that was never reached belongs to a database before it was restored from a backup."""
     await created(alice)
     now = int(time.time() * 1_000_000)
     day = 86400 * 1_000_000
@@ -187,7 +187,7 @@ async def test_a_cursor_that_is_too_old_or_from_another_database_is_410(alice: A
 
 
 async def test_a_client_that_pages_for_too_long_gets_410(alice: Api) -> None:
-    """Until nothing is left, a client's position is as old as the beginning of its walk."""
+    """While pages are left, a cursor is as old as the first page."""
     for _ in range(2):
         await created(alice)
     first = await page(alice, limit=1)
@@ -203,7 +203,7 @@ async def test_a_client_that_pages_for_too_long_gets_410(alice: Api) -> None:
 
 
 async def test_new_deletions_remove_old_ones(alice: Api, postgres: Postgres) -> None:
-    """Ten at most by each."""
+    """Each deletion removes ten at most."""
     for _ in range(12):
         await alice.delete(f"/collection/{await created(alice)}/")
     mine = f"WHERE user_id = '{alice.user_id}'"
@@ -218,7 +218,7 @@ async def test_new_deletions_remove_old_ones(alice: Api, postgres: Postgres) -> 
 
 
 async def test_collections_without_a_change_number_come_first(alice: Api, postgres: Postgres) -> None:
-    """What was there before the migration, or is written by a server of the version before, has the number 0."""
+    """Collections from before the migration, or written by the previous version, have the number 0."""
     late = await created(alice)
     old = sorted([await created(alice) for _ in range(4)])
     run(postgres.url, "UPDATE collections SET created_number = 0, change_number = 0 "
@@ -238,7 +238,7 @@ def test_every_statement_that_changes_a_collection_numbers_the_change() -> None:
 
 
 async def test_a_change_wakes_waiting_requests(alice: Api, sign_up: SignUp, resources: Resources) -> None:
-    """No connection to the database is held meanwhile, and changes of others wake nobody."""
+    """A waiting request holds no connection to the database, and changes of other users do not wake it."""
     bob = await sign_up()
     await until(lambda: resources.changes.subscribed)
     since = (await page(alice))["next"]
@@ -278,7 +278,7 @@ async def test_an_empty_page_after_the_wait(alice: Api) -> None:
 async def test_without_redis_waiting_requests_poll(
     alice: Api, resources: Resources, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writers neither wait nor fail. When Redis is back, it wakes again."""
+    """Writes neither wait nor fail. When Redis is back, changes wake requests again."""
     monkeypatch.setattr(signals, "RETRY_SECONDS", 0.05)
     await until(lambda: resources.changes.subscribed)
     asked = await waiting(alice, (await page(alice))["next"])
@@ -298,7 +298,7 @@ async def test_without_redis_waiting_requests_poll(
 async def test_a_silent_redis_is_away(
     alice: Api, resources: Resources, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Redis that holds the connection and says nothing."""
+    """Redis keeps the connection open and does not reply."""
     monkeypatch.setattr(signals, "SILENT_SECONDS", 0.2)
     await until(lambda: resources.changes.subscribed)
     assert own_redis.process
@@ -310,7 +310,7 @@ async def test_a_silent_redis_is_away(
 
 
 async def test_too_many_requests_do_not_wait(alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither of one user, nor of all."""
+    """The limits are per user and in all."""
     monkeypatch.setattr(signals, "MAX_WAITING", signals.MAX_WAITING_OF_USER + 1)
     bob, carol = await sign_up(), await sign_up()
     since = (await page(alice))["next"]
@@ -325,7 +325,7 @@ async def test_too_many_requests_do_not_wait(alice: Api, sign_up: SignUp, monkey
 
 
 async def test_a_closed_connection_ends_the_wait(alice: Api) -> None:
-    """Whether the connection is closed, or only the client's half of it."""
+    """Also if the client closes only its half of the connection."""
     host, port = alice.base_url.removeprefix("http://").split(":")
     request = f"GET /changes/?wait=30 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice.token}\r\n\r\n".encode()
     for half in (False, True):

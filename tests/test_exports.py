@@ -140,7 +140,7 @@ def big(number: int) -> list[dict[str, Any]]:
 
 
 async def test_a_large_collection_is_on_several_pages(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its description in the first line alone, and each movie once."""
+    """Only the first line has the description, and each movie is there once."""
     monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     small = await created(alice)
     given = big(96)
@@ -155,7 +155,7 @@ async def test_a_large_collection_is_on_several_pages(alice: Api, monkeypatch: p
 
 
 async def test_a_large_collection_that_changes_starts_again(alice: Api) -> None:
-    """A page is what a body may be."""
+    """A page has the maximum size of a body."""
     given = big(1_200)
     uuid = await created(alice, movies=given[:700])
     await alice.post(f"/collection/{uuid}/movies/", given[700:])

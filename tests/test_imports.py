@@ -60,7 +60,7 @@ async def table(api: Api, text: str) -> tuple[list[dict[str, Any]], list[tuple[i
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_of_another_service(alice: Api, postgres: Postgres, name: str) -> None:
-    """A thousand lines: all of them are imported, and nothing when the file comes again."""
+    """A thousand lines: all are imported, and nothing is when the file is sent again."""
     make, title = FILES[name]
     done = await imported(alice, make(1_000))
     assert (counts(done), done["errors"], done["error_count"]) == ((1_000, 0, 0), [], 0)
@@ -219,7 +219,7 @@ async def test_into_a_collection(alice: Api, sign_up: SignUp, postgres: Postgres
 async def test_a_uuid_of_another_user_makes_an_own_collection(
     alice: Api, sign_up: SignUp, postgres: Postgres
 ) -> None:
-    """ASVS 5.0 8.2.2: uuids are unique for each user, so an import tells nothing of others."""
+    """ASVS 5.0 8.2.2: uuids are unique per user, so an import reveals nothing about other users."""
     uuid = await created(alice)
     before, bob = await exported(alice), await sign_up()
     mine = collection(uuid=uuid, title="Mine")
@@ -319,7 +319,7 @@ async def test_the_size_of_a_file_is_limited(alice: Api, monkeypatch: pytest.Mon
 async def test_a_large_export_can_be_imported(
     alice: Api, sign_up: SignUp, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A collection of several lines keeps its moments, and its order."""
+    """A collection of several lines keeps its timestamps and its order."""
     monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     await created(alice, description="ü\x01" * 30_000, movies=big(96))
     found, bob = await pages(alice), await sign_up()
@@ -361,7 +361,7 @@ async def test_a_body_that_is_too_large(alice: Api) -> None:
 
 
 def broken(text: bytes, source: random.Random) -> bytes:
-    """A file in which some bytes are other ones, are missing, or are there twice."""
+    """A file with changed, missing and repeated bytes."""
     for _ in range(source.randint(1, 8)):
         place, length = source.randrange(len(text)), source.choice((1, 1, 2, 40))
         middle = source.choice((

@@ -1,4 +1,4 @@
-"""What a movie may carry beside its four keys: year, poster, ids, note; and the uuid that follows from them."""
+"""The optional fields of a movie: year, poster, ids, note; and the uuid that is computed from them."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Share links: who has one reads the collection and nothing of its owner, until it ends."""
+"""Share links: anyone who has one can read the collection, and nothing else of its owner, until it ends."""
 from __future__ import annotations
 
 import asyncio
