@@ -20,7 +20,7 @@ try:
     from movieserver.postgres import migrations
     from movieserver.serving.listening import CannotListen, listen, netloc
     from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
-    from movieserver.settings import Settings, SettingsError, load, sources, unknown_names
+    from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
     from movieserver.terminal import Refused, confirm
 except ModuleNotFoundError as missing:  # as a rule, this is not the Python of the virtual environment
     sys.exit(f"run.py: {missing.name} is not installed for {sys.executable}: run .venv/bin/python run.py "
@@ -30,9 +30,9 @@ CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 ADMINISTRATION = {  # commands that movieserver.administration carries out
     "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
-    "reset-password": "Give a user another password, asked for in the same way: ends their logins and personal tokens.",
-    "delete-user": "Delete a user and everything of theirs.",
-    "users": "List the users: since when, last login, collections, name.",
+    "reset-password": "Set a new password for a user, read in the same way; ends their logins and personal tokens.",
+    "delete-user": "Delete a user and all of their data.",
+    "users": "List the users: registration, last login, number of collections, name.",
 }
 
 
@@ -102,7 +102,7 @@ def migrate(configured: Settings, options: argparse.Namespace) -> None:
 def rollback(configured: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
     with _complete(configured) as (settings, _):
-        url, count = _database_url(settings), None if options.all else 1
+        url, count = reveal(settings.database_url), None if options.all else 1
         plan = migrations.plan_rollback(url, count)
         if plan:
             _confirm(url, plan, options.yes)
@@ -152,11 +152,11 @@ def _database(configured: Settings) -> Iterator[Settings]:
 
 def _report(configured: Settings, settings: Settings) -> bool:
     """Print the finding of each service; returns whether all can be used."""
-    from movieserver.check import check as look
+    from movieserver.check import check as check_services
 
     logs.configure("ERROR", log_format=settings.log_format)  # an outage is in the report
     variables = {"PostgreSQL": "database_url", "Redis": "redis_url", "movie API": "movie_api_url"}
-    found = asyncio.run(look(settings))
+    found = asyncio.run(check_services(settings))
     for name, (where, problem, advice, warnings, note) in found.items():
         print(f"{name}: {problem or 'ok'}")
         print(f"  where: {where}, {_source(variables[name], configured, 'embedded')}")
@@ -175,13 +175,8 @@ def _source(name: str, configured: Settings, otherwise: str) -> str:
 
 
 def _migrate(settings: Settings) -> None:
-    for name in migrations.migrate(_database_url(settings)):
+    for name in migrations.migrate(reveal(settings.database_url)):
         print(f"applied {name}", flush=True)
-
-
-def _database_url(settings: Settings) -> str:
-    assert settings.database_url
-    return settings.database_url.get_secret_value()
 
 
 @contextmanager
@@ -196,7 +191,7 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
 
 @contextmanager
 def _embedded() -> Iterator[Any]:
-    """The module of the embedded servers; CannotStart where they fail."""
+    """The module of the embedded servers; CannotStart if they fail."""
     from movieserver import embedded
 
     try:
@@ -218,9 +213,7 @@ def _temporary_folder() -> Iterator[str]:
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
     addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
     local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
-    folder, movies = configured.data_dir, settings.movie_api_url
-    assert movies
-    demo = movies.get_secret_value().partition("?")[0]
+    folder, demo = configured.data_dir, reveal(settings.movie_api_url).partition("?")[0]
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
         f"  the page    http://{netloc(local, port)}/",

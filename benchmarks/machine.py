@@ -21,7 +21,7 @@ RIVALS = ("fastapi", "uvicorn", "httptools", "asyncpg", "orjson", "hiredis")
 
 
 def facts(plan: Plan, database: str, load_average: float) -> dict[str, str]:
-    """Descriptions by name, in the order of the report; the load average is that of before the start."""
+    """Descriptions by name, in the order of the report; `load_average` is from before the start."""
     installed = {found.metadata["Name"].lower(): found.version for found in distributions(path=[str(RIVAL)])}
     return {
         "Date": datetime.date.today().isoformat(),
@@ -67,5 +67,5 @@ def _redis() -> str:
 def _load(wrk: bool) -> str:
     if not wrk:
         return "benchmarks/client.py (wrk is not installed, or was not chosen)"
-    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
-    return " ".join(said.split()[:2])
+    output = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
+    return " ".join(output.split()[:2])

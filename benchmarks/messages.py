@@ -27,7 +27,7 @@ class Request:
 
     def _head(self, number: int) -> bytes:
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1"]
-        if self.path == "/register/":  # each from another address: one may register 100 users a minute
+        if self.path == "/register/":  # from different addresses: each may register 100 users a minute
             lines.append(f"X-Forwarded-For: 10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
         if self.token:
             lines.append(f"Authorization: Bearer {self.token}")

@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: list[float]) -> Spread | None:
-        """The spread of some values; None of none."""
+        """The spread of some values; None if there are none."""
         return cls(median(values), min(values), max(values)) if values else None
 
 

@@ -40,13 +40,13 @@ def targets(results: Results) -> list[Target]:
 
 
 def _target(title: str, measured: Spread | None, sign: str, minimum: float | None, goal: float | None) -> Target:
-    def keeps(bound: float | None) -> bool | None:
+    def reaches(bound: float | None) -> bool | None:
         if bound is None or measured is None:
             return None
         return measured.median >= bound if sign == "≥" else measured.median <= bound
 
-    least, best = ("–" if bound is None else f"{sign} {bound:.2f}" for bound in (minimum, goal))
-    return Target(title, least, best, measured, (keeps(minimum), keeps(goal)))
+    minimum_text, goal_text = ("–" if bound is None else f"{sign} {bound:.2f}" for bound in (minimum, goal))
+    return Target(title, minimum_text, goal_text, measured, (reaches(minimum), reaches(goal)))
 
 
 def _ratio(results: Results, call: str, below: str, connections: int = CONNECTIONS, metric: str = RATE,

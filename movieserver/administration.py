@@ -1,6 +1,6 @@
-"""The commands for those who run a server for others: add-user, reset-password, delete-user and users.
+"""The commands of an operator for users: add-user, reset-password, delete-user and users.
 
-They need the database alone, so they work while the server runs and while it does not.
+They need only the database, so they work whether or not the server runs.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from movieserver.data.users import User
 from movieserver.errors import ApiError, InvalidBody, SchemaMissing
 from movieserver.postgres.database import Database, open_database
 from movieserver.schemas.requests import PasswordChange, parse
-from movieserver.settings import Settings
+from movieserver.settings import Settings, reveal
 from movieserver.terminal import Refused, ask_password, confirm, show, utf8
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def add_user(settings: Settings, options: Namespace) -> None:
 
 
 def reset_password(settings: Settings, options: Namespace) -> None:
-    """Give a user another password, and end all of their logins and personal tokens; Refused."""
+    """Set a new password for a user, and end all of their logins and personal tokens; Refused."""
     user = _find(settings, options.name)
     password_hash = _hash(settings, ask_password(options.name))
     ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
@@ -47,18 +47,18 @@ def reset_password(settings: Settings, options: Namespace) -> None:
 
 
 def delete_user(settings: Settings, options: Namespace) -> None:
-    """Delete a user and everything of theirs; Refused."""
+    """Delete a user and all of their data; Refused."""
     user = _find(settings, options.name)
     if not options.yes:
-        show(f"This deletes {options.name} and everything of theirs. It cannot be recovered.")
-    confirm("Type yes to delete this user: ", "delete-user", "nobody was deleted", options.yes)
+        show(f"This deletes {options.name} and all of their data, which cannot be recovered.")
+    confirm("Type yes to delete this user: ", "delete-user", "no user was deleted", options.yes)
     if not _run(settings, lambda db: users.delete(db, user_id=user.user_id)):
         raise _unknown(options.name)
     show(f"deleted {options.name}")
 
 
 def list_users(settings: Settings, options: Namespace) -> None:
-    """Print every user, the newest last: since when, last login, collections, name; days in UTC."""
+    """Print registration, last login, number of collections and name of every user, oldest first; days in UTC."""
     listed = sorted(_run(settings, operations.users), key=lambda user: user.created_at)
     show(f"{'since':10}  {'last login':10}  collections  name", *(
         f"{user.created_at[:10]}  {(user.last_login or 'never')[:10]:10}  {user.collections:>11}  {user.username}"
@@ -82,7 +82,7 @@ def _unknown(name: str) -> Refused:
 
 
 def _hash(settings: Settings, password: str) -> str:
-    """The hash of a new password; Refused if it could not be registered."""
+    """The hash of a new password; Refused if a registration would not accept it."""
     try:
         parse(PasswordChange, json.dumps({"old_password": "", "new_password": password}).encode())
     except InvalidBody as error:
@@ -92,11 +92,8 @@ def _hash(settings: Settings, password: str) -> str:
 
 
 def _run(settings: Settings, action: Action[T]) -> T:
-    assert settings.database_url
-    url = settings.database_url.get_secret_value()
-
     async def run() -> T:
-        async with open_database(url, 1) as database:
+        async with open_database(reveal(settings.database_url), 1) as database:
             return await action(database)
 
     try:

@@ -35,7 +35,6 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
         resources,
-        prefix=addresses.prefix,
         addresses=addresses,
         response_memory=ResponseMemory(),
         proxies=proxies,
@@ -48,7 +47,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
 
 
 def _check_prefix(prefix: str) -> None:
-    """With the path /collection, nobody could tell whether a proxy has removed it from /collection/docs/."""
+    """SettingsError for a path like /collection: a proxy may or may not have removed it from /collection/docs/."""
     taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
     if prefix and prefix.split("/")[1] in taken:
         raise SettingsError({"public_url": f"has the path {prefix}, which begins like one of this server"}, None)

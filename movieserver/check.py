@@ -19,17 +19,17 @@ from movieserver.postgres.database import Database, open_database
 from movieserver.redis.address import check_address
 from movieserver.redis.client import AWAY, Client, ServerFacts, facts, open_redis, probe_write
 from movieserver.resources import third_party
-from movieserver.settings import Settings, SettingsError, load
+from movieserver.settings import Settings, SettingsError, load, reveal
 from movieserver.third_party.client import open_upstream
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
 START_SECONDS = 3.0  # for all services, at the start of the server
 MIGRATE = "run `python run.py migrate`"
-POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each brings its time limits"
+POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each sets its own time limits"
 
-# The drivers' messages by pattern, the message to show, and what to do; the first match counts. A list of hosts can
-# fail for several reasons.
+# Patterns of the drivers' messages, each with the message to show and what to do. The first match counts, because
+# several hosts can fail for several reasons.
 POSTGRES_REASONS = (
     ("permission denied for database", "it does not let this user connect to this database",
      "grant CONNECT on it to the user, or correct DATABASE_URL"),
@@ -64,7 +64,7 @@ REDIS_REASONS = (
     ("No master found", "the sentinels know no such master", "start it, or correct its name in REDIS_URL"),
     ("Name or service|nodename|address associated|name resolution", "there is no host of that name",
      "correct it in REDIS_URL"),
-    ("[Cc]luster", "it is not a cluster that can be used",
+    ("[Cc]luster", "it is not a usable cluster",
      "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
     ("connecting|[Tt]imeout|no reply|refused|No such file|closed", "it cannot be reached",
      "start it, or correct host and port in REDIS_URL"),
@@ -89,27 +89,26 @@ class Finding(NamedTuple):
 
 async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
     """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`."""
-    looks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
+    checks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
         "PostgreSQL": (settings.database_url, _database),
         "Redis": (settings.redis_url, _redis),
         "movie API": (settings.movie_api_url, _movie_api),
     }
-    names = [name for name, (address, _) in looks.items() if address]
-    found = await asyncio.gather(*[_in_time(looks[name][1](settings), seconds) for name in names])
+    names = [name for name, (address, _) in checks.items() if address]
+    found = await asyncio.gather(*[_in_time(checks[name][1](settings), seconds) for name in names])
     return dict(zip(names, found))
 
 
-async def _in_time(look: Awaitable[Finding], seconds: float | None) -> Finding:
+async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Finding:
     try:
         async with asyncio.timeout(seconds):
-            return await look
+            return await finding
     except TimeoutError:
         return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
 
 
 async def _database(settings: Settings) -> Finding:
-    assert settings.database_url
-    url = settings.database_url.get_secret_value()
+    url = reveal(settings.database_url)
     where = describe(url)
     warnings: list[str] = []
     async with open_database(url, 1) as database:
@@ -153,8 +152,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
 
 
 async def _redis(settings: Settings) -> Finding:
-    assert settings.redis_url
-    url = settings.redis_url.get_secret_value()
+    url = reveal(settings.redis_url)
     where = _bare(url)
     async with open_redis(url, REDIS_SECONDS) as client:
         try:
@@ -190,8 +188,7 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
 
 
 async def _movie_api(settings: Settings) -> Finding:
-    assert settings.movie_api_url
-    where = _bare(settings.movie_api_url.get_secret_value())
+    where = _bare(reveal(settings.movie_api_url))
     provider = third_party(settings)
     async with open_upstream(settings.movie_api_seconds) as upstream:
         end = asyncio.get_running_loop().time() + upstream.seconds

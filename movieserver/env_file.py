@@ -9,8 +9,8 @@ from dotenv.parser import parse_stream
 
 ENV_FILE = ".env"
 ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark
-RESEMBLANCE = 0.8  # from which difflib's ratio means a misspelt name
-SERVICES = {  # the setting by the begin of an address
+MIN_SIMILARITY = 0.8  # of a misspelt name, as a ratio of difflib
+SERVICES = {  # the setting by the prefix of its address
     "postgres://": "DATABASE_URL", "postgresql": "DATABASE_URL", "redis://": "REDIS_URL", "rediss://": "REDIS_URL",
     "redis+": "REDIS_URL",
 }
@@ -26,8 +26,8 @@ def unknown_names(known: Collection[str]) -> list[str]:
     return [name for name in env_values() if name.upper() not in known]
 
 
-def mistakes(known: Collection[str], given: Collection[str]) -> dict[str, str]:
-    """What is wrong by name or file; no value is quoted. `given` are the settings that are set, wherever."""
+def mistakes(known: Collection[str], configured: Collection[str]) -> dict[str, str]:
+    """What is wrong, by name or file; no value is quoted. `configured` are the settings that have a value."""
     if line := _unreadable_line():
         return {ENV_FILE: f"line {line} cannot be read: it must have the form NAME=value, with both quotes or none"}
     values = env_values()
@@ -35,16 +35,16 @@ def mistakes(known: Collection[str], given: Collection[str]) -> dict[str, str]:
              for name, value in values.items() if value is None and name.upper() in known}
     for name in unknown_names(known):
         value = (values[name] or "").strip().lower()
-        service = next((setting for begin, setting in SERVICES.items() if value.startswith(begin)), None)
-        if meant := _resembling(name.upper(), known):
+        service = next((setting for prefix, setting in SERVICES.items() if value.startswith(prefix)), None)
+        if meant := _most_similar(name.upper(), known):
             found[name] = f"is not a setting; {meant} is probably meant"
-        elif service and service not in given:
+        elif service and service not in configured:
             found[name] = f"is not a setting, but has the form of {service}, which is not set and probably meant"
     return found
 
 
 def _unreadable_line() -> int | None:
-    """The number of the first line that is no assignment; python-dotenv would skip it."""
+    """The number of the first line that is not an assignment; python-dotenv would skip it."""
     try:
         with open(ENV_FILE, encoding=ENCODING) as file:
             bad = next((part.original for part in parse_stream(file) if part.error), None)
@@ -53,6 +53,6 @@ def _unreadable_line() -> int | None:
     return bad and bad.line + bad.string[:-len(bad.string.lstrip())].count("\n")
 
 
-def _resembling(name: str, known: Iterable[str]) -> str | None:
+def _most_similar(name: str, known: Iterable[str]) -> str | None:
     swapped = [each for each in known if sorted(each) == sorted(name)]
-    return next(iter(swapped or get_close_matches(name, known, 1, RESEMBLANCE)), None)
+    return next(iter(swapped or get_close_matches(name, known, 1, MIN_SIMILARITY)), None)

@@ -14,7 +14,7 @@ ApiError
 ├── RequestTimeout 408        the request arrives too slowly
 ├── PreconditionFailed 412    If-Match or If-None-Match does not hold
 ├── BodyTooLarge 413
-├── UnsupportedMediaType 415  the body is declared as of a type that is not accepted
+├── UnsupportedMediaType 415  the declared type of the body is not accepted
 ├── KeyReused 422             another request used this Idempotency-Key
 ├── TooManyAttempts 429       with Retry-After
 ├── HeadersTooLarge 431

@@ -1,4 +1,4 @@
-"""What a movie may hold, wherever it comes from: the bounds of its fields, and its uuid."""
+"""The bounds of a movie's fields, and the uuid that follows from them, for movies of every source."""
 from __future__ import annotations
 
 import re

@@ -6,23 +6,23 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from movieserver.accounts.login_attempts import LoginAttempts, open_login_attempts
+from movieserver.accounts.passwords import Passwords
 from movieserver.accounts.personal_tokens import VerifiedTokens
 from movieserver.accounts.registration_limit import RegistrationLimit, open_registration_limit
-from movieserver.http.body_threads import BodyThreads
+from movieserver.accounts.share_tokens import ShareTokens
+from movieserver.accounts.tokens import Tokens, derived_key
 from movieserver.http.compression import Compressor
+from movieserver.http.threads import BodyThreads
+from movieserver.postgres.database import Database, open_database
 from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.request_counter import RequestCounter, open_counter
-from movieserver.postgres.database import Database, open_database
+from movieserver.settings import Settings, reveal
+from movieserver.third_party.client import open_upstream
 from movieserver.third_party.movies import MovieApi, open_movie_api
 from movieserver.third_party.page_cache import open_page_cache
 from movieserver.third_party.plain import Plain
 from movieserver.third_party.provider import Provider
 from movieserver.third_party.tmdb import Tmdb
-from movieserver.accounts.passwords import Passwords
-from movieserver.settings import Settings
-from movieserver.accounts.share_tokens import ShareTokens
-from movieserver.accounts.tokens import Tokens, derived_key
-from movieserver.third_party.client import open_upstream
 
 
 @dataclass
@@ -45,11 +45,10 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open all of it from complete settings; nothing here waits for a server that is away."""
-    assert settings.database_url and settings.redis_url and settings.jwt_secret
+    """Open everything that complete settings name; none of it fails if a server is away."""
     async with AsyncExitStack() as stack:
-        database = open_database(settings.database_url.get_secret_value(), settings.database_pool_size)
-        redis_url = settings.redis_url.get_secret_value()
+        database = open_database(reveal(settings.database_url), settings.database_pool_size)
+        redis_url = reveal(settings.redis_url)
         attempts_key = derived_key(settings.signing_keys[0].encode(), b"attempts")
         yield Resources(
             database=await stack.enter_async_context(database),
@@ -71,19 +70,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 def third_party(settings: Settings) -> Provider:
     """The provider that the settings name."""
-    assert settings.movie_api_url
-    password, token = settings.movie_api_password, settings.movie_api_token
-    url = settings.movie_api_url.get_secret_value()
+    url, password = reveal(settings.movie_api_url), settings.movie_api_password
     if settings.movie_api_kind == "tmdb":
-        return Tmdb(url, token.get_secret_value() if token else "")
-    return Plain(
-        url, settings.movie_api_username, password.get_secret_value() if password else None)
+        return Tmdb(url, reveal(settings.movie_api_token))
+    return Plain(url, settings.movie_api_username, reveal(password) if password else None)
 
 
 async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
-    assert settings.redis_url and settings.movie_api_url
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
-    cache = await stack.enter_async_context(open_page_cache(settings.redis_url.get_secret_value()))
-    name = f"{settings.movie_api_kind} {settings.movie_api_url.get_secret_value()}"
+    cache = await stack.enter_async_context(open_page_cache(reveal(settings.redis_url)))
+    name = f"{settings.movie_api_kind} {reveal(settings.movie_api_url)}"
     return await stack.enter_async_context(
         open_movie_api(upstream, third_party(settings), cache, name, settings.movie_cache_seconds))

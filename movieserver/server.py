@@ -11,8 +11,8 @@ from collections.abc import Callable
 import uvloop
 
 from movieserver.app import make_app
-from movieserver.serving.http_server import Server
 from movieserver.resources import open_resources
+from movieserver.serving.http_server import Server
 from movieserver.settings import Settings
 
 FILES = 4096
@@ -28,7 +28,7 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
         server.add_sockets(sockets)
         watching = asyncio.create_task(server.watch())
         gc.collect()
-        gc.freeze()  # the garbage collector can ignore what is allocated by now
+        gc.freeze()  # objects that exist now are never garbage, so the collector can skip them
         ready()
         await stop.wait()
         server.stop_listening()

@@ -43,11 +43,11 @@ class SettingsError(Exception):
 
 
 class _AddressFault(ValueError):
-    """What is wrong with the form of an address, without a word of it."""
+    """What is wrong with the form of an address; the message quotes no part of it."""
 
 
 def _address(check: Callable[[str], None], *, may_be_embedded: bool = False) -> AfterValidator:
-    """Validates an address that may hold a password. `embedded` becomes an empty address: set, but to nothing."""
+    """Validates an address that may hold a password. `embedded` becomes an empty address, which counts as set."""
 
     def validate(address: SecretStr) -> SecretStr:
         text = address.get_secret_value()
@@ -250,6 +250,12 @@ class Settings(BaseSettings):
         return _networks(self.trusted_proxies)
 
 
+def reveal(secret: SecretStr | None) -> str:
+    """The text of a secret that is set."""
+    assert secret is not None
+    return secret.get_secret_value()
+
+
 def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Settings:
     """Read the settings; SettingsError names every variable that is wrong, but quotes no address, key or password.
 
@@ -274,10 +280,10 @@ def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Setting
 
 def sources() -> dict[str, str]:
     """Where each setting that is set comes from, by its field name: `the environment` or `.env`."""
-    places: dict[str, Mapping[str, str | None]] = {
+    found: dict[str, Mapping[str, str | None]] = {
         ENV_FILE: env_file.env_values(), "the environment": os.environ}
     return {
-        name.lower(): place for place, values in places.items() for name, value in values.items()
+        name.lower(): source for source, values in found.items() for name, value in values.items()
         if value and name.lower() in Settings.model_fields
     }
 

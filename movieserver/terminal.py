@@ -1,4 +1,4 @@
-"""What a command shows its operator and asks: a password, and whether to go on."""
+"""The terminal of a command: what it shows, and how it asks for a password or a confirmation."""
 from __future__ import annotations
 
 import io
@@ -10,11 +10,11 @@ MAX_LINE_BYTES = 64 * 1024
 
 
 class Refused(Exception):
-    """Why a command did nothing, in words for the operator."""
+    """A command did nothing; the message tells the operator why."""
 
 
 def show(*lines: str) -> None:
-    """Print lines; what the output cannot encode is escaped, and a reader that has gone (`| head`) is no error."""
+    """Print lines. What the output cannot encode is escaped; a closed pipe (`| head`) is not an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -52,7 +52,7 @@ def ask_password(name: str) -> str:
 
 
 def utf8(text: str, what: str) -> str:
-    """The text; Refused if it came as bytes that are no UTF-8."""
+    """The text; Refused if it was read from bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -63,5 +63,5 @@ def utf8(text: str, what: str) -> str:
 def _line() -> str:
     line = sys.stdin.buffer.readline(MAX_LINE_BYTES)
     if not line:
-        raise Refused("no password was given: standard input is empty")
+        raise Refused("there is no password: standard input is empty")
     return utf8(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"), "the password")

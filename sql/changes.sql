@@ -1,10 +1,11 @@
 -- name: list_page
--- Changes of the user's collections behind a position, in the order of their commits, each collection with its last one.
+-- Changes of the user's collections after a position, in the order of their commits; of each collection only the last.
 -- One row (changes json, number and collection of the last one, whether more follow, microseconds now, whether the
--- database has ever been at that position).
+-- position is one that the database has reached).
 WITH changed AS (
     SELECT change_number, collection_uuid,
-        CASE WHEN created_number > %(after_number)s THEN 'created' ELSE 'updated' END AS change, version, updated_at AS at
+        CASE WHEN created_number > %(after_number)s THEN 'created' ELSE 'updated' END AS change,
+        version, updated_at AS at
     FROM collections
     WHERE user_id = %(user_id)s AND (change_number, collection_uuid) > (%(after_number)s, %(after_uuid)s::uuid)
     ORDER BY change_number, collection_uuid

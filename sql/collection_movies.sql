@@ -1,7 +1,7 @@
 -- name: add
--- Movies at the end of a collection; those that it has stay as they are. Nothing is added beyond %(max)s movies, nor if
--- the idempotency key is stored or a request with it is running; expired keys are deleted.
--- One row (whether the stored request is the same, whether no other is running, whether the collection is there, whether
+-- Append movies to a collection; those that it already has do not change. Nothing is added if it would have more than
+-- %(max)s movies, or if the idempotency key is stored or a request with it is running; expired keys are deleted.
+-- One row (whether the stored request is the same, whether no other is running, whether the collection exists, whether
 -- the precondition holds, whether all fit, response json, version).
 UPDATE users SET change_number = change_number + 1
 WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
@@ -10,13 +10,14 @@ WITH stored AS (
     SELECT request_digest = %(request_digest)s AS same, version, response
     FROM idempotency_keys
     WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(stored_seconds)s * interval '1 second'
-), held AS MATERIALIZED (
+), found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
+            AND version::text <> ALL(%(unless)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), sent AS MATERIALIZED (
-    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM held) AS new
+    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM found) AS new
     FROM ROWS FROM (
         unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), json_array_elements(%(movie_genres)s)
     ) WITH ORDINALITY AS sent (uuid, movie, genres, index)
@@ -26,7 +27,7 @@ WITH stored AS (
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
     SELECT current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone, gen_random_uuid() AS version,
-        new.count + coalesce((SELECT cardinality(movie_uuids) FROM held), 0) <= %(max)s AS fits,
+        new.count + coalesce((SELECT cardinality(movie_uuids) FROM found), 0) <= %(max)s AS fits,
         (
             SELECT format('{"added":%%s,"existing":%%s,"items":[%%s]}', new.count, count(*) - new.count, string_agg(
                 format('{"uuid":"%%s","result":"%%s"}', uuid, CASE WHEN sent.new THEN 'added' ELSE 'existing' END), ','
@@ -37,8 +38,8 @@ WITH stored AS (
 ), claimed AS (
     INSERT INTO idempotency_keys AS expired (user_id, key, request_digest, collection_uuid, version, response)
     SELECT %(user_id)s, %(key)s, %(request_digest)s, %(collection_uuid)s, version, response
-    FROM held, outcome
-    WHERE %(key)s::text IS NOT NULL AND alone AND meant AND fits
+    FROM found, outcome
+    WHERE %(key)s::text IS NOT NULL AND alone AND holds AND fits
     ON CONFLICT (user_id, key) DO UPDATE
     SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
         version = excluded.version, response = excluded.response, created_at = excluded.created_at
@@ -50,12 +51,12 @@ WITH stored AS (
         AND created_at <= now() - %(stored_seconds)s * interval '1 second'
 ), changed AS (
     UPDATE collections
-    SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
-        movie_genres = json_append(held.movie_genres, new.genres),
+    SET movies = json_append(found.movies, new.movies), movie_uuids = found.movie_uuids || new.uuids,
+        movie_genres = json_append(found.movie_genres, new.genres),
         version = outcome.version, updated_at = clock_timestamp(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
-    FROM held, new, outcome
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND meant AND fits
+    FROM found, new, outcome
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND holds AND fits
         AND (%(key)s::text IS NULL OR EXISTS (SELECT FROM claimed))
     RETURNING user_id, collections.version, json_append('[]', new.genres) AS genres
 ), counted AS (
@@ -64,58 +65,60 @@ WITH stored AS (
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT same, alone, meant IS NOT NULL, meant, fits, coalesce(stored.response, outcome.response),
+SELECT same, alone, holds IS NOT NULL, holds, fits, coalesce(stored.response, outcome.response),
     coalesce(stored.version, changed.version)::text
-FROM outcome LEFT JOIN held ON true LEFT JOIN stored ON true LEFT JOIN changed ON true;
+FROM outcome LEFT JOIN found ON true LEFT JOIN stored ON true LEFT JOIN changed ON true;
 
 -- name: remove
--- One movie out of a collection. One row (version, null if the precondition fails), or none if it is in no collection of
--- the user with that uuid.
+-- Remove a movie from a collection. One row (version, null if the precondition fails), or none if the user has no such
+-- collection with that movie.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
-WITH held AS MATERIALIZED (
+WITH found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres, array_position(movie_uuids, %(movie_uuid)s) AS index,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
+            AND version::text <> ALL(%(unless)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND %(movie_uuid)s = ANY(movie_uuids)
 ), changed AS (
     UPDATE collections
     SET movies = (
             SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY number), '') || ']')::json
-            FROM json_array_elements(held.movies) WITH ORDINALITY AS movie (movie, number)
+            FROM json_array_elements(found.movies) WITH ORDINALITY AS movie (movie, number)
             WHERE number <> index),
-        movie_uuids = array_remove(held.movie_uuids, %(movie_uuid)s),
+        movie_uuids = array_remove(found.movie_uuids, %(movie_uuid)s),
         movie_genres = (
             SELECT ('[' || coalesce(string_agg(genres::text, ',' ORDER BY number), '') || ']')::json
-            FROM json_array_elements(held.movie_genres) WITH ORDINALITY AS movie (genres, number)
+            FROM json_array_elements(found.movie_genres) WITH ORDINALITY AS movie (genres, number)
             WHERE number <> index),
         version = gen_random_uuid(), updated_at = clock_timestamp(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
-    FROM held
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
-    RETURNING user_id, version, json_build_array(held.movie_genres -> (index - 1)) AS removed
+    FROM found
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND holds
+    RETURNING user_id, version, json_build_array(found.movie_genres -> (index - 1)) AS removed
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.* FROM changed, genre_changes(removed, '[]') AS changes
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT (SELECT version::text FROM changed) FROM held;
+SELECT (SELECT version::text FROM changed) FROM found;
 
 -- name: reorder
--- The movies of a collection in another order, which names each of them. One row (version, whether the precondition
--- holds, indexes from 0 of those that it does not have, uuids of those that are missing; no version if nothing was
--- changed), or none if it is not the user's.
+-- Put the movies of a collection in another order. One row (version or null if nothing was changed, whether the
+-- precondition holds, indexes (from 0) of uuids that the collection does not have, uuids that the order lacks), or none
+-- if it is not the user's.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
-WITH held AS MATERIALIZED (
+WITH found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
+            AND version::text <> ALL(%(unless)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), sent AS MATERIALIZED (
     SELECT * FROM unnest(%(movie_uuids)s::uuid[]) WITH ORDINALITY AS sent (uuid, index)
 ), own AS MATERIALIZED (
-    SELECT own.* FROM held, ROWS FROM (
+    SELECT own.* FROM found, ROWS FROM (
         unnest(movie_uuids), json_array_elements(movies), json_array_elements(movie_genres)
     ) WITH ORDINALITY AS own (uuid, movie, genres, index)
 ), mismatch AS MATERIALIZED (
@@ -126,25 +129,26 @@ WITH held AS MATERIALIZED (
     SET movies = ordered.movies, movie_uuids = %(movie_uuids)s, movie_genres = ordered.genres,
         version = gen_random_uuid(), updated_at = clock_timestamp(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
-    FROM mismatch, held, (
+    FROM mismatch, found, (
         SELECT ('[' || coalesce(string_agg(movie::text, ',' ORDER BY sent.index), '') || ']')::json AS movies,
             ('[' || coalesce(string_agg(genres::text, ',' ORDER BY sent.index), '') || ']')::json AS genres
         FROM sent JOIN own USING (uuid)
     ) AS ordered
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant AND unknown = '{}' AND missing = '{}'
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND holds
+        AND unknown = '{}' AND missing = '{}'
     RETURNING version
 )
-SELECT (SELECT version::text FROM changed), meant, unknown, missing FROM held, mismatch;
+SELECT (SELECT version::text FROM changed), holds, unknown, missing FROM found, mismatch;
 
--- name: list_holding
--- One page of the user's collections that hold a movie, newest first.
+-- name: list_containing
+-- One page of the user's collections that contain a movie, newest first.
 -- One row (collections json, count, microseconds and uuid of the last one if more follow).
-WITH holding AS MATERIALIZED (
+WITH containing AS MATERIALIZED (
     SELECT collection_uuid AS uuid, title, created_at FROM collections
     WHERE user_id = %(user_id)s AND %(movie_uuid)s = ANY(movie_uuids)
 ), following AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY created_at DESC, uuid DESC) AS number
-    FROM holding
+    FROM containing
     WHERE (created_at, uuid) < (
         coalesce(timestamptz 'epoch' + %(after_microseconds)s * interval '1 microsecond', 'infinity'),
         coalesce(%(after_uuid)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
@@ -159,6 +163,6 @@ SELECT
         SELECT coalesce('[' || string_agg(row_to_json(entry)::text, ',') || ']', '[]')
         FROM (SELECT uuid, title FROM following WHERE number <= %(limit)s ORDER BY number) AS entry
     ),
-    (SELECT count(*) FROM holding),
+    (SELECT count(*) FROM containing),
     (SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM last),
     (SELECT uuid::text FROM last);

@@ -73,10 +73,11 @@ SELECT index, CASE WHEN %(alone)s OR bytes <= 262144 THEN concat(
         '","updated_at":"', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         '","shared":', CASE WHEN shared_until > now() THEN 'true' ELSE 'false' END, ',"movies":', movies, '}') END,
     version::text || CASE WHEN shared_until > now() THEN '-shared' ELSE '' END
-FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[]) WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
+FROM unnest(%(user_id)s::uuid[], %(collection_uuid)s::uuid[])
+    WITH ORDINALITY AS request (user_id, uuid, index), LATERAL (
     SELECT * FROM collections
     WHERE user_id = request.user_id AND collection_uuid = request.uuid
-    LIMIT 1  -- so that it is read by its key, whatever the planner thinks of the table
+    LIMIT 1  -- makes the planner use the key, whatever the statistics of the table
 ) AS found;
 
 -- name: list_page
@@ -138,9 +139,10 @@ FROM unnest(
 -- it is not the user's.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
-WITH held AS (
+WITH found AS (
     SELECT movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
+            AND version::text <> ALL(%(unless)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), changed AS (
@@ -150,20 +152,21 @@ WITH held AS (
         movie_genres = coalesce(%(movie_genres)s, collections.movie_genres),
         version = gen_random_uuid(), updated_at = clock_timestamp(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
-    FROM held
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
-    RETURNING user_id, version, held.movie_genres AS before, collections.movie_genres AS after
+    FROM found
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND holds
+    RETURNING user_id, version, found.movie_genres AS before, collections.movie_genres AS after
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.* FROM changed, genre_changes(before, after) AS changes WHERE %(movies)s IS NOT NULL
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT (SELECT version::text FROM changed) FROM held;
+SELECT (SELECT version::text FROM changed) FROM found;
 
 -- name: delete
--- It is remembered for those who follow the user's changes; of the oldest ten so remembered, those go that are older than
--- %(stored_days)s days. One row (version, null if the precondition fails), or none if it is not the user's.
+-- Delete a collection and record that for sql/changes.sql. Of the ten oldest records of the user, those that are older
+-- than %(stored_days)s days are deleted.
+-- One row (version, null if the precondition fails), or none if it is not the user's.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 DELETE FROM deleted_collections AS deleted USING (
@@ -172,13 +175,14 @@ DELETE FROM deleted_collections AS deleted USING (
 ) AS oldest
 WHERE user_id = %(user_id)s AND deleted.collection_uuid = oldest.collection_uuid
     AND deleted_at < now() - %(stored_days)s * interval '1 day';
-WITH held AS (
-    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s)) AND version::text <> ALL(%(unless)s::text[]) AS meant
+WITH found AS (
+    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
+        AND version::text <> ALL(%(unless)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), deleted AS (
-    DELETE FROM collections USING held
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND meant
+    DELETE FROM collections USING found
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND holds
     RETURNING user_id, collection_uuid, version, movie_genres
 ), remembered AS (
     INSERT INTO deleted_collections (user_id, collection_uuid, version, change_number)
@@ -192,4 +196,4 @@ WITH held AS (
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT (SELECT version::text FROM deleted) FROM held;
+SELECT (SELECT version::text FROM deleted) FROM found;

@@ -1,15 +1,15 @@
 -- name: store
--- Movies of a file. If the user has no collection of that uuid, and %(create)s, they make one, with its own moments where
--- these are not null. Else those that the collection does not have are added at its end, unless it would hold more than
--- %(max)s. Nothing is changed if there are none; and a collection that is as old as the file says stays so, since the
--- file goes on with what an earlier line of it began.
+-- Store a collection of a file. If %(create)s, and the user has no collection with that uuid, it is created, with the
+-- timestamps that are not null. Otherwise the movies that the collection lacks are appended, unless it would have more
+-- than %(max)s; nothing is changed if it lacks none. If its updated_at is that of the file, it stays: then the line
+-- continues an earlier line of the same export.
 -- One row (number of movies that were new, whether they fit), or none if there is no such user or collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
-WITH held AS MATERIALIZED (
+WITH found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), sent AS MATERIALIZED (
-    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM held) AS new
+    SELECT index, uuid, movie, genres, uuid NOT IN (SELECT unnest(movie_uuids) FROM found) AS new
     FROM ROWS FROM (
         unnest(%(movie_uuids)s::uuid[]), json_array_elements(%(movies)s), json_array_elements(%(movie_genres)s)
     ) WITH ORDINALITY AS sent (uuid, movie, genres, index)
@@ -22,28 +22,31 @@ WITH held AS MATERIALIZED (
         user_id, collection_uuid, title, description, movies, movie_uuids, movie_genres, created_number, change_number,
         created_at, updated_at)
     SELECT user_id, %(collection_uuid)s, %(title)s, %(description)s, %(movies)s, %(movie_uuids)s, %(movie_genres)s,
-        change_number, change_number, coalesce(%(created_at)s, clock_timestamp()), coalesce(%(updated_at)s, clock_timestamp())
+        change_number, change_number,
+        coalesce(%(created_at)s, clock_timestamp()), coalesce(%(updated_at)s, clock_timestamp())
     FROM users
-    WHERE user_id = %(user_id)s AND %(create)s AND NOT EXISTS (SELECT FROM held)
+    WHERE user_id = %(user_id)s AND %(create)s AND NOT EXISTS (SELECT FROM found)
     RETURNING user_id, movie_genres
 ), changed AS (
     UPDATE collections
-    SET movies = json_append(held.movies, new.movies), movie_uuids = held.movie_uuids || new.uuids,
-        movie_genres = json_append(held.movie_genres, new.genres), version = gen_random_uuid(),
+    SET movies = json_append(found.movies, new.movies), movie_uuids = found.movie_uuids || new.uuids,
+        movie_genres = json_append(found.movie_genres, new.genres), version = gen_random_uuid(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s),
         updated_at = CASE WHEN updated_at = %(updated_at)s THEN updated_at ELSE clock_timestamp() END
-    FROM held, new
+    FROM found, new
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND new.count > 0
-        AND new.count + cardinality(held.movie_uuids) <= %(max)s
+        AND new.count + cardinality(found.movie_uuids) <= %(max)s
     RETURNING user_id, json_append('[]', new.genres) AS genres
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)
     SELECT user_id, changes.*
-    FROM (SELECT user_id, movie_genres FROM created UNION ALL SELECT user_id, genres FROM changed) AS stored (user_id, genres),
+    FROM (
+            SELECT user_id, movie_genres FROM created UNION ALL SELECT user_id, genres FROM changed
+        ) AS stored (user_id, genres),
         genre_changes('[]', genres) AS changes
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
 SELECT count, count = 0 OR EXISTS (SELECT FROM created) OR EXISTS (SELECT FROM changed)
 FROM new
-WHERE EXISTS (SELECT FROM created) OR EXISTS (SELECT FROM held);
+WHERE EXISTS (SELECT FROM created) OR EXISTS (SELECT FROM found);

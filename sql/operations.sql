@@ -3,14 +3,15 @@
 SELECT coalesce(array_agg(migration_id::text), '{}') FROM _yoyo_migration;
 
 -- name: server
--- What the server is like. One row (connections that it allows to those who are not superusers, whether a commit that
--- was acknowledged survives a crash).
+-- Properties of the server. One row (connections that it allows to roles that are not superusers, whether an
+-- acknowledged commit survives a crash).
 SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
         - coalesce(current_setting('reserved_connections', true), '0')::integer,
     current_setting('fsync')::boolean AND current_setting('synchronous_commit') <> 'off';
 
 -- name: users
--- Users, by user_id from behind %(after)s. Rows (user_id, username, created_at, last_login or null, collections).
+-- Users with a user_id after %(after)s, in that order.
+-- Rows (user_id, username, created_at, last_login or null, collections).
 SELECT user_id::text, username,
     to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     to_char(last_login AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -21,14 +22,15 @@ ORDER BY user_id
 LIMIT %(limit)s;
 
 -- name: obstacle
--- What keeps the server from serving or, where %(migrating)s, the migrations from being applied. No more than one row
--- (what is wrong, the statement that mends it or null). It reads the catalogue only: it works on any database.
+-- What keeps the server from serving or, if %(migrating)s, the migrations from being applied. At most one row (what is
+-- wrong, the statement that fixes it or null). It reads the catalogue only: it works on any database.
 WITH path AS (
     SELECT nullif(btrim(name, ' "'), '$user') AS name, position
     FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS part (name, position)
 ), here AS (
     SELECT current_database() AS database, current_user AS role, current_schema() AS usable,
-        coalesce(current_schema(), (SELECT name FROM path WHERE name <> '' ORDER BY position LIMIT 1), 'public') AS schema,
+        coalesce(
+            current_schema(), (SELECT name FROM path WHERE name <> '' ORDER BY position LIMIT 1), 'public') AS schema,
         (SELECT relowner FROM pg_class WHERE oid = to_regclass('_yoyo_migration')) AS owner
 ), found (number, holds, problem, remedy) AS (
     SELECT obstacle.* FROM here, LATERAL (VALUES
@@ -49,7 +51,8 @@ WITH path AS (
             format('this user may not create tables in schema %%I', schema),
             format('GRANT CREATE ON SCHEMA %%I TO %%I;', schema, role)),
         (7, %(migrating)s AND NOT pg_has_role(owner, 'USAGE'),
-            'the tables belong to another user', format('GRANT %%I TO %%I;', coalesce(pg_get_userbyid(owner), role), role)),
+            'the tables belong to another user',
+            format('GRANT %%I TO %%I;', coalesce(pg_get_userbyid(owner), role), role)),
         (8, NOT %(migrating)s AND EXISTS (
                 SELECT FROM pg_class
                 WHERE relnamespace = to_regnamespace(quote_ident(schema)) AND relkind = 'r' AND relowner = owner

@@ -23,14 +23,15 @@ FROM login LEFT JOIN created ON true;
 -- is written).
 SELECT index, scope, extract(epoch FROM expires_at - now())::float8,
     last_used IS NOT DISTINCT FROM (now() AT TIME ZONE 'UTC')::date
-FROM unnest(%(user_id)s::uuid[], %(token_digest)s::bytea[]) WITH ORDINALITY AS request (user_id, digest, index), LATERAL (
+FROM unnest(%(user_id)s::uuid[], %(token_digest)s::bytea[])
+    WITH ORDINALITY AS request (user_id, digest, index), LATERAL (
     SELECT * FROM personal_tokens
     WHERE user_id = request.user_id AND token_digest = request.digest AND (expires_at > now()) IS NOT FALSE
-    LIMIT 1  -- so that it is read by its key, whatever the planner thinks of the table
+    LIMIT 1  -- makes the planner use the key, whatever the statistics of the table
 ) AS found;
 
 -- name: record_use
--- The token is used today. No row.
+-- Record that the token is used today. No row.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 UPDATE personal_tokens SET last_used = (now() AT TIME ZONE 'UTC')::date
 WHERE user_id = %(user_id)s AND token_digest = %(token_digest)s

@@ -1,6 +1,6 @@
 -- name: create
--- Share a collection, unless it is shared already by another token than the one with the digest %(lost_digest)s.
--- One row (nonce, digest, moment of the end or null, of the share in force), or none if it is not the user's.
+-- Share a collection, unless a share with another digest than %(lost_digest)s is in force.
+-- One row (nonce, digest, and expiry or null of the share in force), or none if it is not the user's.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH shared AS (
     UPDATE collections
@@ -22,12 +22,12 @@ FROM in_force;
 -- name: delete
 -- End the share of a collection. One row (collection_uuid), or none if the user has no such collection that is shared.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
-WITH held AS (
+WITH found AS (
     SELECT shared_until FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND shared_until > now()
 )
 UPDATE collections SET share_nonce = NULL, share_digest = NULL, shared_until = NULL
-FROM held
+FROM found
 WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 RETURNING collection_uuid::text;
 
@@ -42,7 +42,7 @@ SELECT concat(
             FROM json_array_elements(movies) WITH ORDINALITY AS one (movie, index), LATERAL (
                 SELECT '{' || string_agg(to_json(key) || ':' || value, ',' ORDER BY number) || '}' AS without_note
                 FROM json_each(movie) WITH ORDINALITY AS member (key, value, number)
-                WHERE key <> 'note') AS kept) END, '}'),
+                WHERE key <> 'note') AS members) END, '}'),
     version::text
 FROM collections
 WHERE share_digest = %(digest)s AND shared_until > now();

@@ -30,13 +30,13 @@ SELECT user_id::text, username_key, password_hash, password_changes
 FROM users WHERE user_id = %(user_id)s;
 
 -- name: rehash
--- Another hash of the same password. One row (user_id), or none if the hash is not the one that was read.
+-- Store another hash of the same password. One row (user_id), or none if the hash is not the one that was read.
 UPDATE users SET password_hash = %(password_hash)s
 WHERE user_id = %(user_id)s AND password_hash = %(outdated)s
 RETURNING user_id::text;
 
 -- name: change_password
--- Another password; it ends every login but the one named %(login)s.
+-- Store another password; it ends every login but the one named %(login)s.
 -- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH changed AS (
@@ -50,7 +50,7 @@ WITH changed AS (
 SELECT user_id::text FROM changed;
 
 -- name: reset_password
--- Another password; it ends every login and deletes every personal token.
+-- Store another password; it ends every login and deletes every personal token.
 -- One row (how many logins, how many tokens), or none if the user is gone.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH changed AS (
@@ -67,7 +67,7 @@ SELECT (SELECT count(*) FROM ended WHERE expires_at > now()),
 FROM changed;
 
 -- name: delete
--- A user and everything of theirs. One row (user_id), or none if there is no such user.
+-- Delete a user and all of their data. One row (user_id), or none if there is no such user.
 SELECT FROM users WHERE user_id = %(user_id)s FOR UPDATE;
 DELETE FROM user_genres WHERE user_id = %(user_id)s;
 DELETE FROM users WHERE user_id = %(user_id)s RETURNING user_id::text;

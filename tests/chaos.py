@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
+from movieserver.postgres import migrations
 from tests.conftest import SECRET, temporary_folder
 from tests.follower import Follower, following
 from tests.test_run import Server, gone, serving

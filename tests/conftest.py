@@ -20,15 +20,15 @@ from tornado.platform.asyncio import AsyncIOLoop
 
 import movieserver
 from movieserver.accounts import login_attempts, registration_limit
-from movieserver.postgres import migrations
-from movieserver.third_party import client
 from movieserver.app import make_app
-from movieserver.serving.request import MovieServer
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.serving.http_server import Server
+from movieserver.postgres import migrations
 from movieserver.resources import Resources, open_resources
+from movieserver.serving.http_server import Server
+from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
+from movieserver.third_party import client
 from tests import record, web
 from tests.client import Api
 from tests.counts import assert_exact

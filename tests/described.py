@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from jsonschema_rs import Draft202012Validator
 
-from movieserver.openapi import document
 from movieserver.app import ROUTES
+from movieserver.openapi import document
 
 Json = dict[str, Any]
 DOCUMENT: Json = document.document(ROUTES)

@@ -1,4 +1,4 @@
-"""Files as other services make them, with made-up films and every oddity that was seen in theirs."""
+"""Files in the formats of other services, with made-up films and every quirk that was seen in real ones."""
 from __future__ import annotations
 
 import csv

@@ -39,7 +39,7 @@ class Follower:
         status, collection = self._client.call("GET", f"/collection/{uuid}/", token=self._token)
         if status == 200:
             self.collections[uuid] = collection
-        return status in (200, 404)  # what is gone again is told by a later change
+        return status in (200, 404)  # a deleted one has a later change
 
     def truth(self) -> dict[str, Any]:
         """What the user has, as the list says."""

@@ -20,7 +20,7 @@ SHORTEST = 8  # shorter texts are in the log by chance
 NAMES = ("password", "old_password", "new_password", "access_token", "refresh_token", "token")
 SETTINGS = ("JWT_SECRET", "MOVIE_API_PASSWORD", "MOVIE_API_TOKEN", "COUNTER_RESET_TOKEN")
 secrets: set[str] = set()
-_kept: dict[Path, int] = {}
+_added: dict[Path, int] = {}
 
 
 class _Log(io.TextIOWrapper):
@@ -60,17 +60,17 @@ def position() -> int:
     return Path(_log.name).stat().st_size
 
 
-def keep(text: bytes) -> None:
+def add(text: bytes) -> None:
     """Add the log of another process."""
     _log.buffer.write(text)
     _log.buffer.flush()
 
 
-def keep_file(file: Path) -> None:
+def add_file(file: Path) -> None:
     """Add what was appended to a log file since the last call."""
     text = file.read_bytes()
-    keep(text[_kept.get(file, 0):])
-    _kept[file] = len(text)
+    add(text[_added.get(file, 0):])
+    _added[file] = len(text)
 
 
 def secret(*values: object) -> None:
@@ -111,6 +111,6 @@ def found(text: str) -> list[str]:
     written = {form: value for value in secrets for form in (
         value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], quote(value))}
     beginnings = {form[:SHORTEST] for form in written}
-    pieces = (text[place:place + SHORTEST] for place in range(len(text)))
+    pieces = (text[start:start + SHORTEST] for start in range(len(text)))
     suspects = {piece for piece in pieces if piece in beginnings}
     return sorted({value for form, value in written.items() if form[:SHORTEST] in suspects and form in text})

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import psycopg2
 from tornado.testing import bind_unused_port
 
-from movieserver.postgres import migrations
 from movieserver.embedded.postgres import DATABASE, SUPERUSER, Postgres
 from movieserver.embedded.programs import give_away
+from movieserver.postgres import migrations
 from tests.conftest import temporary_folder
 
 

@@ -1,4 +1,4 @@
-"""Running a server for others: add-user, reset-password, delete-user, users, and a registration that is closed."""
+"""The commands for users: add-user, reset-password, delete-user, users; and closed registration."""
 from __future__ import annotations
 
 import os
@@ -119,9 +119,9 @@ async def test_a_deletion_is_confirmed(api: Api, operator: Operator) -> None:
     await signed.post("/collection/", collection())
     for typed in ("no\n", "\x04"):
         status, shown = operator.type("delete-user", name, typed=typed)
-        assert status == 1 and "everything of theirs" in shown and "nobody was deleted" in shown
+        assert status == 1 and "all of their data" in shown and "no user was deleted" in shown
     status, said = operator.run("delete-user", name)
-    assert (status, said) == (1, "run.py: nobody was deleted: without a terminal, delete-user needs --yes\n")
+    assert (status, said) == (1, "run.py: no user was deleted: without a terminal, delete-user needs --yes\n")
     assert (await signed.get("/collection/")).json["count"] == 1
     status, shown = operator.type("delete-user", name, typed="yes\n")
     assert status == 0 and f"deleted {name}" in shown
@@ -156,7 +156,7 @@ def test_what_the_output_cannot_show_is_escaped(postgres: Postgres, operator: Op
     assert status == 0 and "zo\\xeb" in said
 
 
-def test_whoever_reads_the_list_may_go(operator: Operator) -> None:
+def test_a_closed_pipe_is_no_error(operator: Operator) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -166,7 +166,7 @@ def test_whoever_reads_the_list_may_go(operator: Operator) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_database_that_is_away_is_said_in_one_line(operator: Operator) -> None:
+def test_an_unavailable_database_is_reported_in_one_line(operator: Operator) -> None:
     operator.settings["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
     for arguments in (("users",), ("delete-user", "ada", "--yes"), ("add-user", "ada")):
         status, said = operator.run(*arguments, sent="good enough")
@@ -199,7 +199,7 @@ class TestClosed:
     def settings(self, postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Iterator[Settings]:
         yield make_settings(postgres.url, redis.url, third_party.url, registration="Closed")
 
-    async def test_nobody_registers(self, api: Api, postgres: Postgres) -> None:
+    async def test_registration_is_closed(self, api: Api, postgres: Postgres) -> None:
         pair = registration()
         response = await api.post("/register/", pair)
         assert (response.status, response.json["code"]) == (403, "registration_closed")

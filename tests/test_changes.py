@@ -28,6 +28,7 @@ from tests.test_collections import created
 from tests.test_metrics import measured, seen
 from tests.test_migrations import run
 from tests.third_party import ThirdParty
+from tests.wire import until
 
 NOBODY = str(uuid.UUID(int=0))
 
@@ -48,7 +49,7 @@ async def page(api: Api, since: str | None = None, **query: object) -> dict[str,
     return body
 
 
-def said(body: dict[str, Any]) -> list[tuple[str, str]]:
+def listed(body: dict[str, Any]) -> list[tuple[str, str]]:
     return [(change["collection_uuid"], change["change"]) for change in body["changes"]]
 
 
@@ -57,14 +58,9 @@ async def walk(api: Api, since: str | None = None, limit: int = 2) -> tuple[list
     found: list[tuple[str, str]] = []
     while True:
         body = await page(api, since, limit=limit)
-        found, since = found + said(body), str(body["next"])
+        found, since = found + listed(body), str(body["next"])
         if not body["more"]:
             return found, since
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def waiting(api: Api, since: str, seconds: int = 30) -> asyncio.Task[Response]:
@@ -80,7 +76,7 @@ async def count_waiting(api: Api) -> float:
 
 
 async def test_every_kind_of_write_is_a_change(alice: Api) -> None:
-    """And each is told with the version that the collection then has."""
+    """Each change has the version of the collection after it."""
     since = (await page(alice))["next"]
     one = await created(alice)
     path = f"/collection/{one}/"
@@ -92,23 +88,23 @@ async def test_every_kind_of_write_is_a_change(alice: Api) -> None:
         lambda: alice.put(f"{path}order/", [more["uuid"], extra["uuid"]]),
         lambda: alice.delete(f"{path}movies/{more['uuid']}/"),
     ]
-    assert said(await page(alice, since)) == [(one, "created")]
+    assert listed(await page(alice, since)) == [(one, "created")]
     for write in writes:
         body = await page(alice, since)
         since = body["next"]
         response = await write()
         assert response.status == 200
         after = await page(alice, since)
-        assert said(after) == [(one, "updated")]
+        assert listed(after) == [(one, "updated")]
         read = await alice.get(path)
         assert after["changes"][0]["version"] == read.version == response.version
         assert after["changes"][0]["at"] == read.json["updated_at"]
     since = (await page(alice, since))["next"]
     assert (await alice.delete(path)).status == 200
     gone = await page(alice, since)
-    assert said(gone) == [(one, "deleted")]
+    assert listed(gone) == [(one, "deleted")]
     assert gone["changes"][0]["version"] == read.version
-    assert said(await page(alice, gone["next"])) == []
+    assert listed(await page(alice, gone["next"])) == []
 
 
 async def test_changes_come_in_their_order_and_each_collection_once(alice: Api) -> None:
@@ -144,41 +140,41 @@ async def test_a_write_that_changes_nothing_is_no_change(alice: Api) -> None:
         (await alice.delete(f"/collection/{uuid.uuid4()}/"), 404),
     ):
         assert response.status == status
-    assert said(await page(alice, since)) == []
+    assert listed(await page(alice, since)) == []
 
 
-async def test_nobody_sees_the_changes_of_others(alice: Api, sign_up: SignUp) -> None:
+async def test_changes_of_other_users_are_not_listed(alice: Api, sign_up: SignUp) -> None:
     bob = await sign_up()
     await created(alice)
     body = await page(alice)
-    assert said(await page(bob)) == []
+    assert listed(await page(bob)) == []
     assert (await bob.get(f"/changes/?since={body['next']}")).status == 410  # no position of his
     gone = await created(alice)
     await alice.delete(f"/collection/{gone}/")
-    assert said(await page(bob)) == []
+    assert listed(await page(bob)) == []
 
 
-async def test_a_collection_that_is_there_again_is_not_deleted(alice: Api, postgres: Postgres) -> None:
+async def test_a_deleted_collection_may_be_imported_again(alice: Api, postgres: Postgres) -> None:
     """An import may bring back a uuid."""
     one, other = await created(alice), await created(alice)
     since = (await page(alice))["next"]
     await alice.delete(f"/collection/{one}/")
     run(postgres.url, f"UPDATE collections SET collection_uuid = '{one}' WHERE collection_uuid = '{other}'")
-    assert (one, "deleted") not in said(await page(alice, since))
+    assert (one, "deleted") not in listed(await page(alice, since))
     assert (await alice.delete(f"/collection/{one}/")).status == 200
-    assert said(await page(alice, since)) == [(one, "deleted")]
+    assert listed(await page(alice, since)) == [(one, "deleted")]
 
 
 @pytest.mark.parametrize("query", [
     "since=", "since=x", f"since={'A' * 44}", f"since={'é' * 44}", "wait=-1", "wait=31", "wait=x", "limit=0",
     "limit=1001", "wait=1&wait=1", f"since={Position(1, NOBODY, 2**53 - 1)}&since=x",
 ])
-async def test_what_cannot_be_read_is_400(alice: Api, query: str) -> None:
+async def test_invalid_parameters_are_400(alice: Api, query: str) -> None:
     assert (await alice.get(f"/changes/?{query}")).status == 400
 
 
-async def test_a_position_that_is_too_old_or_was_never_reached_is_410(alice: Api, postgres: Postgres) -> None:
-    """The second is that of a database that was restored from a backup."""
+async def test_a_cursor_that_is_too_old_or_from_another_database_is_410(alice: Api, postgres: Postgres) -> None:
+    """A position that was never reached belongs to a database before it was restored from a backup."""
     await created(alice)
     now = int(time.time() * 1_000_000)
     day = 86400 * 1_000_000
@@ -190,8 +186,8 @@ async def test_a_position_that_is_too_old_or_was_never_reached_is_410(alice: Api
     assert (await alice.get(f"/changes/?since={Position(2, NOBODY, now)}")).status == 410
 
 
-async def test_a_walk_that_takes_too_long_is_too_old(alice: Api) -> None:
-    """Until nothing is left, a client's position is as old as the beginning of its walk."""
+async def test_a_client_that_pages_for_too_long_gets_410(alice: Api) -> None:
+    """While pages are left, a cursor is as old as the first page."""
     for _ in range(2):
         await created(alice)
     first = await page(alice, limit=1)
@@ -206,8 +202,8 @@ async def test_a_walk_that_takes_too_long_is_too_old(alice: Api) -> None:
     assert third and third.seen == 1_000_000 + began.seen
 
 
-async def test_old_deletions_are_forgotten_by_new_ones(alice: Api, postgres: Postgres) -> None:
-    """Ten at most by each."""
+async def test_new_deletions_remove_old_ones(alice: Api, postgres: Postgres) -> None:
+    """Each deletion removes ten at most."""
     for _ in range(12):
         await alice.delete(f"/collection/{await created(alice)}/")
     mine = f"WHERE user_id = '{alice.user_id}'"
@@ -221,8 +217,8 @@ async def test_old_deletions_are_forgotten_by_new_ones(alice: Api, postgres: Pos
         assert run(postgres.url, f"SELECT count(*) FROM deleted_collections {mine}") == (left,)
 
 
-async def test_what_is_older_than_the_numbers_comes_first(alice: Api, postgres: Postgres) -> None:
-    """What was there before the migration, or is written by a server of the version before, has the number 0."""
+async def test_collections_without_a_change_number_come_first(alice: Api, postgres: Postgres) -> None:
+    """Collections from before the migration, or written by the previous version, have the number 0."""
     late = await created(alice)
     old = sorted([await created(alice) for _ in range(4)])
     run(postgres.url, "UPDATE collections SET created_number = 0, change_number = 0 "
@@ -241,8 +237,8 @@ def test_every_statement_that_changes_a_collection_numbers_the_change() -> None:
             assert statement.text.count("change_number") > 3, name
 
 
-async def test_a_change_wakes_whoever_waits(alice: Api, sign_up: SignUp, resources: Resources) -> None:
-    """No connection to the database is held meanwhile, and changes of others wake nobody."""
+async def test_a_change_wakes_waiting_requests(alice: Api, sign_up: SignUp, resources: Resources) -> None:
+    """A waiting request holds no connection to the database, and changes of other users do not wake it."""
     bob = await sign_up()
     await until(lambda: resources.changes.subscribed)
     since = (await page(alice))["next"]
@@ -251,13 +247,13 @@ async def test_a_change_wakes_whoever_waits(alice: Api, sign_up: SignUp, resourc
     await created(bob)
     one = await created(alice)
     response = await asked
-    assert response.status == 200 and said(response.json) == [(one, "created")]
+    assert response.status == 200 and listed(response.json) == [(one, "created")]
     assert await count_waiting(alice) == 0
-    assert said(await page(alice, since, wait=30)) == [(one, "created")]
+    assert listed(await page(alice, since, wait=30)) == [(one, "created")]
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete", "add", "remove", "order"])
-async def test_every_write_wakes(alice: Api, resources: Resources, method: str) -> None:
+async def test_every_write_wakes_waiting_requests(alice: Api, resources: Resources, method: str) -> None:
     given = collection()
     path = f"/collection/{await created(alice, **given)}/"
     uuids = [movie["uuid"] for movie in given["movies"]]
@@ -273,36 +269,36 @@ async def test_every_write_wakes(alice: Api, resources: Resources, method: str) 
     assert len((await asked).json["changes"]) == 1
 
 
-async def test_the_time_is_up(alice: Api) -> None:
+async def test_an_empty_page_after_the_wait(alice: Api) -> None:
     body = await page(alice, wait=1)
     assert (body["changes"], body["more"]) == ([], False)
-    assert said(await page(alice, body["next"])) == []
+    assert listed(await page(alice, body["next"])) == []
 
 
-async def test_without_redis_it_looks_again(
+async def test_without_redis_waiting_requests_poll(
     alice: Api, resources: Resources, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writers neither wait nor fail. When Redis is back, it wakes again."""
+    """Writes neither wait nor fail. When Redis is back, changes wake requests again."""
     monkeypatch.setattr(signals, "RETRY_SECONDS", 0.05)
     await until(lambda: resources.changes.subscribed)
     asked = await waiting(alice, (await page(alice))["next"])
     own_redis.stop()
     await until(lambda: not resources.changes.subscribed)
     one = await created(alice)
-    assert said((await asked).json) == [(one, "created")]
+    assert listed((await asked).json) == [(one, "created")]
     own_redis.launch()
     own_redis.wait_ready()
     await until(lambda: resources.changes.subscribed)
     monkeypatch.setattr(signals, "POLL_SECONDS", 60)
     asked = await waiting(alice, (await page(alice))["next"])
     await alice.delete(f"/collection/{one}/")
-    assert said((await asked).json) == [(one, "deleted")]
+    assert listed((await asked).json) == [(one, "deleted")]
 
 
-async def test_what_does_not_reply_is_away(
+async def test_a_silent_redis_is_away(
     alice: Api, resources: Resources, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Redis that holds the connection and says nothing."""
+    """Redis keeps the connection open and does not reply."""
     monkeypatch.setattr(signals, "SILENT_SECONDS", 0.2)
     await until(lambda: resources.changes.subscribed)
     assert own_redis.process
@@ -313,23 +309,23 @@ async def test_what_does_not_reply_is_away(
         os.kill(own_redis.process.pid, signal.SIGCONT)
 
 
-async def test_too_many_do_not_wait(alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither of one user, nor of all."""
+async def test_too_many_requests_do_not_wait(alice: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits are per user and in all."""
     monkeypatch.setattr(signals, "MAX_WAITING", signals.MAX_WAITING_OF_USER + 1)
     bob, carol = await sign_up(), await sign_up()
     since = (await page(alice))["next"]
     asked = [await waiting(alice, since) for _ in range(signals.MAX_WAITING_OF_USER)]
-    assert said(await page(alice, since, wait=30)) == []
+    assert listed(await page(alice, since, wait=30)) == []
     asked.append(await waiting(bob, since))
-    assert said(await page(carol, since, wait=30)) == []
+    assert listed(await page(carol, since, wait=30)) == []
     for user in (alice, bob):
         await created(user)
     responses = await asyncio.gather(*asked)
     assert all(len(response.json["changes"]) == 1 for response in responses)
 
 
-async def test_whoever_has_gone_waits_no_longer(alice: Api) -> None:
-    """Whether the connection is closed, or only the client's half of it."""
+async def test_a_closed_connection_ends_the_wait(alice: Api) -> None:
+    """Also if the client closes only its half of the connection."""
     host, port = alice.base_url.removeprefix("http://").split(":")
     request = f"GET /changes/?wait=30 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice.token}\r\n\r\n".encode()
     for half in (False, True):
@@ -347,7 +343,7 @@ async def test_whoever_has_gone_waits_no_longer(alice: Api) -> None:
     writer.close()
 
 
-async def test_nobody_waits_for_a_server_that_stops(alice: Api, http_server: Server) -> None:
+async def test_shutdown_ends_the_wait(alice: Api, http_server: Server) -> None:
     asked = await waiting(alice, (await page(alice))["next"])
     draining = asyncio.create_task(http_server.drain())
     assert (await asked).json["changes"] == []
@@ -355,7 +351,7 @@ async def test_nobody_waits_for_a_server_that_stops(alice: Api, http_server: Ser
     await draining
 
 
-async def test_its_bounds_are_published(alice: Api) -> None:
+async def test_limits_are_published(alice: Api) -> None:
     limits = (await alice.get("/limits/")).json
     assert limits["changes"] == {"wait_seconds": handlers.MAX_WAIT, "kept_days": data.STORED_DAYS}
     assert limits["at_once"]["waiting"] == signals.MAX_WAITING_OF_USER

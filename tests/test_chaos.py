@@ -47,7 +47,7 @@ def test_nothing_acknowledged_is_lost() -> None:
         assert_all_is_seen(checker, writers)
 
 
-def test_who_follows_from_nothing_has_what_is_there() -> None:
+def test_a_new_follower_gets_every_collection() -> None:
     """While four users write, and the server is killed and started again."""
     chance = random.Random()
     with temporary_folder() as folder:

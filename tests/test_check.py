@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from tornado.testing import bind_unused_port
 
-from movieserver.postgres import migrations
 from movieserver.embedded.postgres import Postgres
+from movieserver.postgres import migrations
 from tests.conftest import SECRET, started, temporary_folder
 from tests.test_redis_kinds import ask, free_port, server
 from tests.test_run import TOP, command
@@ -127,7 +127,7 @@ PROBLEMS = [
     ("Redis", "REDIS_URL", {":hidden-word@": ""}, "refuses this user and password"),
     ("Redis", "REDIS_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
     ("Redis", "REDIS_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
-    ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "not a cluster that can be used"),
+    ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "not a usable cluster"),
     ("movie API", "MOVIE_API_PASSWORD", {"hidden": "wrong"}, "it refuses MOVIE_API_USERNAME and MOVIE_API_PASSWORD"),
     ("movie API", "MOVIE_API_URL", {"/movies/": "/films/"}, "status 404"),
     ("movie API", "MOVIE_API_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),

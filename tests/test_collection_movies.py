@@ -274,7 +274,7 @@ async def test_finding_a_movie_reads_only_rows_of_the_user(alice: Api, sign_up: 
         for _ in range(3):
             await created(owner, movies=many(200))
     run(postgres.url, "ANALYZE collections")
-    name = "collection_movies.list_holding"
+    name = "collection_movies.list_containing"
     with planning(postgres.url) as planner:
         scans = planner.scans(name, load_statements()[name])
     assert [scan["Index Cond"] for scan in scans] == ["(user_id = $1)"]
@@ -291,7 +291,7 @@ async def test_each_call_is_one_message_to_postgresql(alice: Api, resources: Res
     await alice.delete(f"{path}movies/{more[0]['uuid']}/")
     await holding(alice, given[0])
     assert [each.name for each in statements] == [
-        f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_holding")]
+        f"collection_movies.{name}" for name in ("add", "reorder", "remove", "list_containing")]
 
 
 async def test_concurrent_additions_are_all_kept(alice: Api) -> None:

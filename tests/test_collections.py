@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from movieserver.serving.request import MovieServer
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
+from movieserver.serving.request import MovieServer
 from tests.client import Response, Api, pointers
 from tests.conftest import SignUp
 from tests.factories import collection, movies

@@ -137,7 +137,7 @@ async def test_a_connection_lost_while_idle_is_replaced(postgres: Postgres) -> N
         assert await database.write("one") == (1,)
 
 
-async def test_nobody_there(io_loop: object) -> None:
+async def test_a_server_that_does_not_listen(io_loop: object) -> None:
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
     async with open_database("postgresql://nobody@127.0.0.1:1/none", 1) as database:

@@ -22,9 +22,9 @@ import pytest
 import trustme
 from tornado.httputil import HTTPHeaders
 
-from movieserver.schemas.requests import MAX_BYTES
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.schemas.requests import MAX_BYTES
 from movieserver.settings import Settings
 from tests.client import Response, assert_problem
 from tests.conftest import SECRET, temporary_folder

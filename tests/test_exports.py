@@ -48,7 +48,7 @@ def cells(response: Response) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(response.body.decode("utf-8-sig"), newline="")))
 
 
-async def test_json_is_what_reading_gives(alice: Api) -> None:
+async def test_json_is_the_same_as_reading(alice: Api) -> None:
     uuid = await created(alice, title='Ä list: "1/2"', movies=[stored(**FULL)])
     path = f"/collection/{uuid}/"
     response, read = await alice.get(f"{path}export/"), await alice.get(path)
@@ -100,7 +100,7 @@ async def test_other_formats(alice: Api, kind: str) -> None:
     assert (await alice.get(f"/collection/{await created(alice)}/export/?format={kind}")).status == 400
 
 
-async def test_no_collection_is_no_line(alice: Api) -> None:
+async def test_without_collections_the_export_is_empty(alice: Api) -> None:
     [page] = await pages(alice)
     assert page.body == b""
 
@@ -119,7 +119,7 @@ async def test_all_collections_newest_first(alice: Api, sign_up: SignUp, monkeyp
     assert (await alice.get("/export/", headers={"If-None-Match": first.headers["ETag"]})).status == 304
 
 
-async def test_a_page_goes_on_where_the_collection_is_gone(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_skips_a_deleted_collection(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     uuids = [await created(alice) for _ in range(3)]
     monkeypatch.setattr(exports, "PAGE_COLLECTIONS", 1)
     link = NEXT.fullmatch((await alice.get("/export/")).headers["Link"])
@@ -129,7 +129,7 @@ async def test_a_page_goes_on_where_the_collection_is_gone(alice: Api, monkeypat
 
 
 @pytest.mark.parametrize("position", ["", "x", "A" * 60, "é", "AA6TJt0DwAAKH2wefwtMVZpSWk8ebCt9", "_" * 60])
-async def test_a_position_that_is_not_ours(alice: Api, position: str) -> None:
+async def test_invalid_positions(alice: Api, position: str) -> None:
     expected = 200 if position == "A" * 60 else 400  # the first moment of all
     assert (await alice.get(f"/export/?position={position}")).status == expected
 
@@ -140,7 +140,7 @@ def big(number: int) -> list[dict[str, Any]]:
 
 
 async def test_a_large_collection_is_on_several_pages(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its description in the first line alone, and each movie once."""
+    """Only the first line has the description, and each movie is there once."""
     monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     small = await created(alice)
     given = big(96)
@@ -154,8 +154,8 @@ async def test_a_large_collection_is_on_several_pages(alice: Api, monkeypatch: p
     assert [movie for part in parts for movie in part["movies"]] == given
 
 
-async def test_a_large_collection_that_changes_begins_anew(alice: Api) -> None:
-    """A page is what a body may be."""
+async def test_a_large_collection_that_changes_starts_again(alice: Api) -> None:
+    """A page has the maximum size of a body."""
     given = big(1_200)
     uuid = await created(alice, movies=given[:700])
     await alice.post(f"/collection/{uuid}/movies/", given[700:])
@@ -170,7 +170,7 @@ async def test_a_large_collection_that_changes_begins_anew(alice: Api) -> None:
     assert (await alice.get(link[1])).body == b""
 
 
-async def test_others_see_nothing(alice: Api, sign_up: SignUp) -> None:
+async def test_an_export_has_no_collections_of_other_users(alice: Api, sign_up: SignUp) -> None:
     uuid = await created(alice, **collection())
     bob = await sign_up()
     assert (await bob.get(f"/collection/{uuid}/export/")).status == 404

@@ -13,12 +13,12 @@ import pytest
 import trustme
 from tornado.httpclient import AsyncHTTPClient
 
-from movieserver.third_party import client
-from movieserver.third_party.plain import Plain
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.resources import Resources
 from movieserver.settings import Settings
+from movieserver.third_party import client
+from movieserver.third_party.plain import Plain
 from tests.client import Api
 from tests.conftest import SECRET, make_settings, temporary_folder
 from tests.proxy import Proxy, proxy

@@ -12,7 +12,7 @@ import pytest
 from movieserver.data import exports
 from movieserver.embedded.postgres import Postgres
 from movieserver.formats import movie_uuid
-from movieserver.http import body_threads
+from movieserver.http import threads
 from movieserver.resources import Resources
 from movieserver.schemas import csv_formats, import_file
 from movieserver.schemas.requests import MAX_BYTES
@@ -60,7 +60,7 @@ async def table(api: Api, text: str) -> tuple[list[dict[str, Any]], list[tuple[i
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_of_another_service(alice: Api, postgres: Postgres, name: str) -> None:
-    """A thousand lines: all of them are imported, and nothing when the file comes again."""
+    """A thousand lines: all are imported, and nothing is when the file is sent again."""
     make, title = FILES[name]
     done = await imported(alice, make(1_000))
     assert (counts(done), done["errors"], done["error_count"]) == ((1_000, 0, 0), [], 0)
@@ -74,7 +74,7 @@ async def test_a_file_of_another_service(alice: Api, postgres: Postgres, name: s
     assert_exact(postgres.url, alice)
 
 
-async def test_what_is_known_of_a_movie(alice: Api) -> None:
+async def test_the_fields_of_a_movie(alice: Api) -> None:
     async def first(text: str) -> dict[str, Any]:
         return (await only(alice, await imported(alice, text)))["movies"][0]  # type: ignore[no-any-return]
 
@@ -106,7 +106,7 @@ async def test_the_preamble_of_a_list_is_its_title_and_description(alice: Api) -
     assert (found["title"], found["description"]) == ("Letterboxd list", "d")
 
 
-async def test_a_film_without_a_year_is_known_by_its_address_but_an_entry_is_not(alice: Api) -> None:
+async def test_an_address_identifies_a_film_without_a_year_but_not_a_diary_entry(alice: Api) -> None:
     [film], errors = await table(alice, f"{files.LETTERBOXD_FILMS}\n2026-01-01,Lost,,https://boxd.it/x\n")
     assert (film["ids"], errors) == ({"letterboxd": "https://boxd.it/x"}, [])
     found, errors = await table(alice, f"{files.LETTERBOXD_DIARY}\n2026-01-01,Lost,,https://boxd.it/x,,,,2026-01-01\n")
@@ -176,7 +176,7 @@ async def test_the_other_lines_are_imported(alice: Api) -> None:
     "Letterboxd list export v7\n", "Title,Year\nAm\xe9lie,2001\n".encode("latin-1"), "Title,Year\n".encode("utf-16"),
     b"\x00\x01\x02", "Position,Const,Created,Modified,Description,Name,Known For\n1,nm1,,,,A,B\n",
 ])
-async def test_a_file_that_is_none_of_them(alice: Api, body: str | bytes) -> None:
+async def test_an_unknown_file(alice: Api, body: str | bytes) -> None:
     response = await send(alice, body)
     assert response.status == 400
     assert "UTF-8" in response.json["detail"]
@@ -216,10 +216,10 @@ async def test_into_a_collection(alice: Api, sign_up: SignUp, postgres: Postgres
     assert_exact(postgres.url)
 
 
-async def test_a_uuid_of_somebody_else_is_a_collection_of_ones_own(
+async def test_a_uuid_of_another_user_makes_an_own_collection(
     alice: Api, sign_up: SignUp, postgres: Postgres
 ) -> None:
-    """ASVS 5.0 8.2.2: uuids are unique for each user, so an import tells nothing of others."""
+    """ASVS 5.0 8.2.2: uuids are unique per user, so an import reveals nothing about other users."""
     uuid = await created(alice)
     before, bob = await exported(alice), await sign_up()
     mine = collection(uuid=uuid, title="Mine")
@@ -232,7 +232,7 @@ async def test_a_uuid_of_somebody_else_is_a_collection_of_ones_own(
     assert_exact(postgres.url)
 
 
-async def test_a_line_of_a_collection_that_is_there_adds_movies_only(alice: Api) -> None:
+async def test_a_line_of_an_existing_collection_only_adds_movies(alice: Api) -> None:
     given = collection(title="Old", description="as it was")
     uuid = await created(alice, **given)
     extra = movies(1)
@@ -255,7 +255,7 @@ async def test_a_collection_without_uuid_is_created_once(alice: Api, kind: str) 
     assert (await alice.get("/collection/")).json["count"] == 1
 
 
-async def test_lines_that_are_no_collection(alice: Api) -> None:
+async def test_lines_that_are_not_a_collection(alice: Api) -> None:
     good, bad, worse = (collection(title=title) for title in ("good", "bad", "worse"))
     odd = movies(1)[0] | {"year": 1}
     bad["movies"] = [odd, *movies(2), {"title": ""}, "x", *movies(1, title="n\0"), bad["movies"][0]]
@@ -279,7 +279,7 @@ async def test_lines_that_are_no_collection(alice: Api) -> None:
     "2200-01-01T00:00:00Z", "infinity", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00.1234567Z",
     "2026-01-01T00:00:00Z\n", 7,
 ])
-async def test_a_moment_that_is_none(alice: Api, moment: object) -> None:
+async def test_invalid_timestamps(alice: Api, moment: object) -> None:
     for key in ("created_at", "updated_at"):
         response = await send(alice, json.dumps(collection() | {key: moment}), JSON)
         assert (response.status, pointers(response)) == (400, [f"/{key}"])
@@ -293,7 +293,7 @@ async def test_a_file_without_any_collection(alice: Api, body: str) -> None:
     assert counts(await imported(alice, "\n", NDJSON)) == (0, 0, 0)
 
 
-async def test_a_collection_has_a_bound(alice: Api) -> None:
+async def test_the_size_of_a_collection_is_limited(alice: Api) -> None:
     uuid = await created(alice, movies=many(9_999))
     before = await exported(alice)
     done = await imported(alice, "Title,Year\nA,2001\nB,2002\n", query=f"?into={uuid}")
@@ -305,7 +305,7 @@ async def test_a_collection_has_a_bound(alice: Api) -> None:
     assert [error["line"] for error in done["errors"]] == [10_002, 10_003, 10_004]
 
 
-async def test_a_file_has_a_bound(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_size_of_a_file_is_limited(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "MAX_LINES", 3)
     monkeypatch.setattr(import_file, "MAX_COLLECTIONS", 3)
     line = json.dumps({"title": "t"}) + "\n"
@@ -316,10 +316,10 @@ async def test_a_file_has_a_bound(alice: Api, monkeypatch: pytest.MonkeyPatch) -
     assert csv_formats.MAX_LINES == 50_000
 
 
-async def test_a_large_export_comes_in_again(
+async def test_a_large_export_can_be_imported(
     alice: Api, sign_up: SignUp, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A collection of several lines keeps its moments, and its order."""
+    """A collection of several lines keeps its timestamps and its order."""
     monkeypatch.setattr(exports, "PAGE_BYTES", 500_000)
     await created(alice, description="ü\x01" * 30_000, movies=big(96))
     found, bob = await pages(alice), await sign_up()
@@ -340,7 +340,7 @@ async def test_two_imports_of_one_file_at_a_time_add_it_once(alice: Api, postgre
 
 async def test_large_files_wait_in_a_bounded_queue(alice: Api, resources: Resources) -> None:
     small, large = files.letterboxd_list(3), files.letterboxd_list(1_000)
-    resources.body_threads.waiting = body_threads.MAX_WAITING
+    resources.body_threads.waiting = threads.MAX_WAITING
     assert (await send(alice, small)).status == 200
     refused = await send(alice, large)
     assert (refused.status, refused.json["code"]) == (503, "overloaded")
@@ -349,7 +349,7 @@ async def test_large_files_wait_in_a_bounded_queue(alice: Api, resources: Resour
     assert counts(await imported(alice, large)) == (1_000, 0, 0)
 
 
-async def test_it_needs_a_user(api: Api, sign_up: SignUp) -> None:
+async def test_an_import_needs_a_user(api: Api, sign_up: SignUp) -> None:
     assert (await send(api, files.letterboxd_list(1))).status == 401
     gone = await sign_up()
     assert (await gone.delete("/account/")).status == 200
@@ -361,7 +361,7 @@ async def test_a_body_that_is_too_large(alice: Api) -> None:
 
 
 def broken(text: bytes, source: random.Random) -> bytes:
-    """A file in which some bytes are other ones, are missing, or are there twice."""
+    """A file with changed, missing and repeated bytes."""
     for _ in range(source.randint(1, 8)):
         place, length = source.randrange(len(text)), source.choice((1, 1, 2, 40))
         middle = source.choice((
@@ -376,7 +376,7 @@ SCRAPS = [
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_a_broken_file_is_no_error_of_the_server(alice: Api, postgres: Postgres, seed: int) -> None:
+async def test_a_broken_file_never_causes_500(alice: Api, postgres: Postgres, seed: int) -> None:
     source = random.Random(seed)
     lines = b"".join(json.dumps(collection(uuid=str(uuid.uuid4()))).encode() + b"\n" for _ in range(3))
     files_of = [(make(4).encode(), CSV) for make, _ in FILES.values()] + [(lines, NDJSON), (lines[:-1], JSON)]

@@ -19,19 +19,19 @@ import psycopg2
 import pytest
 
 from movieserver.accounts import passwords
-from movieserver.observability import logs
-from movieserver.serving.request import MovieServer
-from movieserver.postgres.statements import Statement
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.observability import logs
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
+from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
 from tests import record
 from tests.client import Api
 from tests.conftest import make_settings
 from tests.factories import registration
 from tests.third_party import ThirdParty, page
-from tests.wire import reset
+from tests.wire import reset, until
 
 TOP = Path(__file__).parents[1]
 COLOUR = re.compile(r"\x1b\[\d+m")
@@ -63,11 +63,6 @@ def locked(postgres: Postgres, table: str) -> Iterator[Any]:
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield cursor
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def test_a_request_is_logged_in_one_line(alice: Api, lines: Lines) -> None:

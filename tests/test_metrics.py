@@ -18,12 +18,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from movieserver.accounts import passwords
-from movieserver.postgres.statements import Statement
-from movieserver.third_party import client
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings
+from movieserver.third_party import client
 from tests.client import Api
 from tests.conftest import SECRET, make_settings, temporary_folder
 from tests.factories import registration
@@ -200,7 +200,7 @@ class TestTheThirdParty:
                 expected = 0 if each != reason else 1 if reason == "nonsense" else sent
                 assert failures[1] - failures[0] == expected, (reason, each)
 
-    async def test_nobody_there(self, alice: Api, third_party: ThirdParty, impatient: None) -> None:
+    async def test_a_server_that_does_not_listen(self, alice: Api, third_party: ThirdParty, impatient: None) -> None:
         before = await measured(alice)
         await third_party.close()
         assert (await alice.get("/movies/")).status == 503

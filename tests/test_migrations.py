@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from movieserver.postgres import migrations
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
+from movieserver.postgres import migrations
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo'"
 SCHEMA = """

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from movieserver.third_party import client, movies as api
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.errors import UpstreamFault
 from movieserver.redis.client import open_redis
-from movieserver.third_party.movies import MovieApi
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
+from movieserver.third_party import client, movies as api
+from movieserver.third_party.movies import MovieApi
 from tests.client import Response, Api
 from tests.conftest import make_settings
 from tests.test_movies import MOVIE, listing

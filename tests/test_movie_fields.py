@@ -1,4 +1,4 @@
-"""What a movie may carry beside its four keys: year, poster, ids, note; and the uuid that follows from them."""
+"""The optional fields of a movie: year, poster, ids, note; and the uuid that is computed from them."""
 from __future__ import annotations
 
 import json
@@ -11,7 +11,7 @@ import pytest
 from movieserver.formats import movie_uuid
 from tests.client import Api, pointers
 from tests.factories import movies
-from tests.test_odd_movies import OTHER, entry, shown
+from tests.test_invalid_movies import OTHER, entry, shown
 from tests.test_movies import MOVIE
 from tests.test_stored_movies import assert_bytes, post
 from tests.third_party import ThirdParty
@@ -34,7 +34,7 @@ def stored(**given: Any) -> dict[str, Any]:
     return movie | {key: given[key] for key in keys if key in given}
 
 
-async def test_each_comes_back_as_it_was_given(alice: Api) -> None:
+async def test_fields_are_returned_as_sent(alice: Api) -> None:
     """In every way of writing them."""
     given = [stored(**each) for each in GIVEN]
     path = await post(alice, "/collection/", {"title": "t", "movies": given})
@@ -49,7 +49,7 @@ async def test_each_comes_back_as_it_was_given(alice: Api) -> None:
     assert (await alice.get(path)).json["movies"] == whole["movies"]
 
 
-async def test_null_is_not_given(alice: Api) -> None:
+async def test_null_is_the_same_as_absent(alice: Api) -> None:
     given = stored()
     path = await post(alice, "/collection/", {"title": "t", "movies": [given | dict.fromkeys(FULL)]})
     await assert_bytes(alice, path, [given])
@@ -65,7 +65,7 @@ async def test_null_is_not_given(alice: Api) -> None:
     ("ids", {"imdb\n": "x"}), ("ids", {"n" * 101: "x"}), ("ids", {f"id{number}": "x" for number in range(11)}),
     ("note", 7), ("note", "n" * 2001), ("note", ["x"]),
 ])
-async def test_what_a_key_must_not_be(alice: Api, key: str, value: object) -> None:
+async def test_invalid_fields(alice: Api, key: str, value: object) -> None:
     response = await alice.post("/collection/", {"title": "t", "movies": [*movies(1), stored() | {key: value}]})
     assert (response.status, pointers(response)) == (400, [f"/movies/1/{key}"])
     response = await alice.post("/collection/", {"title": "t", "movies": [stored() | {key: value}, {"title": "x"}]})
@@ -103,17 +103,17 @@ async def test_a_uuid_follows_from_ids_or_from_title_and_year(alice: Api, given:
     assert (await alice.delete(f"{path}movies/{expected}/")).status == 200
 
 
-def test_an_id_is_no_title() -> None:
+def test_ids_and_titles_have_different_uuids() -> None:
     assert movie_uuid({"1999": "x"}, "", None) != movie_uuid(None, "x", 1999)
 
 
-async def test_a_uuid_that_is_given_is_kept(alice: Api) -> None:
+async def test_a_sent_uuid_is_stored(alice: Api) -> None:
     given = stored(**FULL)
     path = await post(alice, "/collection/", {"title": "t", "movies": [given]})
     await assert_bytes(alice, path, [given])
 
 
-async def test_what_nothing_identifies_is_named(alice: Api) -> None:
+async def test_movies_without_identity_are_listed(alice: Api) -> None:
     path = await post(alice, "/collection/", {"title": "t"})
     bare: dict[str, Any] = {"title": "x"}
     empty = bare | {"ids": {}, "year": None}
@@ -126,7 +126,7 @@ async def test_what_nothing_identifies_is_named(alice: Api) -> None:
         assert "Field required" in response.json["errors"][0]["detail"]
 
 
-async def test_one_movie_twice_is_found_by_what_identifies_it(alice: Api) -> None:
+async def test_a_repeated_movie_is_found_by_its_computed_uuid(alice: Api) -> None:
     twice = [{"title": "x", "ids": {"tmdb": "603"}}, {"title": "y", "uuid": version_5(TMDB).upper()},
              {"title": "z", "ids": {"tmdb": "603"}}]
     response = await alice.post("/collection/", {"title": "t", "movies": twice})
@@ -143,7 +143,7 @@ async def test_one_movie_twice_is_found_by_what_identifies_it(alice: Api) -> Non
      {"ids": {"d": "y"}}),
     ({"ids": {f"id{number}": "x" for number in range(12)}}, {"ids": {f"id{number}": "x" for number in range(10)}}),
 ])
-async def test_the_plain_provider_passes_on_what_can_be_stored(
+async def test_the_plain_provider_shows_only_fields_that_can_be_stored(
     alice: Api, third_party: ThirdParty, given: dict[str, Any], expected: dict[str, Any] | None
 ) -> None:
     found = await shown(alice, third_party, entry(**given), OTHER)

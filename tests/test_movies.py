@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from movieserver.third_party import client
 from movieserver.resources import Resources, open_resources
 from movieserver.settings import Settings
+from movieserver.third_party import client
 from tests.client import Response, Api
 from tests.third_party import (
     PASSWORD, SECRETS, USERNAME, Behaviour, ThirdParty, ThirdPartyHandler, break_off, hang, in_turn, page, raw
@@ -286,7 +286,7 @@ async def test_closing_during_calls_logs_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_nobody_there(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_server_that_does_not_listen(alice: Api, third_party: ThirdParty) -> None:
     await third_party.close()
     response = await alice.get("/movies/")
     assert response.status == 503

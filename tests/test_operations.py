@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from movieserver.serving import http_server as module
-from movieserver.postgres import migrations
-from movieserver.serving.request import MovieServer
 from movieserver.check import check
 from movieserver.data import operations
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
+from movieserver.postgres import migrations
 from movieserver.resources import Resources
+from movieserver.serving import http_server as module
 from movieserver.serving.http_server import Server
+from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
 from tests.client import Api
 from tests.conftest import make_settings, started

@@ -10,9 +10,9 @@ import bcrypt
 import pytest
 
 from movieserver.accounts import common_passwords, passwords
+from movieserver.accounts.passwords import Passwords
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.accounts.passwords import Passwords
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from movieserver.settings import Settings

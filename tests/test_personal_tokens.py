@@ -58,7 +58,7 @@ async def eventually(condition: Any) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_it_is_shown_once_and_stored_as_a_digest(alice: Api, postgres: Postgres) -> None:
+async def test_a_new_token_is_shown_once_and_stored_as_a_digest(alice: Api, postgres: Postgres) -> None:
     """ASVS 5.0 7.2.3 and 11.4.1: 256 random bits, of which the database has SHA-256."""
     created = (await made(alice, name="backup", expires_in_days=1)).json
     token = PersonalToken.parse(created["token"])
@@ -79,13 +79,13 @@ async def test_it_is_shown_once_and_stored_as_a_digest(alice: Api, postgres: Pos
     ({"name": "n", "scope": "read", "expires_in_days": 0}, "/expires_in_days"),
     ({"name": "n", "scope": "read", "expires_in_days": "7"}, "/expires_in_days"),
 ])
-async def test_what_is_wrong_is_named(alice: Api, body: dict[str, Any], pointer: str) -> None:
+async def test_invalid_bodies_name_the_field(alice: Api, body: dict[str, Any], pointer: str) -> None:
     response = await alice.post("/tokens/", body)
     assert (response.status, [error["pointer"] for error in response.json["errors"]]) == (400, [pointer])
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.protected], ids=lambda route: str(route.template))
-async def test_what_it_may_do(alice: Api, route: Any) -> None:
+async def test_what_each_scope_allows(alice: Api, route: Any) -> None:
     """ASVS 5.0 8.2.1: nothing with accounts, sessions and tokens; and with the scope `read` no change."""
     assert route.handler_class.login_only == (route.template in LOGIN_ONLY)
     path = PARAMETER.sub(str(uuid4()), route.template)
@@ -105,7 +105,7 @@ async def test_what_it_may_do(alice: Api, route: Any) -> None:
                 assert response.status not in (401, 403)
 
 
-async def test_it_reads_and_writes_what_its_user_has(alice: Api, sign_up: SignUp) -> None:
+async def test_a_token_reads_and_writes_the_collections_of_its_user(alice: Api, sign_up: SignUp) -> None:
     writing, reading = await script(alice), await script(alice, "read")
     given = collection()
     path = (await writing.post("/collection/", given)).headers["Location"]
@@ -126,7 +126,7 @@ async def test_everything_but_a_token_in_force_is_401(alice: Api) -> None:
     assert (await alice.signed(token).get("/collection/")).status == 200
 
 
-async def test_a_deleted_one_is_refused_at_once_here_and_soon_elsewhere(
+async def test_a_deleted_token_is_refused_at_once_here_and_soon_elsewhere(
     alice: Api, postgres: Postgres
 ) -> None:
     """ASVS 5.0 7.4.1: at once in the process that deletes it; another process asks again after 3 seconds."""
@@ -148,7 +148,7 @@ async def test_a_deleted_one_is_refused_at_once_here_and_soon_elsewhere(
     assert (await alice.delete(f"/tokens/{one['uuid']}/")).status == 404
 
 
-async def test_an_expired_one_is_refused_and_swept(
+async def test_an_expired_token_is_refused_and_deleted(
     alice: Api, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = (await made(alice, expires_in_days=1)).json
@@ -167,7 +167,7 @@ async def test_an_expired_one_is_refused_and_swept(
     assert rows(postgres, "SELECT 1 FROM personal_tokens WHERE token_uuid = %s", created["uuid"]) == []
 
 
-async def test_the_end_of_the_account_ends_them(sign_up: SignUp) -> None:
+async def test_deleting_the_account_deletes_its_tokens(sign_up: SignUp) -> None:
     """ASVS 5.0 7.4.2."""
     owner = await sign_up()
     sent = await script(owner)
@@ -176,7 +176,7 @@ async def test_the_end_of_the_account_ends_them(sign_up: SignUp) -> None:
     assert_unauthenticated(await sent.get("/collection/"))
 
 
-async def test_a_login_that_has_ended_makes_none(api: Api) -> None:
+async def test_an_ended_login_cannot_create_a_token(api: Api) -> None:
     """ASVS 5.0 7.4.1: who holds an access token for its last minutes cannot make it a permanent one."""
     pair = registration()
     first, second = [(await api.post(path, pair)).json for path in ("/register/", "/login/")]
@@ -190,7 +190,7 @@ async def test_a_login_that_has_ended_makes_none(api: Api) -> None:
     assert (await sent.get("/collection/")).status == 200
 
 
-async def test_a_user_has_a_bounded_number(alice: Api) -> None:
+async def test_the_number_of_tokens_is_limited(alice: Api) -> None:
     bound = (await alice.get("/limits/")).json["personal_tokens"]["tokens"]
     assert bound == MAX_TOKENS
     responses = await asyncio.gather(
@@ -248,7 +248,7 @@ async def test_a_read_does_not_wait_for_the_day_to_be_written(alice: Api, postgr
     await eventually(written)
 
 
-async def test_one_that_was_verified_is_not_looked_up_again(
+async def test_a_verified_token_is_not_looked_up_again(
     alice: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(personal_tokens, "MAX_VERIFIED", 1)
@@ -258,7 +258,7 @@ async def test_one_that_was_verified_is_not_looked_up_again(
     assert [statement.name for statement in statements].count("personal_tokens.find") == 3
 
 
-async def test_it_sends_large_bodies(alice: Api) -> None:
+async def test_large_bodies_with_a_personal_token(alice: Api) -> None:
     """A body that is refused by its head would be refused before the token is looked up."""
     token = (await made(alice)).json["token"]
     response = await alice.signed(token).post("/collection/", collection(movies=movies(200)))
@@ -271,7 +271,7 @@ async def test_it_sends_large_bodies(alice: Api) -> None:
     assert [response.status for response in responses][-1] == 201
 
 
-async def test_neither_metrics_nor_the_log_show_it(alice: Api) -> None:
+async def test_neither_metrics_nor_the_log_show_a_token(alice: Api) -> None:
     """ASVS 5.0 16.2.5."""
     start = record.position()
     token = (await made(alice)).json["token"]

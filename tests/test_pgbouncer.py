@@ -65,7 +65,7 @@ def pgbouncer(folder: Path, mode: str, host: str) -> Iterator[str]:
             yield url
         finally:
             process.kill()
-            record.keep_file(folder / "log")
+            record.add_file(folder / "log")
 
 
 def accepts(url: str) -> bool:

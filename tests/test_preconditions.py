@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from movieserver.http.preconditions import Precondition
 from movieserver.errors import BadRequest
+from movieserver.http.preconditions import Precondition
 from tests.client import Api
 from tests.conftest import SignUp
 from tests.factories import collection, movies

@@ -61,7 +61,7 @@ async def test_every_address_begins_with_it(alice: Api, third_party: ThirdParty,
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_the_root_and_the_description_lead_there(api: Api, prefix: str) -> None:
+async def test_the_root_and_the_description_name_it(api: Api, prefix: str) -> None:
     assert (await api.get(f"{prefix}/")).json == {"openapi": f"{PUBLIC}/openapi.json", "docs": f"{PUBLIC}/docs/"}
     for path in {prefix or "/", f"{prefix}/"}:
         html = (await api.get(path, headers={"Accept": "text/html"})).body.decode()
@@ -74,7 +74,7 @@ async def test_the_root_and_the_description_lead_there(api: Api, prefix: str) ->
     assert 'href="/films/docs/"' in html and 'value="/login/"' in html
 
 
-async def test_other_prefixes_lead_nowhere(api: Api) -> None:
+async def test_other_prefixes_are_404(api: Api) -> None:
     for path in ("/filmsx/healthz", "/films/films/healthz", "/x/films/healthz", "/film/healthz", "//films/healthz",
                  "/films*"):
         assert (await api.get(path)).status == 404
@@ -99,7 +99,7 @@ async def test_the_page_works_under_the_prefix(api: Api) -> None:
     ("https://example.org", "https://example.org"), ("https://example.org/", "https://example.org"),
     ("http://localhost:8080/a/b-c/", "http://localhost:8080/a/b-c"), ("https://[2001:db8::1]:1/x", None), ("", ""),
 ])
-def test_which_are_accepted(url: str, kept: str | None) -> None:
+def test_accepted_values(url: str, kept: str | None) -> None:
     settings = make_settings("postgresql://h/d", "redis://h", "http://h/", public_url=url)
     assert settings.public_url == (url if kept is None else kept)
 
@@ -109,7 +109,7 @@ def test_which_are_accepted(url: str, kept: str | None) -> None:
     "https://user@example.org", "https://example.org/a//b", "https://example.org/../x", 'https://example.org/"x',
     "https://example.org/a b", "https://example.org/ä",
 ])
-def test_which_are_refused(url: str) -> None:
+def test_refused_values(url: str) -> None:
     with pytest.raises(ValidationError, match="https://example.org/films"):
         make_settings("postgresql://h/d", "redis://h", "http://h/", public_url=url)
 

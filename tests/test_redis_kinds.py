@@ -15,16 +15,16 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from movieserver.accounts import login_attempts
-from movieserver.redis import request_counter
 from movieserver.accounts.login_attempts import open_login_attempts
-from movieserver.redis.changes import Changes, open_changes
-from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
 from movieserver.embedded.programs import package_folder
 from movieserver.embedded.redis import Redis
 from movieserver.errors import TooManyAttempts, Unauthenticated
-from movieserver.third_party.page_cache import open_page_cache
+from movieserver.redis import request_counter
 from movieserver.redis.address import check_address, split_address
+from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.client import facts, open_redis
+from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
+from movieserver.third_party.page_cache import open_page_cache
 from tests.conftest import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("io_loop")

@@ -82,7 +82,7 @@ async def test_an_export_in_an_empty_account_is_the_same_export(
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("kind", [JSON, CSV])
-async def test_one_collection_goes_out_and_comes_in(alice: Api, sign_up: SignUp, seed: int, kind: str) -> None:
+async def test_an_exported_collection_can_be_imported(alice: Api, sign_up: SignUp, seed: int, kind: str) -> None:
     """As JSON wholly, as CSV with every movie as it was."""
     await filled(alice, seed)
     bob = await sign_up()

@@ -125,7 +125,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
                 process.terminate()
             process.wait()
             for written in (log, *folder.glob("*.log")):
-                record.keep_file(written)
+                record.add_file(written)
             for secret in folder.glob("jwt_secret"):
                 record.secret(secret.read_text(encoding="ascii").strip())
 
@@ -139,7 +139,7 @@ def command(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
         input=sent, errors="surrogateescape", env={"PATH": os.environ["PATH"], **settings}, check=False,
     )
-    record.keep((done.stdout + done.stderr).encode())
+    record.add((done.stdout + done.stderr).encode())
     return done
 
 

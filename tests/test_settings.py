@@ -82,7 +82,7 @@ def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, 
     ("ALCHEMY=postgresql+asyncpg://u:HIDDEN@h/d\n", "ALCHEMY: is not a setting, but has the form of DATABASE_URL"),
     ("CACHE=rediss://:HIDDEN@h\n", "CACHE: is not a setting, but has the form of REDIS_URL"),
 ])
-def test_an_address_that_nothing_would_read_stops_the_start(tmp_path: Path, text: str, words: str) -> None:
+def test_an_address_under_an_unknown_name_stops_the_start(tmp_path: Path, text: str, words: str) -> None:
     """Or production data would go into an embedded database."""
     (tmp_path / ".env").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:

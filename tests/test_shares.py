@@ -1,4 +1,4 @@
-"""Share links: who has one reads the collection and nothing of its owner, until it ends."""
+"""Share links: anyone who has one can read the collection, and nothing else of its owner, until it ends."""
 from __future__ import annotations
 
 import asyncio
@@ -35,7 +35,7 @@ def path_of(share: Response) -> str:
     return f"/shared/{share.json['token']}/"
 
 
-async def test_whoever_has_the_link_reads_the_collection(alice: Api, api: Api) -> None:
+async def test_anyone_with_the_link_can_read_the_collection(alice: Api, api: Api) -> None:
     """And nothing of the owner: no uuid but those of the movies, no moment but that of the last change."""
     given = collection()
     uuid = await created(alice, **given)
@@ -59,7 +59,7 @@ async def test_whoever_has_the_link_reads_the_collection(alice: Api, api: Api) -
     assert (again.status, again.json["title"]) == (200, "new")
 
 
-async def test_it_is_the_same_link_while_it_is_in_force(alice: Api) -> None:
+async def test_a_share_in_force_keeps_its_link(alice: Api) -> None:
     uuid = await created(alice)
     first = await shared(alice, uuid, {"expires_in_days": 7})
     for body in (None, {}, {"expires_in_days": None}, {"expires_in_days": 30}):
@@ -69,14 +69,14 @@ async def test_it_is_the_same_link_while_it_is_in_force(alice: Api) -> None:
     assert timedelta(days=6.9) < ends - datetime.now(UTC) < timedelta(days=7.1)
 
 
-async def test_of_several_at_once_one_is_the_first(alice: Api) -> None:
+async def test_concurrent_shares_create_one_link(alice: Api) -> None:
     uuid = await created(alice)
     responses = await asyncio.gather(*[shared(alice, uuid) for _ in range(10)])
     assert sorted(response.status for response in responses) == [200] * 9 + [201]
     assert len({response.json["token"] for response in responses}) == 1
 
 
-async def test_an_end_is_at_once_and_a_new_link_is_another(alice: Api, api: Api) -> None:
+async def test_an_ended_link_stops_at_once_and_the_next_one_differs(alice: Api, api: Api) -> None:
     uuid = await created(alice)
     first = await shared(alice, uuid)
     assert (await alice.delete(f"/collection/{uuid}/share/")).status == 200
@@ -86,7 +86,7 @@ async def test_an_end_is_at_once_and_a_new_link_is_another(alice: Api, api: Api)
     assert [(await api.get(path_of(share))).status for share in (first, second)] == [404, 200]
 
 
-async def test_every_link_that_shows_nothing_is_the_same_404(alice: Api, api: Api, postgres: Postgres) -> None:
+async def test_every_link_that_does_not_work_is_the_same_404(alice: Api, api: Api, postgres: Postgres) -> None:
     """Unknown, ended, expired, of a deleted collection."""
     uuids = [await created(alice) for _ in range(3)]
     ended, expired, gone = [path_of(await shared(alice, uuid, {"expires_in_days": 1})) for uuid in uuids]
@@ -158,7 +158,7 @@ async def test_notes_stay_with_the_owner(alice: Api, api: Api, postgres: Postgre
     assert json.loads(response.body)["movies"] == given
 
 
-async def test_without_notes_the_movies_are_the_very_same_text(alice: Api, api: Api) -> None:
+async def test_without_notes_the_movies_are_the_stored_text(alice: Api, api: Api) -> None:
     given = [{**each, "year": 1990, "ids": {"zz": "1", "note": "2", "a": "3"}} for each in movies(3, title='" ü \\ "')]
     noted = await created(alice, movies=[{**each, "note": "mine"} for each in given])
     plain = await created(alice, movies=given)
@@ -169,12 +169,12 @@ async def test_without_notes_the_movies_are_the_very_same_text(alice: Api, api: 
 
 
 @pytest.mark.parametrize("days", [0, -1, MAX_SHARE_DAYS + 1, 1.5, "7", True, []])
-async def test_a_number_of_days_that_cannot_be_is_400(alice: Api, days: object) -> None:
+async def test_an_invalid_number_of_days_is_400(alice: Api, days: object) -> None:
     response = await alice.post(f"/collection/{await created(alice)}/share/", {"expires_in_days": days})
     assert [error["pointer"] for error in response.json["errors"]] == ["/expires_in_days"]
 
 
-async def test_a_copy_of_the_database_opens_nothing(alice: Api, postgres: Postgres) -> None:
+async def test_a_copy_of_the_database_gives_no_access(alice: Api, postgres: Postgres) -> None:
     """ASVS 5.0 11.4.1: neither the token nor what it is made of alone is stored."""
     uuid = await created(alice)
     token = (await shared(alice, uuid)).json["token"]
@@ -187,7 +187,7 @@ async def test_a_copy_of_the_database_opens_nothing(alice: Api, postgres: Postgr
     assert ShareTokens([OTHER, SECRET]).find(bytes(nonce), bytes(digest)) is not None
 
 
-async def test_a_new_key_keeps_links_and_a_lost_one_renews_them(alice: Api, api: Api, resources: Resources) -> None:
+async def test_a_share_is_replaced_only_if_its_key_is_lost(alice: Api, api: Api, resources: Resources) -> None:
     uuid = await created(alice)
     first = await shared(alice, uuid)
     resources.share_tokens = ShareTokens([OTHER, SECRET])

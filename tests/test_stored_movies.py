@@ -16,8 +16,8 @@ from tests.factories import registration
 from tests.test_collections import created, many
 from tests.test_migrations import run
 
-MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
-MOMENT_KEYS = ("created_at", "updated_at", "refreshed_at", "expires_at")
+TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
+TIMESTAMP_KEYS = ("created_at", "updated_at", "refreshed_at", "expires_at")
 TEXTS = [
     "plain", "Amélie — 千と千尋 🎬", "\u2028\u2029\u200b\ufeff\u00ad", '\\ " / </script> {"a": [1]}', "\b\f\n\r\t",
     "".join(map(chr, range(1, 0x20))), "\x7f\x80\x9f", "\U0010ffff\ue000\ufdd0\uffff", "e\u0301 é", "%s %(x)s %% $1 {}",
@@ -134,7 +134,7 @@ def moments(value: Any) -> list[str]:
     if isinstance(value, list):
         return [moment for item in value for moment in moments(item)]
     if isinstance(value, dict):
-        own = [value[key] for key in MOMENT_KEYS if value.get(key)]
+        own = [value[key] for key in TIMESTAMP_KEYS if value.get(key)]
         return own + [moment for item in value.values() for moment in moments(item)]
     return []
 
@@ -158,7 +158,7 @@ async def test_timestamps_have_six_digits_and_are_utc(
     for address in (path, "/collection/", "/collection/?movies=false", "/sessions/"):
         found = moments((await alice.get(address)).json)
         assert found[:2] == [shown, shown]
-        assert all(map(MOMENT.match, found))
+        assert all(map(TIMESTAMP.match, found))
 
 
 async def test_all_timestamps_have_the_same_form(api: Api) -> None:
@@ -171,4 +171,4 @@ async def test_all_timestamps_have_the_same_form(api: Api) -> None:
     for address, count in ((path, 2), ("/collection/", 20), ("/collection/?movies=false", 20), ("/sessions/", 3)):
         found = moments((await client.get(address)).json)
         assert len(found) == count
-        assert all(map(MOMENT.match, found)), found
+        assert all(map(TIMESTAMP.match, found)), found

@@ -82,7 +82,7 @@ async def test_listed_movies_can_be_collected(alice: Api, seen: list[str]) -> No
     assert (await alice.get(response.headers["Location"])).json["movies"] == movies
 
 
-async def test_what_is_listed_is_what_a_body_without_uuid_names(alice: Api, seen: list[str]) -> None:
+async def test_a_listed_movie_has_the_uuid_that_is_computed_from_its_ids(alice: Api, seen: list[str]) -> None:
     """One rule gives both the uuid, so what was imported is what is listed."""
     solaris = (await alice.get("/movies/")).json["data"][0]
     bare = {"title": "Solaris", "ids": {"imdb": "tt0069293", "tmdb": "593"}}
@@ -96,7 +96,7 @@ async def test_what_is_listed_is_what_a_body_without_uuid_names(alice: Api, seen
     {"release_date": "soon", "poster_path": "x.jpg"}, {"release_date": "0001-01-01", "poster_path": "/a b.jpg"},
     {"release_date": 1.5, "poster_path": 7}, {"release_date": "2101-01-01", "poster_path": "/" + "x" * 2000},
 ])
-async def test_an_odd_date_or_poster_is_left_out(alice: Api, third_party: ThirdParty, odd: dict[str, Any]) -> None:
+async def test_an_invalid_date_or_poster_is_omitted(alice: Api, third_party: ThirdParty, odd: dict[str, Any]) -> None:
     third_party.behaviour = tmdb({"results": [MOVIES[0] | odd]}, [])
     [movie] = (await alice.get("/movies/")).json["data"]
     assert set(movie) == {"title", "description", "genres", "uuid", "ids"}
@@ -157,7 +157,7 @@ async def test_invalid_responses(alice: Api, third_party: ThirdParty, found: dic
 
 
 @pytest.mark.parametrize("odd", ["many", None, True, -1, 1.5, [], {}])
-async def test_totals_that_cannot_be_read_spoil_no_page(alice: Api, third_party: ThirdParty, odd: object) -> None:
+async def test_invalid_totals_do_not_spoil_a_page(alice: Api, third_party: ThirdParty, odd: object) -> None:
     third_party.behaviour = tmdb({"total_pages": odd, "total_results": odd}, [])
     answer = await alice.get("/movies/?page=2")
     assert (answer.status, answer.json["count"], len(answer.json["data"])) == (200, len(MOVIES), len(MOVIES))
@@ -166,7 +166,7 @@ async def test_totals_that_cannot_be_read_spoil_no_page(alice: Api, third_party:
     assert (await alice.get("/movies/?page=3")).json["next"] is None
 
 
-async def test_a_key_that_is_refused(alice: Api, third_party: ThirdParty) -> None:
+async def test_a_refused_key(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page({"success": False, "status_message": "theirs"}, status=401)
     response = await alice.get("/movies/")
     assert response.status == 502

@@ -63,7 +63,7 @@ OTHER_TYPES = {
 }
 
 
-async def test_a_token_of_ours_is_what_these_tests_forge(api: Api) -> None:
+async def test_forged_tokens_without_a_fault_are_valid(api: Api) -> None:
     for token in (forged(), forged(sid=None), with_claim("exp", str(time.time() + 60)), forged(nbf=1)):
         assert (await api.signed(token).get("/collection/")).status == 200
 
@@ -185,7 +185,7 @@ async def test_an_access_token_has_one_spelling(api: Api) -> None:
         assert_unauthenticated(await api.signed(other).get("/collection/"))
 
 
-async def test_a_refresh_token_is_no_access_token(api: Api) -> None:
+async def test_a_refresh_token_is_not_an_access_token(api: Api) -> None:
     """RFC 8725 section 3.12, ASVS 5.0 9.2.2."""
     tokens = (await api.post("/register/", registration())).json
     assert_unauthenticated(await api.signed(tokens["refresh_token"]).get("/collection/"))

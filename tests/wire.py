@@ -26,7 +26,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition."""
     while not condition():
         await asyncio.sleep(0.01)

@@ -1,1 +1,1 @@
-"""Tokens, passwords, and the limits on login attempts."""
+"""Tokens, passwords, user names, and the limits on login attempts and registrations."""

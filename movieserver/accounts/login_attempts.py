@@ -15,8 +15,8 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
-from movieserver.redis import client
 from movieserver.errors import TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
+from movieserver.redis import client
 from movieserver.redis.client import Calls, Client, Script, open_redis
 
 PREFIX = "{movieserver}:attempts:"  # one hash tag: all keys are on one node of a cluster
@@ -25,8 +25,8 @@ PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # more in a window is an attack
 ADDRESS_FAILURES = 100
-ATTEMPT_SECONDS = 60.0  # after which the slot of a process that died is free again
-PATIENCE_SECONDS = 25.0
+ATTEMPT_SECONDS = 60.0  # then the slot of a process that died is free again
+PATIENCE_SECONDS = 25.0  # of a client that waits for a slot
 SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is most likely this process's own
 END_CALLS = 20  # retries of reporting an outcome
 POLL_SECONDS = (0.05, 0.25)  # pauses between two checks for a free slot: the first, the longest
@@ -73,7 +73,7 @@ return 1
 
 
 class LoginsUnderWay(Unavailable):
-    """503: every failure that is still allowed may be taken by an attempt in progress."""
+    """503: the attempts in progress could use up all failures that are still allowed."""
 
     code = "tries_under_way"
     detail = "Too many logins to this account or from this address are in progress. Try again shortly."

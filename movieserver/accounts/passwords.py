@@ -20,13 +20,13 @@ from typing import TypeVar
 
 import bcrypt
 
-from movieserver.observability import metrics
 from movieserver.errors import Unavailable
+from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
-MAX_NORMALIZED = 1024  # code points; to normalize 100,000 combining marks would block the process for a minute
+MAX_NORMALIZED = 1024  # code points; normalizing 100,000 combining marks would block the process for a minute
 MAX_WAITING = 100
 MAX_REGISTRATIONS_WAITING = 50  # the other slots are reserved for logins
 NICENESS = 15  # everything else on this machine is more urgent than a hash

@@ -16,7 +16,7 @@ PREFIX = "msv_"
 SECRET_BYTES = 32
 PACKED_BYTES = 16 + SECRET_BYTES
 MAX_TOKENS = 100  # of a user
-CACHE_SECONDS = 3.0  # for which a process need not ask again; a deleted token is in force nowhere after 5
+CACHE_SECONDS = 3.0  # how long a process trusts a look-up; a deleted token works nowhere after 5 seconds
 MAX_VERIFIED = 10_000
 
 
@@ -46,7 +46,7 @@ class TooManyTokens(Conflict):
 
 
 class PersonalToken(NamedTuple):
-    """Whose a personal token is, and the secret that proves it."""
+    """The user of a personal token, and the secret that proves it."""
 
     user_id: str
     secret: bytes
@@ -87,12 +87,12 @@ class VerifiedTokens:
         access, end = self._verified.get((token.user_id, token.digest), (None, 0.0))
         return access if time.monotonic() < end else None
 
-    def keep(self, token: PersonalToken, access: Access, asked: float, lifetime: float | None) -> None:
-        """Remember a token that was in force at `asked` (time.monotonic) and expires `lifetime` seconds later."""
+    def add(self, token: PersonalToken, access: Access, verified_at: float, lifetime: float | None) -> None:
+        """Cache a token that was in force at `verified_at` (time.monotonic) and expires `lifetime` seconds later."""
         if len(self._verified) >= MAX_VERIFIED:
             self._verified.clear()
         seconds = CACHE_SECONDS if lifetime is None else min(CACHE_SECONDS, lifetime)
-        self._verified[token.user_id, token.digest] = access, asked + seconds
+        self._verified[token.user_id, token.digest] = access, verified_at + seconds
 
     def forget(self, user_id: str) -> None:
         """Look up the tokens of this user again."""

@@ -1,5 +1,7 @@
-"""Tokens of share links. They follow from a nonce in the database and from a key that is not there: the same token can
-be sent again, and a copy of the database opens nothing."""
+"""Tokens of share links, derived from a nonce in the database and a key that is not in it.
+
+So the same token can be sent again, and a copy of the database alone gives no access.
+"""
 from __future__ import annotations
 
 import base64
@@ -17,14 +19,14 @@ NONCE_BYTES = 16
 
 
 class ShareToken(NamedTuple):
-    """A token and the nonce that it follows from."""
+    """A token and the nonce that it is derived from."""
 
     text: str
     nonce: bytes
 
     @property
     def digest(self) -> bytes:
-        """What is stored, and looked for."""
+        """What is stored and looked up."""
         return digest_of(self.text)
 
 
@@ -34,7 +36,7 @@ def digest_of(token: str) -> bytes:
 
 
 class ShareTokens:
-    """Makes tokens with the first of its keys, and knows again those of all of them."""
+    """Makes tokens with the first of its keys, and recognizes those of every key."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [derived_key(key.encode(), b"share") for key in keys]

@@ -1,35 +1,36 @@
 """Changes of a user's collections, in the order of their commits: the statements of sql/changes.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 import uuid
 from typing import NamedTuple
 
-from movieserver.data.collections import MICROSECONDS, REMEMBERED_DAYS
+from movieserver.data.collections import REMEMBERED_DAYS
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.errors import ApiError
 from movieserver.postgres.database import Database
 
-STORED_DAYS = REMEMBERED_DAYS - 1  # the day is for statements that were under way, and for clocks
+STORED_DAYS = REMEMBERED_DAYS - 1  # a day less, for statements in progress and for clocks that differ
 DAY = 86400 * 1_000_000
 CURSOR = struct.Struct(">BqQ16s")
 FORM = 1
 
 
 class CursorExpired(ApiError):
-    """410: what happened since the cursor is not known any more."""
+    """410: the changes since the cursor are no longer stored."""
 
     status = 410
     code = "cursor_expired"
     detail = (
-        f"This cursor is more than {STORED_DAYS} days old, or not one of this database. Start again without `since`, "
-        "and delete your copy of whatever is no longer listed.")
+        f"This cursor is more than {STORED_DAYS} days old, or from another database. Start again without `since`, "
+        "and delete your copies of collections that are no longer listed.")
 
 
 class Position(NamedTuple):
-    """Behind the change with this number, of this collection; `seen` is when its client last had everything before it
-    and nothing was left, in microseconds since 1970."""
+    """A position after a change, by its number and collection.
+
+    `seen` is when the client last had all changes, in microseconds since 1970.
+    """
 
     number: int
     collection_uuid: str
@@ -37,20 +38,16 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
-        """The position written as `text`, or None if it is not one of ours."""
-        try:
-            form, number, seen, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        return cls(number, str(uuid.UUID(bytes=packed)), seen) if form == FORM and seen < MICROSECONDS else None
+        """The position written as `text`, or None if it is malformed."""
+        form, number, seen, collection_uuid = unpack(CURSOR, text) or (None, 0, 0, "")
+        return cls(number, collection_uuid, seen) if form == FORM and seen < MICROSECONDS else None
 
     def __str__(self) -> str:
-        packed = CURSOR.pack(FORM, self.number, self.seen, uuid.UUID(self.collection_uuid).bytes)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(CURSOR, FORM, self.number, self.seen, self.collection_uuid)
 
 
 class Page(NamedTuple):
-    """A page of changes as JSON text, the position behind them, and whether there are any, and more."""
+    """A page of changes as JSON text, the position after them, whether there are any, and whether more follow."""
 
     changes: str
     next: Position
@@ -59,7 +56,7 @@ class Page(NamedTuple):
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, after: Position | None) -> Page:
-    """The first `limit` changes behind `after`, or behind nothing; CursorExpired."""
+    """The first `limit` changes after a position, or from the beginning; CursorExpired."""
     number, collection_uuid = after[:2] if after else (-1, str(uuid.UUID(int=0)))
     row = await db.read(
         "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)

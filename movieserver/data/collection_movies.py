@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
-from movieserver.http.preconditions import Precondition
 from movieserver.data.collections import Cursor, version_of
-from movieserver.postgres.database import Database
 from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
+from movieserver.http.preconditions import Precondition
+from movieserver.postgres.database import Database
+from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
 
 
 class Added(NamedTuple):
@@ -18,7 +18,7 @@ class Added(NamedTuple):
     version: str
 
 
-class Holding(NamedTuple):
+class Page(NamedTuple):
     """A page of collections, as JSON text, their number, and where the next page begins."""
 
     collections: str
@@ -33,15 +33,15 @@ async def add(
     """Append movies to a collection; PreconditionFailed, or CollectionFull if it would hold too many."""
     row = await db.write(
         "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, **stored(movies)._asdict(),
-        max=MAX_MOVIES, only=precondition.only_versions, unless=precondition.unless_versions, **key.parameters(),
+        max=MAX_MOVIES, **precondition.parameters(), **key.parameters(),
     )
     if row is None:
         return None
-    same, alone, there, meant, fits, response, version = row
+    same, alone, there, holds, fits, response, version = row
     if not key.is_stored(same, alone):
         if not there:
             return None
-        if not meant:
+        if not holds:
             raise PreconditionFailed
         if not fits:
             raise CollectionFull(MAX_MOVIES)
@@ -54,7 +54,7 @@ async def remove(
     """The new version of the collection without that movie."""
     row = await db.write(
         "collection_movies.remove", user_id=user_id, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 
@@ -65,12 +65,12 @@ async def reorder(
     """The new version of the reordered collection; OrderMismatch lists every difference."""
     row = await db.write(
         "collection_movies.reorder", user_id=user_id, collection_uuid=collection_uuid, movie_uuids=movies,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     if row is None:
         return None
-    version, meant, unknown, missing = row
-    if not meant:
+    version, holds, unknown, missing = row
+    if not holds:
         raise PreconditionFailed
     if unknown or missing:
         raise OrderMismatch(
@@ -80,12 +80,12 @@ async def reorder(
     return version
 
 
-async def list_holding(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Holding:
-    """The newest `limit` collections behind `after` that hold a movie."""
+async def list_containing(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Page:
+    """The newest `limit` collections after `after` that contain a movie."""
     row = await db.read(
-        "collection_movies.list_holding", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
+        "collection_movies.list_containing", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
     assert row is not None
     collections, count, microseconds, last = row
-    return Holding(collections, count, Cursor(microseconds, last) if last else None)
+    return Page(collections, count, Cursor(microseconds, last) if last else None)

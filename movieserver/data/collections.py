@@ -1,13 +1,11 @@
-"""Collections, each its owner's: the statements of sql/collections.sql."""
+"""Collections of a user: the statements of sql/collections.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import struct
-import uuid
 from typing import NamedTuple
 
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.errors import PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
@@ -18,8 +16,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
-REMEMBERED_DAYS = 91  # of deletions, for those who follow the changes: data/changes.py
-MICROSECONDS = 2**53  # the year 2255, and exact in PostgreSQL's arithmetic of intervals
+REMEMBERED_DAYS = 91  # how long a deletion is stored for data/changes.py
 
 
 class Cursor(NamedTuple):
@@ -30,16 +27,12 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor written as `text`, or None if it is not one of ours."""
-        try:
-            microseconds, packed = CURSOR.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        return cls(microseconds, str(uuid.UUID(bytes=packed))) if microseconds < MICROSECONDS else None
+        """The cursor written as `text`, or None if it is malformed."""
+        values = unpack(CURSOR, text)
+        return cls(*values) if values and values[0] < MICROSECONDS else None
 
     def __str__(self) -> str:
-        packed = CURSOR.pack(self.microseconds, uuid.UUID(self.collection_uuid).bytes)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(CURSOR, *self)
 
 
 class Page(NamedTuple):
@@ -92,7 +85,7 @@ async def get(db: Database, *, user_id: str, collection_uuid: str) -> Found | No
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | None, movies: bool) -> Page:
-    """The newest `limit` collections behind `after` (fewer if they are large), with or without their movies."""
+    """The newest `limit` collections after `after` (fewer if they are large), with or without their movies."""
     row = await db.read_batched(
         "collections.list_page", user_id=user_id, limit=limit, movies=movies,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
@@ -114,7 +107,7 @@ async def update(
         "collections.update", user_id=user_id, collection_uuid=collection_uuid,
         title=changes.title if "title" in sent else None,
         description=changes.description or "" if "description" in sent else None, **movies,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 
@@ -123,7 +116,7 @@ async def delete(db: Database, *, user_id: str, collection_uuid: str, preconditi
     """The last version of the deleted collection; PreconditionFailed."""
     row = await db.write(
         "collections.delete", user_id=user_id, collection_uuid=collection_uuid, stored_days=REMEMBERED_DAYS,
-        only=precondition.only_versions, unless=precondition.unless_versions,
+        **precondition.parameters(),
     )
     return version_of(row)
 

@@ -1,26 +1,23 @@
 """Collections as lines of a file: the statements of sql/exports.sql."""
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
-import uuid
 from typing import NamedTuple
 
-from movieserver.data.collections import MICROSECONDS
+from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.postgres.database import Database
 from movieserver.schemas.requests import MAX_BYTES
 
 POSITION = struct.Struct(">Q16s16sIx")
 PAGE_COLLECTIONS = 1_000
-PAGE_BYTES = MAX_BYTES  # an import takes a page as it is
+PAGE_BYTES = MAX_BYTES  # so that every page can be imported
 
 
 class Position(NamedTuple):
-    """The collection with which a page begins, the first one left if it is gone.
+    """The collection that a page begins with; if it has been deleted, the page begins with the next one.
 
-    Of a collection that is larger than a page, the lines before had what precedes the movie of number `first` (from 1)
-    in this version; 0 if there were none.
+    A collection that is larger than a page has several lines. `first` is the number (from 1) of the movie that the next
+    line begins with, if the collection still has this version; 0 before the first line.
     """
 
     microseconds: int
@@ -30,19 +27,12 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
-        """The position written as `text`, or None if it is not one of ours."""
-        try:
-            packed = POSITION.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-        except (UnicodeEncodeError, binascii.Error, struct.error):
-            return None
-        microseconds, collection, version, first = packed
-        position = cls(microseconds, str(uuid.UUID(bytes=collection)), str(uuid.UUID(bytes=version)), first)
-        return position if microseconds < MICROSECONDS and first < 2**31 else None
+        """The position written as `text`, or None if it is malformed."""
+        values = unpack(POSITION, text)
+        return cls(*values) if values and values[0] < MICROSECONDS and values[-1] < 2**31 else None
 
     def __str__(self) -> str:
-        packed = POSITION.pack(
-            self.microseconds, uuid.UUID(self.collection_uuid).bytes, uuid.UUID(self.version).bytes, self.first)
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return pack(POSITION, *self)
 
 
 class Page(NamedTuple):
@@ -53,7 +43,7 @@ class Page(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A line of a collection that has several, its version, and with which movie the next line begins."""
+    """One of several lines of a collection, its version, and the number of the first movie of the next line."""
 
     line: bytes
     version: str
@@ -61,32 +51,33 @@ class Part(NamedTuple):
 
 
 async def list_page(db: Database, *, user_id: str, start: Position | None) -> Page:
-    """The collections from `start` on, newest first, a line each; one of several lines has pages of its own."""
+    """The collections from `start` on, newest first, a line each; one of several lines has its own pages."""
     rows = await db.run("exports.list_page", {
         "user_id": user_id, "from_microseconds": start and start.microseconds,
         "from_uuid": start and start.collection_uuid, "limit": PAGE_COLLECTIONS, "max": PAGE_BYTES,
     }, retry_lost=True, as_bytes=True)
-    places = [Position(microseconds, uuid.decode(), version.decode()) for uuid, microseconds, version, _ in rows]
-    begun = start if start and start.first and rows and places[0][:2] == start[:2] else None
+    positions = [Position(microseconds, uuid.decode(), version.decode()) for uuid, microseconds, version, _ in rows]
+    begun = start if start and start.first and rows and positions[0][:2] == start[:2] else None
     if begun or rows and rows[0][3] is None:
-        large = begun or places[0]
-        return _page(large, await part(db, user_id=user_id, place=large), places[1] if len(places) > 1 else None)
+        large = begun or positions[0]
+        following = positions[1] if len(positions) > 1 else None
+        return _page(large, await part(db, user_id=user_id, position=large), following)
     lines = [line for *_, line in rows if line is not None]
-    return Page(b"".join(line + b"\n" for line in lines), places[len(lines)] if len(lines) < len(rows) else None)
+    return Page(b"".join(line + b"\n" for line in lines), positions[len(lines)] if len(lines) < len(rows) else None)
 
 
-async def part(db: Database, *, user_id: str, place: Position) -> Part | None:
+async def part(db: Database, *, user_id: str, position: Position) -> Part | None:
     """A line of a collection that is larger than a page."""
     rows = await db.run("exports.part", {
-        "user_id": user_id, "collection_uuid": place.collection_uuid, "version": place.version, "first": place.first,
-        "max": PAGE_BYTES,
+        "user_id": user_id, "collection_uuid": position.collection_uuid, "version": position.version,
+        "first": position.first, "max": PAGE_BYTES,
     }, retry_lost=True, as_bytes=True)
     return Part(rows[0][0], rows[0][1].decode(), rows[0][2]) if rows else None
 
 
-def _page(place: Position, line: Part | None, following: Position | None) -> Page:
-    """A page of one line, or of none if its collection is gone."""
+def _page(position: Position, line: Part | None, following: Position | None) -> Page:
+    """A page of one line, or of none if its collection has been deleted."""
     if line is None:
         return Page(b"", following)
-    rest = None if line.next_first is None else place._replace(version=line.version, first=line.next_first)
+    rest = None if line.next_first is None else position._replace(version=line.version, first=line.next_first)
     return Page(line.line + b"\n", rest or following)

@@ -14,7 +14,7 @@ class Genres(NamedTuple):
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, skipped: int) -> Genres:
-    """The `limit` most frequent genres behind the first `skipped`."""
+    """The `limit` most frequent genres after the first `skipped`."""
     row = await db.read("genres.list_page", user_id=user_id, limit=limit, skipped=skipped)
     assert row is not None
     return Genres(*row)

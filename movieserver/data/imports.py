@@ -1,4 +1,4 @@
-"""Movies of a file into collections: the statement of sql/imports.sql."""
+"""Collections of imported files: the statement of sql/imports.sql."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Stored(NamedTuple):
 
 
 async def store(db: Database, *, user_id: str, new: FileCollection, into: str | None) -> Stored | None:
-    """Store what a file says of one collection, in the one that is `into`, or else in one of its own uuid.
+    """Store one collection of a file: in the collection `into`, or under its own uuid.
 
     None if there is no collection `into`, or no such user.
     """

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from movieserver.accounts.tokens import RefreshToken
 from movieserver.data.users import User
 from movieserver.postgres.database import Database
-from movieserver.accounts.tokens import RefreshToken
 
 GRACE_SECONDS = 30.0  # for a client that lost the response to a refresh, or sent two at the same time
 
@@ -26,7 +26,7 @@ async def rotate(
     """Spend `token` and return its successor: the first of `successors`, or the one that another process stored.
 
     A spent token gets the same successor for GRACE_SECONDS. None if `token` is not in force: it has expired, its login
-    has ended, it was never ours, or it was spent earlier, which ends its login.
+    has ended, it is unknown, or it was spent earlier, which ends its login.
     """
     row = await db.write(
         "sessions.rotate", user_id=token.user_id, session_uuid=token.session_uuid, refresh_digest=token.digest,

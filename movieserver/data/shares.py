@@ -8,7 +8,7 @@ from movieserver.postgres.database import Database
 
 
 class Share(NamedTuple):
-    """The token of a share, when it ends (a moment, or None), and whether it is new."""
+    """The token of a share, when it expires (None: never), and whether it is new."""
 
     token: str
     expires_at: str | None
@@ -26,9 +26,9 @@ async def create(
     db: Database, *, tokens: ShareTokens, user_id: str, collection_uuid: str, days: int | None,
     lost_digest: bytes | None = None
 ) -> Share | None:
-    """Share a collection for so many days (None: without an end), or the share that is in force.
+    """Share a collection for `days` (None: it does not expire), or return the share in force.
 
-    One whose key JWT_SECRET does not have any more cannot be shown again and is replaced.
+    A share whose key is no longer in JWT_SECRET cannot be shown again, so it is replaced.
     """
     new = tokens.new()
     row = await db.write(
@@ -50,6 +50,6 @@ async def delete(db: Database, *, user_id: str, collection_uuid: str) -> bool:
 
 
 async def get(db: Database, *, token: str) -> Shared | None:
-    """The collection that the token of a share in force shows, without the owner's notes."""
+    """The collection that a token shares, without the owner's notes; None if the share is not in force."""
     row = await db.read("shares.get", digest=digest_of(token))
     return Shared(*row) if row else None

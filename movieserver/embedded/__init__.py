@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL, Redis and demo catalogue for a machine that has none; their data is under DATA_DIR.
+"""Embedded PostgreSQL, Redis and demo catalogue for a machine that has none; their data is under DATA_DIR.
 
 The server does not know that they are embedded: `running` completes its settings with their addresses.
 """
@@ -58,7 +58,7 @@ def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
 
 @contextmanager
 def database(settings: Settings) -> Iterator[tuple[Settings, bool]]:
-    """Settings with the address of the embedded PostgreSQL, and whether it had to be started for this."""
+    """Settings with the address of the embedded PostgreSQL, and whether this call started it."""
     if url := running_url(settings.data_dir.resolve() / "postgres"):
         yield settings.model_copy(update={"database_url": SecretStr(url)}), False
     else:

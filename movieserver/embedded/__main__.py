@@ -14,12 +14,12 @@ def main() -> None:
     """Serve the demo catalogue until Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m movieserver.embedded",
-        description="A demo movie catalogue. It needs MOVIE_API_USERNAME and MOVIE_API_PASSWORD of the environment.",
+        description="A demo movie catalogue, for the credentials MOVIE_API_USERNAME and MOVIE_API_PASSWORD.",
     )
     parser.add_argument("--port", type=int, default=9000)
     for name in asdict(Faults()):
         parser.add_argument(
-            f"--{name}", type=float, default=0.0, metavar="SHARE", help="share of requests that fail so, 0 to 1")
+            f"--{name}", type=float, default=0.0, metavar="SHARE", help="share of requests that fail like this, 0 to 1")
     options = parser.parse_args()
     try:
         listening, url = listen(options.port)

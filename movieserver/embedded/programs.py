@@ -33,7 +33,7 @@ def package_folder(name: str) -> Path:
 
 
 def give_away(folder: Path) -> None:
-    """Make `folder` belong to the user that a program runs as with `drop_root`."""
+    """Make the user of programs with `drop_root` the owner of `folder`."""
     if os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(folder, user.pw_uid, user.pw_gid)

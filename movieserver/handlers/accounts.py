@@ -5,19 +5,19 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from movieserver.observability import metrics
-from movieserver.schemas import responses
 from movieserver.accounts.login_attempts import LoginsUnderWay
+from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.registration_limit import TooManyRegistrations
+from movieserver.accounts.tokens import RefreshToken
 from movieserver.accounts.usernames import username_key
-from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 from movieserver.data import sessions, users
 from movieserver.data.users import User
-from movieserver.openapi.operation import Operation
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
-from movieserver.accounts.passwords import TooManyLogins
-from movieserver.accounts.tokens import RefreshToken
+from movieserver.observability import metrics
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
+from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 
 # the metric of a failed login, by its error code; a database outage is not counted as a login
 MEASURED = {
@@ -33,7 +33,7 @@ LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds a
 
 
 class RegistrationClosed(ApiError):
-    """403: the operator lets nobody register."""
+    """403: the operator has closed registration."""
 
     status = 403
     code = "registration_closed"

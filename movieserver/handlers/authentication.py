@@ -1,4 +1,4 @@
-"""Who sends a request, and what their token allows."""
+"""Authentication: the user of a request, and what their token allows."""
 from __future__ import annotations
 
 import time
@@ -24,19 +24,19 @@ async def authenticate(resources: Resources, text: str) -> Access:
 
 
 async def _look_up(resources: Resources, token: PersonalToken) -> Access | None:
-    asked = time.monotonic()
+    now = time.monotonic()
     found = await personal_tokens.find(resources.database, token=token)
     if found is None:
         return None
     if not found.used_today:
         await personal_tokens.record_use(resources.database, token=token)
     access = Access(token.user_id, None, found.scope)
-    resources.verified_tokens.keep(token, access, asked, found.lifetime)
+    resources.verified_tokens.add(token, access, now, found.lifetime)
     return access
 
 
 def check_scope(scope: str, method: str, login_only: bool) -> None:
-    """LoginRequired or InsufficientScope unless a token of this scope may be used so."""
+    """LoginRequired or InsufficientScope unless a token of this scope allows the request."""
     if login_only and scope != LOGIN:
         raise LoginRequired
     if scope == READ and method not in READING:

@@ -116,7 +116,7 @@ class Handler(RequestHandler):
         return await self._number if self._number else None
 
     async def authenticate(self) -> None:
-        """Learn user and login from the token; Unauthenticated without a valid one, 403 if it may not do this."""
+        """Set user and login from the token; Unauthenticated without a valid one, 403 if it does not allow this."""
         access = await authenticate(self.resources, bearer_token(self.request.headers))
         self.user_id, self.login = access.user_id, access.login
         check_scope(access.scope, self.request.method or "", self.login_only)
@@ -153,7 +153,7 @@ class Handler(RequestHandler):
         return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
     def address(self, path: str) -> str:
-        """The absolute address of a path of this server, as the client knows it: for everything that goes out."""
+        """The absolute address of a path of this server, as clients know it."""
         request = self.request
         address: str = self.settings["addresses"].absolute(
             path, request.host, request.remote_ip or "", request.headers.get("X-Forwarded-Proto", ""), request.protocol)
@@ -173,7 +173,7 @@ class Handler(RequestHandler):
 
     @property
     def exact_address(self) -> str:
-        """The same for the log: exact, also for IPv6."""
+        """The same for the log, but exact also for IPv6."""
         address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address

@@ -5,18 +5,18 @@ import json
 
 from movieserver.data import changes
 from movieserver.data.changes import CursorExpired, Page, Position
-from movieserver.errors import BadRequest
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
 from movieserver.openapi.operation import Operation
-from movieserver.openapi.parameters import IntegerParameter, TextParameter
+from movieserver.openapi.parameters import CursorParameter, IntegerParameter
 from movieserver.redis.changes import Waiter
 from movieserver.schemas import responses
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_WAIT = 30
 LIMIT = IntegerParameter("limit", "The maximum number of changes on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
-SINCE = TextParameter(
-    "since", "`next` of the page before; without it, the page starts at the beginning", pattern="^A[A-Za-z0-9_-]{43}$")
+SINCE = CursorParameter(
+    "since", "`next` of the page before; without it, the page starts at the beginning", "^A[A-Za-z0-9_-]{43}$",
+    Position.parse)
 WAIT = IntegerParameter(
     "wait", "How many seconds the response may wait for a change, if there is none", default=0, min=0, max=MAX_WAIT)
 
@@ -34,7 +34,7 @@ class ChangesHandler(Handler):
         "what is deleted, and send `next` as `since`. A collection that you do not know may be `updated` or `deleted`. "
         "The response does not wait when the server stops, or when too many requests wait.")
     async def get(self) -> None:
-        limit, seconds, since = self.query(LIMIT), self.query(WAIT), self._since()
+        limit, seconds, since = self.query(LIMIT), self.query(WAIT), self.query(SINCE)
         with self.resources.changes.waiter(self.owner, seconds) as waiter:
             self._end_with_client(waiter)
             page = await self._page(limit, since)
@@ -51,13 +51,6 @@ class ChangesHandler(Handler):
     def _end_with_client(self, waiter: Waiter) -> None:
         self._waiter = waiter
         self.request.connection.set_eof_callback(waiter.end)
-
-    def _since(self) -> Position | None:
-        text = self.query(SINCE)
-        position = text and Position.parse(text)
-        if text is not None and not position:
-            raise BadRequest("The query parameter since is not valid: send `next` without changing it.")
-        return position or None
 
     async def _page(self, limit: int, since: Position | None) -> Page:
         return await changes.list_page(self.resources.database, user_id=self.owner, limit=limit, after=since)

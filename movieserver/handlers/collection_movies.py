@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import json
 
-from movieserver.schemas import responses
-from movieserver.schemas.requests import AddedMovies, Order
 from movieserver.data import collection_movies
-from movieserver.formats import parse_uuid
-from movieserver.schemas.movies import MAX_MOVIES
-from movieserver.openapi.operation import Operation
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
+from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
-from movieserver.handlers.collections import CURSOR, LIMIT, NO_COLLECTION, CollectionListHandler, found, uuid_of
+from movieserver.handlers.collections import (
+    CURSOR, LIMIT, NO_COLLECTION, both_spellings, found, link_next, uuid_of
+)
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
+from movieserver.schemas.movies import MAX_MOVIES
+from movieserver.schemas.requests import AddedMovies, Order
 
 NO_MOVIE = "You have no such collection, or it does not contain this movie."
 NO_UUID = "The uuid of the movie in this path is malformed."
@@ -73,7 +75,7 @@ class OrderHandler(Handler):
         self.write_json({"message": "Collection reordered successfully"})
 
 
-class ContainingHandler(CollectionListHandler):
+class ContainingHandler(Handler):
     """GET /movies/<movie_uuid>/collections/"""
 
     @Operation(
@@ -84,15 +86,17 @@ class ContainingHandler(CollectionListHandler):
         movie_uuid, limit = parse_uuid(movie), self.query(LIMIT)
         if movie_uuid is None:
             raise NotFound(NO_UUID)
-        page = await collection_movies.list_holding(
-            self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit, after=self.cursor())
-        following = self.next_page(f"/movies/{movie_uuid}/collections/", page.next, limit=limit)
+        page = await collection_movies.list_containing(
+            self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit,
+            after=self.query(CURSOR))
+        following = link_next(self, f"/movies/{movie_uuid}/collections/", page.next, {"limit": limit})
         await self.write_representation(
             f'{{"collections": {page.collections}, "count": {page.total}, "next": {json.dumps(following)}}}')
 
 
 routes = [
-    Route(f"/{name}/{{collection_uuid}}/{tail}/", handler, protected=True)
-    for name in ("collection", "collections")
-    for tail, handler in (("movies", AddHandler), ("movies/{movie_uuid}", RemoveHandler), ("order", OrderHandler))
-] + [Route("/movies/{movie_uuid}/collections/", ContainingHandler, protected=True)]
+    *both_spellings("{collection_uuid}/movies/", AddHandler),
+    *both_spellings("{collection_uuid}/movies/{movie_uuid}/", RemoveHandler),
+    *both_spellings("{collection_uuid}/order/", OrderHandler),
+    Route("/movies/{movie_uuid}/collections/", ContainingHandler, protected=True),
+]

@@ -12,7 +12,7 @@ from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauth
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
 from movieserver.openapi.operation import Operation
-from movieserver.openapi.parameters import BooleanParameter, IntegerParameter, TextParameter
+from movieserver.openapi.parameters import BooleanParameter, CursorParameter, IntegerParameter
 from movieserver.schemas import responses
 from movieserver.schemas.requests import CollectionChanges, NewCollection
 
@@ -21,8 +21,8 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_NAMED, MAX_NAME = 20, 100  # unknown keys that an error names, and the characters of each
 LIMIT = IntegerParameter("limit", "The maximum number of collections on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
-CURSOR = TextParameter(
-    "cursor", "Where the page starts: follow `next` of the page before", pattern="^AA[A-Za-z0-9_-]{30}$")
+CURSOR = CursorParameter(
+    "cursor", "Where the page starts: follow `next` of the page before", "^AA[A-Za-z0-9_-]{30}$", Cursor.parse)
 MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
 PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b}, "count": %d, "next": %b}\n'
 NO_COLLECTION = NotFound("You have no such collection.")
@@ -34,25 +34,7 @@ UPDATE = Operation(
     "the same.")
 
 
-class CollectionListHandler(Handler):
-    """A list of collections, read page by page with a cursor."""
-
-    def cursor(self) -> Cursor | None:
-        """The position after which the page starts; BadRequest."""
-        text = self.query(CURSOR)
-        cursor = text and Cursor.parse(text)
-        if text is not None and not cursor:
-            raise BadRequest("The query parameter cursor is invalid. Follow `next` without changing it.")
-        return cursor or None
-
-    def next_page(self, path: str, cursor: Cursor | None, **query: object) -> str | None:
-        """The address of the page after a cursor, which is also sent as a Link."""
-        address = cursor and self.address(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
-        self.set_links(next=address)
-        return address
-
-
-class CollectionsHandler(CollectionListHandler):
+class CollectionsHandler(Handler):
     """GET and POST /collection/"""
 
     @Operation(
@@ -62,10 +44,11 @@ class CollectionsHandler(CollectionListHandler):
         "collections than `limit` if they have more than 16 MiB. Follow `next` until it is null to get each collection "
         "exactly once.")
     async def get(self) -> None:
-        limit, movies, after = self.query(LIMIT), self.query(MOVIES), self.cursor()
+        limit, movies, after = self.query(LIMIT), self.query(MOVIES), self.query(CURSOR)
         page = await collections.list_page(
             self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
-        following = self.next_page("/collection/", page.next, limit=limit, **({} if movies else {"movies": "false"}))
+        query: dict[str, int | str] = {"limit": limit} | ({} if movies else {"movies": "false"})
+        following = link_next(self, "/collection/", page.next, query)
         await self.write_representation(PAGE % (
             page.collections, page.favourite_genres, page.total, json.dumps(following).encode()), page.version)
 
@@ -124,6 +107,18 @@ class CollectionHandler(Handler):
         self.write_json({"message": "Collection deleted successfully"})
 
 
+def link_next(handler: Handler, path: str, cursor: Cursor | None, query: dict[str, int | str]) -> str | None:
+    """The address of the page after a cursor, which is also sent as a Link."""
+    address = cursor and handler.address(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
+    handler.set_links(next=address)
+    return address
+
+
+def both_spellings(tail: str, handler: type[Handler]) -> list[Route]:
+    """The routes /collection/<tail> and /collections/<tail>."""
+    return [Route(f"/{name}/{tail}", handler, protected=True) for name in ("collection", "collections")]
+
+
 def nothing_to_change(unknown: dict[str, object]) -> str:
     """The error detail for a body that has only `unknown` keys."""
     needed = "The body must have at least one of the keys title, description and movies"
@@ -146,8 +141,4 @@ def found(value: T | None) -> T:
     return value
 
 
-routes = [
-    Route(f"/{name}/{tail}", handler, protected=True)
-    for name in ("collection", "collections")
-    for tail, handler in (("", CollectionsHandler), ("{collection_uuid}/", CollectionHandler))
-]
+routes = [*both_spellings("", CollectionsHandler), *both_spellings("{collection_uuid}/", CollectionHandler)]

@@ -1,31 +1,24 @@
 """The page /docs/, where people read about each operation and try it."""
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 
 from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.web import LINK, set_page_headers
 from movieserver.openapi.operation import Operation
 
 FOLDER = Path(__file__).parents[1] / "pages"
 HTML, CSS, JAVASCRIPT = "text/html", "text/css", "text/javascript"
-LINK = re.compile(' (href|src)="(?=/)')
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class FileHandler(OpenHandler):
-    """A file of the page. A browser may store it, but must ask whether it has changed."""
+    """A file of the page. A browser may store it, but must revalidate it."""
 
     async def write_file(self, name: str, media_type: str) -> None:
         """Respond with a file of FOLDER; the links of a page lead to where the browser finds this server."""
         self.set_header("Content-Type", f"{media_type}; charset=utf-8")
-        self.set_header("Cache-Control", "no-cache")
-        self.set_header("Content-Security-Policy", POLICY)
-        self.set_header("Referrer-Policy", "no-referrer")
+        set_page_headers(self, " data:")
         text = _text(name)
         if media_type == HTML:
             text = LINK.sub(rf"\g<0>{self.settings['addresses'].prefix}", text)

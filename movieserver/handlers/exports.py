@@ -1,4 +1,4 @@
-"""Collections as files: one as JSON or CSV, all of them as lines of JSON; an import takes each of them."""
+"""Collections as files: one as JSON or CSV, all of them as lines of JSON. Each file can be imported."""
 from __future__ import annotations
 
 import json
@@ -8,19 +8,19 @@ from urllib.parse import quote
 
 from movieserver.data import collections, exports
 from movieserver.data.exports import Position
-from movieserver.errors import BadRequest
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
-from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
 from movieserver.openapi.operation import Operation
-from movieserver.openapi.parameters import ChoiceParameter, TextParameter
+from movieserver.openapi.parameters import ChoiceParameter, CursorParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, NDJSON
 from movieserver.schemas.movie_csv import movies_as_csv
 from movieserver.schemas.requests import MAX_BYTES
 
 FORMAT = ChoiceParameter("format", "The kind of file", choices=("json", "csv"))
-CURSOR = TextParameter(
-    "position", "Where the page starts: follow the `Link` of the page before", pattern="^AA[A-Za-z0-9_-]{58}$")
+CURSOR = CursorParameter(
+    "position", "Where the page starts: follow the `Link` of the page before", "^AA[A-Za-z0-9_-]{58}$", Position.parse,
+    "`Link`")
 NAME_CHARACTERS = 100
 TITLE_BYTES = 2048  # more than a title has in JSON
 NOT_IN_NAMES = re.compile(r'[\0-\x1f\x7f"*/:<>?\\|]+')
@@ -33,7 +33,7 @@ class ExportHandler(Handler):
         "exportCollection", "Export a collection", responses.Collection, response_texts=(CSV,), query=(FORMAT,),
         etag=True, headers=("Content-Disposition",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
         description="As JSON, the same as reading it; or as CSV with a line per movie, for spreadsheets and other "
-        "services, in which an apostrophe precedes what a spreadsheet would take for a formula.")
+        "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:
         kind, collection_uuid = self.query(FORMAT), uuid_of(segment)
         collection = found(await collections.get(
@@ -56,29 +56,22 @@ class ExportsHandler(Handler):
         f"has at most {MAX_BYTES} bytes, and can be imported as it is; `Link` names the next one. A collection that "
         "is larger has a line on each of several pages.")
     async def get(self) -> None:
-        page = await exports.list_page(self.resources.database, user_id=self.owner, start=self._start())
+        page = await exports.list_page(self.resources.database, user_id=self.owner, start=self.query(CURSOR))
         following = page.next and self.address(f"/export/?position={page.next}")
         self.set_links(next=following)
         self.set_header("Content-Type", NDJSON)
         self.set_header("Content-Disposition", attachment("collections.ndjson"))
         await self.write_representation(page.lines)
 
-    def _start(self) -> Position | None:
-        text = self.query(CURSOR)
-        start = text and Position.parse(text)
-        if text is not None and not start:
-            raise BadRequest("The query parameter position is not valid: follow Link without changing it.")
-        return start or None
-
 
 def attachment(name: str, unicode_name: str | None = None) -> str:
-    """Content-Disposition of a file to be saved (RFC 6266), under a name in ASCII and a better one."""
+    """Content-Disposition of a file to be saved (RFC 6266), with a name in ASCII and perhaps one in Unicode."""
     return f'attachment; filename="{name}"' + (
         f"; filename*=UTF-8''{quote(unicode_name, safe='')}" if unicode_name else "")
 
 
 def title_of(collection: bytes) -> str:
-    """The title of a collection, which is JSON text, as a part of a file's name."""
+    """The title of a collection in JSON, as the name of a file."""
     start = collection.index(b'"title":') + len(b'"title":')
     title: str
     title, _ = json.JSONDecoder().raw_decode(collection[start:start + TITLE_BYTES].decode("utf-8", "ignore"))
@@ -86,6 +79,4 @@ def title_of(collection: bytes) -> str:
 
 
 routes = [
-    Route(f"/{name}/{{collection_uuid}}/export/", ExportHandler, protected=True)
-    for name in ("collection", "collections")
-] + [Route("/export/", ExportsHandler, protected=True)]
+    *both_spellings("{collection_uuid}/export/", ExportHandler), Route("/export/", ExportsHandler, protected=True)]

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import json
 
-from movieserver.schemas import responses
 from movieserver.data import genres
+from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
 from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import IntegerParameter
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.schemas import responses
 
 MAX_LIMIT = 400  # with names of the maximum length, such a page is as large as the largest page of collections
 LIMIT = IntegerParameter("limit", "The maximum number of genres on the page", default=MAX_LIMIT, max=MAX_LIMIT)

@@ -1,4 +1,4 @@
-"""Files of movies into collections: exports of this server, and the CSV files of Letterboxd, IMDb and Trakt."""
+"""Import of files: exports of this server, and the CSV files of Letterboxd, IMDb and Trakt."""
 from __future__ import annotations
 
 from functools import partial
@@ -41,7 +41,7 @@ class ImportHandler(Handler):
         })
 
     async def _store(self, file: ImportFile, into: str | None) -> list[dict[str, Any]]:
-        """How many movies of each collection were added, and how many were there."""
+        """Store the collections; returns how many movies were added to each, and how many it had."""
         stored = []
         for new in file.collections:
             done = await imports.store(self.resources.database, user_id=self.owner, new=new, into=into)

@@ -6,18 +6,18 @@ import math
 
 from movieserver import formats
 from movieserver.accounts import login_attempts, personal_tokens, registration_limit, usernames
+from movieserver.data import exports
+from movieserver.data.changes import STORED_DAYS
+from movieserver.data.collections import PAGE_BYTES
+from movieserver.handlers import changes, collections, genres
+from movieserver.handlers.base import OpenHandler, Route
 from movieserver.http import idempotency
+from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
+from movieserver.openapi.operation import Operation
 from movieserver.redis import changes as redis_changes
 from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits
 from movieserver.serving.request import QUERY_ARGUMENTS
-from movieserver.data import exports
-from movieserver.data.changes import STORED_DAYS
-from movieserver.data.collections import PAGE_BYTES
-from movieserver.openapi.operation import Operation
-from movieserver.handlers import changes, collections, genres
-from movieserver.handlers.base import OpenHandler, Route
-from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 
 CACHED_SECONDS = 3600
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 import json
 from urllib.parse import urlencode
 
-from movieserver.schemas import responses
-from movieserver.openapi.operation import Operation
-from movieserver.openapi.parameters import IntegerParameter, TextParameter
 from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.handlers.base import Handler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.openapi.parameters import IntegerParameter, TextParameter
+from movieserver.schemas import responses
 from movieserver.third_party.movies import Listed
 
 PAGE = IntegerParameter("page", "Which page")

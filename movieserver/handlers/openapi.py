@@ -1,9 +1,9 @@
 """The description of this API."""
 from __future__ import annotations
 
-from movieserver.schemas import responses
-from movieserver.openapi.operation import Operation
 from movieserver.handlers.base import OpenHandler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
 
 
 class OpenApiHandler(OpenHandler):
@@ -11,7 +11,7 @@ class OpenApiHandler(OpenHandler):
 
     @Operation("getDescription", "Read this description", responses.Document, etag=True, description="OpenAPI 3.1.")
     async def get(self) -> None:
-        self.set_header("Cache-Control", "no-cache")  # clients may store it, but must ask whether it has changed
+        self.set_header("Cache-Control", "no-cache")  # clients may store it, but must revalidate it
         await self.write_representation(*self.settings["openapi"]())
 
 

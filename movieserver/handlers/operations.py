@@ -1,14 +1,14 @@
-"""For operators: liveness, readiness and metrics. These requests do not count."""
+"""For operators: liveness, readiness and metrics. These requests are not counted."""
 from __future__ import annotations
 
 import asyncio
 
-from movieserver.observability import metrics
-from movieserver.schemas import responses
 from movieserver.data import operations
-from movieserver.openapi.operation import Operation
 from movieserver.errors import MethodNotAllowed, NotFound, Unavailable
 from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
+from movieserver.observability import metrics
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
 
 
 class NotReady(Unavailable):
@@ -18,7 +18,7 @@ class NotReady(Unavailable):
 
 
 class OperationsHandler(OpenHandler):
-    """Requests that do not count."""
+    """Requests that are not counted."""
 
     counted = False
 
@@ -27,7 +27,7 @@ class HealthHandler(OperationsHandler):
     """GET /healthz"""
 
     @Operation(
-        "getHealth", "Check whether the process is alive", responses.Status, description="Does no I/O. Does not count.")
+        "getHealth", "Check whether the process is alive", responses.Status, description="Does no I/O. Not counted.")
     def get(self) -> None:
         self.write_json({"status": "ok"})
 
@@ -57,7 +57,7 @@ class ReadyHandler(OperationsHandler):
     @Operation(
         "getReadiness", "Check whether the server is ready", responses.Status, errors=(NotReady(), *DATABASE_ERRORS),
         description="The database is migrated, database and Redis can be written to, and the server is not "
-        "shutting down. Does not count.")
+        "shutting down. Not counted.")
     async def get(self) -> None:
         if self.settings["draining"]:
             raise NotReady("The server is shutting down.")
@@ -80,7 +80,7 @@ class MetricsHandler(OperationsHandler):
 
     @Operation(
         "getMetrics", "Read the metrics", "text/plain",
-        description="In the text format of Prometheus. Does not count.")
+        description="In the text format of Prometheus. Not counted.")
     async def get(self) -> None:
         exposition = await asyncio.to_thread(metrics.exposition)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)

@@ -1,14 +1,14 @@
-"""The request count: anybody may read it; a reset needs the reset token if one is set."""
+"""The request count: anyone may read it; a reset needs the reset token if one is set."""
 from __future__ import annotations
 
 import hmac
 
-from movieserver.schemas import responses
-from movieserver.redis.request_counter import CounterUnavailable
-from movieserver.openapi.operation import Operation
 from movieserver.errors import Unauthenticated
 from movieserver.handlers.base import OpenHandler, Route
 from movieserver.http.headers import bearer_token
+from movieserver.openapi.operation import Operation
+from movieserver.redis.request_counter import CounterUnavailable
+from movieserver.schemas import responses
 
 NEEDED = "A reset needs the reset token: Authorization: Bearer <COUNTER_RESET_TOKEN>."
 

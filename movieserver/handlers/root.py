@@ -1,4 +1,4 @@
-"""The address without a path: the page for people, and for programs where to go from here."""
+"""The root path: the page for people in a browser, the addresses of the description and the docs for programs."""
 from __future__ import annotations
 
 from movieserver.handlers.base import OpenHandler, Route

@@ -1,12 +1,12 @@
 """Sessions: the logins of a user."""
 from __future__ import annotations
 
-from movieserver.schemas import responses
 from movieserver.data import sessions
-from movieserver.openapi.operation import Operation
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.openapi.operation import Operation
+from movieserver.schemas import responses
 
 NO_LOGIN = "You have no login with this uuid."
 

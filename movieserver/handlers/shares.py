@@ -1,11 +1,11 @@
-"""Collections shared by a link, which anybody can open who has it."""
+"""Collections shared by a link. Anyone who has the link can open it."""
 from __future__ import annotations
 
 from movieserver.data import shares
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
-from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
 from movieserver.handlers.web import wants_page, write_page
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
@@ -21,7 +21,7 @@ class ShareHandler(Handler):
     @Operation(
         "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
         repeats=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
-        description="Whoever has the link can read title, description and movies, but no notes and nothing about you. "
+        description="Anyone with the link can read title, description and movies, but no notes and nothing about you. "
         "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
         days = self.body(NewShare).expires_in_days if self.request.body else None
@@ -66,7 +66,6 @@ class SharedHandler(OpenHandler):
 
 
 routes = [
-    *[Route(f"/{name}/{{collection_uuid}}/share/", ShareHandler, protected=True)
-      for name in ("collection", "collections")],
+    *both_spellings("{collection_uuid}/share/", ShareHandler),
     Route("/shared/{share_token}/", SharedHandler, protected=False),
 ]

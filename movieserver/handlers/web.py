@@ -1,4 +1,4 @@
-"""The page for people: HTML for browsers, and its files under an address that follows from their bytes."""
+"""The page for people: its HTML, and its files at addresses that contain a hash of them."""
 from __future__ import annotations
 
 import hashlib
@@ -18,19 +18,24 @@ VERSION = hashlib.sha256("\0".join(FILES.values()).encode()).hexdigest()[:16]
 LINK = re.compile(' (?:href|src)="(?=/)')
 YEAR_SECONDS = 365 * 24 * 3600
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'{posters}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'{images}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
 async def write_page(handler: Handler) -> None:
-    """Respond with the HTML of the page, which finds out by its address what to show."""
+    """Respond with the HTML of the page, which shows what its address names."""
     hosts = handler.settings["poster_hosts"]
     handler.set_header("Content-Type", "text/html; charset=utf-8")
-    handler.set_header("Cache-Control", "no-cache")
-    handler.set_header("Content-Security-Policy", POLICY.format(posters="".join(f" https://{host}" for host in hosts)))
-    handler.set_header("Referrer-Policy", "no-referrer")
+    set_page_headers(handler, "".join(f" https://{host}" for host in hosts))
     await handler.write_representation(_html(handler.settings["addresses"].prefix, " ".join(hosts)))
+
+
+def set_page_headers(handler: Handler, images: str) -> None:
+    """The headers of a page that may load images from its server and from other sources, each after a space."""
+    handler.set_header("Cache-Control", "no-cache")
+    handler.set_header("Content-Security-Policy", POLICY.format(images=images))
+    handler.set_header("Referrer-Policy", "no-referrer")
 
 
 def wants_page(handler: Handler) -> bool:
@@ -40,7 +45,7 @@ def wants_page(handler: Handler) -> bool:
 
 
 class FileHandler(OpenHandler):
-    """GET /web/<version>/<name>: of the current version only, so that no cache keeps other bytes under this address."""
+    """GET /web/<version>/<name>: only the current version, so that no cache stores other bytes at this address."""
 
     @Operation("getWebFile", "Read a file of the page", KINDS[".js"], etag=True)
     async def get(self, version: str, name: str) -> None:

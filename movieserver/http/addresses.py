@@ -24,7 +24,6 @@ class Addresses:
             return self.reference(path)
         return f"{self._proxies.scheme(peer, forwarded, own)}://{host}{path}"
 
-
-def within(prefix: str, path: str) -> str:
-    """The path behind the prefix; the same path where a proxy has removed the prefix already."""
-    return path[len(prefix):] if path == prefix or path.startswith(f"{prefix}/") else path
+    def without_prefix(self, path: str) -> str:
+        """The path of a request without the prefix, which a proxy may have removed already."""
+        return path[len(self.prefix):] if path == self.prefix or path.startswith(f"{self.prefix}/") else path

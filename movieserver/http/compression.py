@@ -1,14 +1,13 @@
 """gzip for clients that accept it; large bodies are compressed in threads, and not at all while many are waiting."""
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from movieserver.http.headers import weights
+from movieserver.http.threads import Threads
 
 MIN_BYTES = 1024
 LEVEL = 4
@@ -28,12 +27,11 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return weight > 0 and weight >= codings.get("identity", 0.0)
 
 
-class Compressor:
-    """Compresses and hashes response bodies; `waiting` of them are in the threads or their queue."""
+class Compressor(Threads):
+    """Compresses and hashes response bodies."""
 
     def __init__(self) -> None:
-        self.waiting = 0
-        self._threads = ThreadPoolExecutor(THREADS, "compressor")
+        super().__init__(THREADS, "compressor")
 
     def takes(self, accept_encoding: str, size: int) -> bool:
         """Whether to gzip a body of `size` bytes for a client with this Accept-Encoding."""
@@ -50,15 +48,5 @@ class Compressor:
         return await self._run(
             lambda: hashlib.blake2b(body, digest_size=16).hexdigest(), len(body) > INLINE_DIGEST_BYTES)
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(cancel_futures=True)
-
     async def _run(self, work: Callable[[], T], in_thread: bool) -> T:
-        if not in_thread:
-            return work()
-        self.waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self.waiting -= 1
+        return await self.run_in_thread(work) if in_thread else work()

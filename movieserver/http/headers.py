@@ -37,7 +37,7 @@ def bearer_token(headers: HTTPHeaders) -> str:
     return match[1]
 
 
-def is_accepted(content_type: str | None, content_encoding: str | None, texts: Sequence[str] = ()) -> bool:
+def is_accepted(content_type: str | None, content_encoding: str | None, texts: Sequence[str]) -> bool:
     """Whether a body is declared as uncompressed JSON, which is also the default, or as one of some texts."""
     kind = media_type(content_type)
     encoded = content_encoding is not None and content_encoding.lower() != "identity"

@@ -10,9 +10,9 @@ ANY = "*"
 GZIPPED = "-gzip"
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.pattern})?)*[ \t]*")
-# Ends the version of what is read while a link shows it; for If-Match it is the same version.
+# The suffix of a version that is read while a link shares it; If-Match ignores the suffix.
 SHARED = "-shared"
-# ends of a tag: of ourselves, or of a proxy that compresses
+# suffixes of a tag: our own, and those of proxies that compress
 MARKS = re.compile(rf"(?:{SHARED})?(?:--?(?:gzip|br|zstd|deflate)){{0,2}}$")
 
 
@@ -33,23 +33,15 @@ class Precondition(NamedTuple):
         match = None if if_match is None else _tags("If-Match", if_match)
         return cls(match, [] if if_none_match is None else _tags("If-None-Match", if_none_match))
 
-    @property
-    def only_versions(self) -> list[str] | None:
-        """One of these must be the current version; None: any version.
+    def parameters(self) -> dict[str, object]:
+        """The parameters of a statement that changes a version: one of `only` (None: any), and none of `unless`.
 
-        RFC 9110 requires a strong comparison, but a proxy that compresses weakens or marks the tag of the same version,
-        and a client behind it could never change anything.
+        RFC 9110 requires a strong comparison. But a proxy that compresses weakens or marks the tags, and a client
+        behind it could never change anything.
         """
-        if ANY in self.none_match:
-            return []
-        if self.match is None or ANY in self.match:
-            return None
-        return [_version(tag) for tag in self.match]
-
-    @property
-    def unless_versions(self) -> list[str]:
-        """None of these may be the current version."""
-        return [_version(tag) for tag in self.none_match]
+        only = None if self.match is None or ANY in self.match else [_version(tag) for tag in self.match]
+        return {
+            "only": [] if ANY in self.none_match else only, "unless": [_version(tag) for tag in self.none_match]}
 
     def allows(self, version: str) -> bool:
         """Whether If-Match allows reading this version."""

@@ -9,7 +9,7 @@ from movieserver.http.preconditions import Precondition, entity_tag
 
 
 class Representation(NamedTuple):
-    """The entity tag and the body to send; None where the client has the body already."""
+    """The entity tag and the body to send; None if the client already has the body."""
 
     tag: str
     body: bytes | None

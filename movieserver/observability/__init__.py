@@ -1,1 +1,1 @@
-"""Logs, metrics, and the check of what the server depends on."""
+"""Logs and metrics."""

@@ -185,10 +185,8 @@ class _Description:
         }}
         if operation.repeats:
             responses["200"] = {
-                "description": "It is there already", "headers": headers(*ALWAYS, *operation.headers),
+                "description": "It already exists", "headers": headers(*ALWAYS, *operation.headers),
                 **self._content(operation)}
-        if operation.redirects:
-            responses["302"] = {"description": "Go there", "headers": headers(*ALWAYS, "Location", "Vary")}
         if operation.etag:
             responses["304"] = {
                 "description": "You have the current version", "headers": headers(*ALWAYS, *tagged)}

@@ -36,8 +36,7 @@ class Operation:
     etag: bool = False  # the response has an entity tag, for If-None-Match and If-Match
     preconditions: bool = False  # a change that can depend on If-Match or If-None-Match
     idempotency_key: bool = False
-    repeats: bool = False  # some requests get a 200 with what is there already instead
-    redirects: bool = False  # some requests get a 302 instead
+    repeats: bool = False  # some requests get a 200 with what already exists instead
     security: str | None = None  # a security scheme, if it is not the one of the route
 
     def __call__(self, verb: Verb) -> Verb:

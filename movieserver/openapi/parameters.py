@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -50,21 +51,37 @@ class TextParameter(QueryParameter[str | None]):
 
 
 @dataclass(frozen=True)
-class BooleanParameter(QueryParameter[bool]):
-    """`true` or `false` in any letter case."""
+class CursorParameter(QueryParameter[T | None]):
+    """A position in a list, or None for its beginning; clients take it from `source` without changing it."""
 
-    default: bool = True
+    pattern: str
+    decode: Callable[[str], T | None]
+    source: str = "`next`"
 
     @property
     def schema(self) -> dict[str, Any]:
-        return {"type": "boolean", "default": self.default}
+        return {"type": "string", "pattern": self.pattern}
+
+    def read(self, text: str | None) -> T | None:
+        position = None if text is None else self.decode(text)
+        if text is not None and position is None:
+            raise BadRequest(f"The query parameter {self.name} is invalid. Use {self.source} without changing it.")
+        return position
+
+
+@dataclass(frozen=True)
+class BooleanParameter(QueryParameter[bool]):
+    """`true`, which is the default, or `false`, in any letter case."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean", "default": True}
 
     def read(self, text: str | None) -> bool:
-        if text is None:
-            return self.default
-        if text.lower() not in ("true", "false"):
+        value = "true" if text is None else text.lower()
+        if value not in ("true", "false"):
             raise BadRequest(f"The query parameter {self.name} must be true or false.")
-        return text.lower() == "true"
+        return value == "true"
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,11 @@ RESPONSE_HEADERS = {
     "X-Content-Type-Options": ({"type": "string", "const": "nosniff"}, "Do not guess the type."),
     "Cache-Control": (TEXT, "Who may store the response, and for how long."),
     "ETag": ({"type": "string", "pattern": '^"[^"]+"$'}, "The version, for If-Match and If-None-Match."),
-    "Location": (TEXT, "The address of the new resource, or the one to go to."),
+    "Location": (TEXT, "The address of the new resource."),
     "Link": (TEXT, "The next and the previous page (RFC 8288), if there are any."),
     "Content-Disposition": (TEXT, "The name of the file (RFC 6266)."),
     "Age": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds since the page was fetched."),
-    "X-Robots-Tag": ({"type": "string", "const": "noindex"}, "Search engines are not to show it."),
+    "X-Robots-Tag": ({"type": "string", "const": "noindex"}, "Search engines must not show it."),
     "Vary": (TEXT, "The request headers that the response depends on."),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before the next attempt."),
     "WWW-Authenticate": (

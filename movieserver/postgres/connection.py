@@ -30,14 +30,12 @@ NETWORK = {
     "fallback_application_name": "movieserver",
     "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "4000",
 }
+# parameters whose values a message may quote: where the server is, and the files for TLS
+QUOTABLE = ("host", "port", "dbname", "user", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 UNCONFIRMED = "synchronous replication"  # in the warning that a standby may lack what was just committed
 
 Row = tuple[Any, ...]
 Address = dict[str, str]  # libpq parameters
-
-
-# parameters whose values libpq may quote: where the server is, and the files for TLS
-QUOTABLE = ("host", "port", "dbname", "user", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 
 
 class ConnectFailed(Exception):
@@ -94,14 +92,14 @@ class Connection(aiopg.Connection):
         except TimeoutError as error:
             raise StatementTimeout from error  # the server itself would have cancelled it earlier
         except psycopg2.Error as error:
-            ours = _error_for(error)
-            raise ours from (None if isinstance(ours, SchemaMissing) else error)
+            raised = _error_for(error)
+            raise raised from (None if isinstance(raised, SchemaMissing) else error)
         if self._conn.notices and UNCONFIRMED in self._conn.notices.pop():
             raise NotReplicated
         return rows
 
     async def _prepare(self, statement: Statement, seconds: float) -> str:
-        """The message that runs the statement, whose parts are prepared by now."""
+        """Prepare the parts that are not prepared yet; returns the message that runs the statement."""
         for part in statement.parts:
             if part.prepare not in self._prepared:
                 await self._rows(part.prepare, None, seconds)
@@ -148,7 +146,7 @@ class Connection(aiopg.Connection):
         self._loop.add_reader(self._fileno, self._ready, self._weakref)
 
     async def _set_session(self) -> None:
-        """Set SESSION, unless another process runs the statements than libpq was told: a pooler does that."""
+        """Set SESSION, unless statements run in another process than the one of the login: that is a pooler."""
         self.pid = self._conn.get_backend_pid()
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
         rows = await self._rows(f"SELECT {settings} WHERE pg_backend_pid() = {self.pid}", None, self._timeout)
@@ -255,7 +253,7 @@ def reason_of(error: BaseException | None) -> str | None:
 
 
 def message_of(error: Exception, address: Address) -> str:
-    """What the driver says, without the values that it quotes of an address."""
+    """The driver's message, without the secret values of an address that it quotes."""
     message = str(error).strip() or type(error).__name__
     for name, value in address.items():
         if name not in QUOTABLE:

@@ -81,7 +81,7 @@ class Database:
             return _first(await self.run(name, parameters))
 
     def write_behind(self, name: str, **parameters: object) -> None:
-        """As `write`, in the background: dropped while MAX_BEHIND others wait, if it fails, and at the end."""
+        """As `write`, in the background. It is dropped if MAX_BEHIND others wait, if it fails, and at shutdown."""
         if len(self._behind) < MAX_BEHIND:
             task = asyncio.create_task(self._write_quietly(name, parameters))
             self._behind.add(task)
@@ -118,7 +118,7 @@ class Database:
 
     @asynccontextmanager
     async def _turn(self, user_id: str) -> AsyncIterator[None]:
-        """Wait for the user's other writes: they run one after the other, and must not hold connections meanwhile."""
+        """Wait for the user's other writes without a connection: PostgreSQL runs them one after the other anyway."""
         turns = self._turns.get(user_id) or asyncio.Semaphore(MAX_WRITES)
         self._turns[user_id] = turns
         try:

@@ -68,11 +68,11 @@ def _connect(url: str) -> connection:
 def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
     """A backend while no other process migrates; a lock row left by a killed migration is removed."""
     try:
-        with closing(_connect(url)) as guard, guard.cursor() as asking:
+        with closing(_connect(url)) as guard, guard.cursor() as guard_cursor:
             if migrating:
-                _refuse_obstacle(asking)
-            with guard:  # a transaction: a pooler can lend the session of a lock to somebody else
-                asking.execute(LOCK, {"seconds": f"{LOCK_SECONDS}s", "lock": ADVISORY_LOCK})
+                _refuse_obstacle(guard_cursor)
+            with guard:  # a transaction: a pooler may give the session of a lock to another client
+                guard_cursor.execute(LOCK, {"seconds": f"{LOCK_SECONDS}s", "lock": ADVISORY_LOCK})
                 backend = _Backend(url)
                 with closing(backend.connection):
                     backend.init_database()
@@ -80,15 +80,14 @@ def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
                     with backend.lock():
                         yield backend
     except psycopg2.Error as error:
-        said = message_of(error, parse_dsn(url))
-        raise MigrationError(f"the database cannot be migrated: {said}") from None
+        raise MigrationError(f"the database cannot be migrated: {message_of(error, parse_dsn(url))}") from None
 
 
-def _refuse_obstacle(asking: cursor) -> None:
+def _refuse_obstacle(guard_cursor: cursor) -> None:
     from movieserver.postgres.statements import load_statements
 
-    asking.execute(load_statements()["operations.obstacle"].text, {"migrating": True})
-    if row := asking.fetchone():
+    guard_cursor.execute(load_statements()["operations.obstacle"].text, {"migrating": True})
+    if row := guard_cursor.fetchone():
         problem, statement = row
         advice = f": run `{statement}`" if statement else ""
         raise MigrationError(f"the database cannot be migrated: {problem}{advice}")
@@ -102,7 +101,7 @@ def migrate(url: str) -> list[str]:
         return [migration.id for migration in missing]
 
 
-def plan_rollback(url: str, count: int | None = 1) -> list[Undo]:
+def plan_rollback(url: str, count: int | None) -> list[Undo]:
     """What `rollback` would undo and drop, newest first."""
     with _exclusive(url, migrating=False) as backend:
         newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
@@ -110,7 +109,7 @@ def plan_rollback(url: str, count: int | None = 1) -> list[Undo]:
 
 
 def rollback(url: str, count: int | None = 1, expected: Sequence[str] | None = None) -> list[str]:
-    """Undo the newest `count` migrations (None: all) and return their names; only the `expected` ones if given."""
+    """Undo the newest `count` migrations (None: all) and return their names; if `expected` is set, only these."""
     with _exclusive(url, migrating=False) as backend:
         newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
         names = [migration.id for migration in newest]

@@ -58,11 +58,11 @@ def parse_statements(text: str) -> dict[str, Statement]:
     return {name: Statement(statement.strip()) for name, statement in zip(fields[::3], fields[2::3])}
 
 
-def load_statements(folder: Path = FOLDER) -> dict[str, Statement]:
-    """Every statement of `folder`, as `<file>.<name>`."""
+def load_statements() -> dict[str, Statement]:
+    """Every statement of sql/, as `<file>.<name>`."""
     return {
         f"{file.stem}.{name}": statement
-        for file in sorted(folder.glob("*.sql"))
+        for file in sorted(FOLDER.glob("*.sql"))
         for name, statement in parse_statements(file.read_text(encoding="utf-8")).items()
     }
 

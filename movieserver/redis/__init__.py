@@ -1,1 +1,1 @@
-"""Redis: addresses, the client, and the request counter."""
+"""Redis: addresses, the client, the request counter, and the announcement of changes."""

@@ -1,8 +1,9 @@
 """Wakes the requests that wait for a change of their user's collections, over all processes.
 
-A process announces a change after its commit, on one channel of Redis, and reads that channel on one connection. Nobody
-waits for an announcement: those of GATHER_SECONDS share a message, and one that fails is dropped. So whoever waits
-looks every POLL_SECONDS while the channel cannot be read, once when it can be read again, and when the time is up.
+A process announces a change after its commit, on one channel of Redis, and reads that channel on one connection. No
+write waits for its announcement: those of GATHER_SECONDS share a message, and a message that fails is dropped. So a
+waiting request looks every POLL_SECONDS while the channel cannot be read, once when it can be read again, and when its
+time is up.
 """
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ class Waiter:
 
 
 class Changes:
-    """Announces changes and wakes those who wait for them; opened by `open_changes`."""
+    """Announces changes and wakes the requests that wait for them; opened by `open_changes`."""
 
     def __init__(self, redis: Client) -> None:
         self.subscribed = False
@@ -68,13 +69,13 @@ class Changes:
         self._outage = Outage("Redis (changes)")
 
     def announce(self, user_id: str) -> None:
-        """Wake whoever waits for changes of that user, soon; to be called after the commit."""
+        """Wake the requests that wait for changes of that user, soon; to be called after the commit."""
         self._changed.add(user_id)
         self._announced.set()
 
     @contextlib.contextmanager
     def waiter(self, user_id: str, seconds: float) -> Iterator[Waiter]:
-        """A Waiter who is woken by changes of the user. It does not wait if too many do, or after `stop`."""
+        """A Waiter that changes of the user wake. It does not wait if too many others do, or after `stop`."""
         full = self._count >= MAX_WAITING or len(self._waiting.get(user_id, ())) >= MAX_WAITING_OF_USER
         waiter = Waiter(self, 0 if full or self._stopped else seconds)
         if seconds <= 0 or full:
@@ -87,7 +88,7 @@ class Changes:
             self._remove(user_id, waiter)
 
     def stop(self) -> None:
-        """End every wait; nobody waits from now on."""
+        """End every wait; from now on no request waits."""
         self._stopped = True
         for waiter in self._everybody():
             waiter.end()
@@ -100,7 +101,7 @@ class Changes:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
                     await self._read(channel)
-            except Exception as error:  # whatever it is, the channel is not given up
+            except Exception as error:  # any error: the channel is opened again
                 self._outage.record_failure(error)
             self._set_subscribed(False)
             await asyncio.sleep(RETRY_SECONDS)
@@ -113,7 +114,7 @@ class Changes:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what is announced, if Redis is there."""
+        """Send what is announced; it is dropped if Redis is away."""
         self._announced.clear()
         users, self._changed = self._changed, set()
         with contextlib.suppress(*AWAY):

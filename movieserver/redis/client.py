@@ -22,8 +22,8 @@ from movieserver.redis.address import check_address, split_address
 SECONDS = 0.25
 PAUSE_SECONDS = 1.0
 CONNECTIONS = 50
-# what a client raises when Redis cannot carry out a command: uvloop raises RuntimeError on a closed connection, and
-# the exceptions of a cluster are not RedisErrors
+# the exceptions of a command that Redis cannot carry out: uvloop raises RuntimeError on a closed connection, and those
+# of a cluster are not RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
 PROBE = "{movieserver}:probe"  # on the node of the request count
 
@@ -152,14 +152,14 @@ def _clients(url: str, seconds: float) -> list[Client]:
 
 
 class _Sentinels(Sentinel):
-    """redis-py's, with a message for people: its own has the representation of every client in it."""
+    """redis-py's, with a readable message: its own contains the representation of every client."""
 
     async def discover_master(self, service_name: str) -> Any:
         try:
             return await super().discover_master(service_name)
         except MasterNotFoundError as error:
-            heard = "not every sentinel responds" if " : " in str(error) else "all sentinels respond"
-            raise MasterNotFoundError(f"No master found ({heard})") from None
+            state = "not every sentinel responds" if " : " in str(error) else "all sentinels respond"
+            raise MasterNotFoundError(f"No master found ({state})") from None
 
 
 def _limits(seconds: float) -> dict[str, Any]:

@@ -156,7 +156,7 @@ class RequestCounter:
             epoch = self._epoch
             try:
                 current, count = await self._add(self._keys, [epoch, self._number, batch.size, BATCH_SECONDS])
-            except Exception as error:  # any error: the batch is not given up
+            except Exception as error:  # any error: the batch is sent again
                 failures += 1
                 if failures > 1:  # one is no outage: an idle connection was closed, or this process was busy
                     await self._pause(error)

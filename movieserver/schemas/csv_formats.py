@@ -1,4 +1,4 @@
-"""CSV files of movies, ours and those of other services, each known by the line that names its columns."""
+"""CSV files of movies, ours and those of other services, recognized by the names of their columns."""
 from __future__ import annotations
 
 import csv
@@ -17,7 +17,7 @@ DELIMITERS = ",;\t"
 LETTERBOXD_LIST = "letterboxd list export"
 IMDB_ID = re.compile(r"tt[0-9]+")
 YEAR = re.compile(r"\s*([0-9]{4})(\.0)?\s*")
-UNCLOSED = "unexpected end of data"  # as the reader calls it
+UNCLOSED = "unexpected end of data"  # the message of csv.reader
 EXPECTED = (
     "The file must be CSV in UTF-8, separated by commas, semicolons or tabs, and its first line must name the columns "
     "as in an export of this server (Title, Year, imdbID, tmdbID, uuid), Letterboxd, IMDb or Trakt.")
@@ -28,7 +28,7 @@ class BadLine(Exception):
 
 
 class CsvFormat(NamedTuple):
-    """A kind of file: the columns that tell it, what its collection is called, and how a row is read; BadLine."""
+    """A kind of file: the columns that identify it, the title of its collection, and how a row is read (BadLine)."""
 
     columns: set[str]
     title: str
@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
 
 def _letterboxd(row: Row) -> dict[str, Any]:
-    """A diary has addresses of its entries, not of films; so a film that has a year is known by its title and year."""
+    """A diary has the addresses of its entries, not of films, so title and year identify a film that has a year."""
     address = row.get("url") or row.get("letterboxd uri")
     ids = {"letterboxd": address} if address and not row["year"] and "watched date" not in row else None
     note = _short(row.get("description") or row.get("review"))
@@ -53,10 +53,10 @@ def _letterboxd(row: Row) -> dict[str, Any]:
 
 
 def _imdb(row: Row) -> dict[str, Any]:
-    if not IMDB_ID.fullmatch(own := row["const"].strip()):
+    if not IMDB_ID.fullmatch(imdb_id := row["const"].strip()):
         raise BadLine("Const must be tt and digits; only titles are imported")
     return {
-        "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": own},
+        "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": imdb_id},
         "note": _short(row.get("description"))}
 
 
@@ -90,7 +90,7 @@ FORMATS = [
 
 
 def read_table(text: str) -> Table:
-    """The file, known by its header; BadRequest that says what was expected."""
+    """The file, recognized by its header line; BadRequest that says what was expected."""
     for delimiter in DELIMITERS:
         lines = _lines(text, delimiter)
         title, description, names = _head(lines)
@@ -101,7 +101,7 @@ def read_table(text: str) -> Table:
 
 
 def year_of(text: str | None) -> int | None:
-    """The year in a cell; BadLine if there is something else."""
+    """The year in a cell, None if it is blank; BadLine for anything else."""
     if not text or text.isspace():
         return None
     match = YEAR.fullmatch(text)
@@ -111,12 +111,12 @@ def year_of(text: str | None) -> int | None:
 
 
 def _short(note: str | None) -> str | None:
-    """What fits of the note of another service, which may be longer than ours."""
+    """The note of another service, cut to the maximum of ours."""
     return note[:NOTE_CHARACTERS] if note else None
 
 
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadLine]]:
-    """Each line that is not blank, from its number on, as cells; a cell in quotation marks may have line breaks."""
+    """The cells of each line that is not blank, with its number; a quoted cell may have line breaks."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
@@ -140,7 +140,7 @@ def _head(lines: Iterator[tuple[int, list[str] | BadLine]]) -> tuple[str, str, l
     if not found or not found[0].lower().startswith(LETTERBOXD_LIST):
         return "", "", _names(found)
     names, values = _names(_next_cells(lines)), _next_cells(lines)
-    if "position" in _names(values):  # a line of blanks is none
+    if "position" in _names(values):  # there was no line of values
         return "", "", _names(values)
     about = dict(zip(names, values))
     title, description = (about.get(name, "").replace("\0", "") for name in ("name", "description"))

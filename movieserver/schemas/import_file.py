@@ -1,4 +1,4 @@
-"""Files that are imported: what each says of collections, and what in it cannot be read."""
+"""Imported files: the collections in each, and what cannot be read."""
 from __future__ import annotations
 
 import codecs
@@ -23,30 +23,30 @@ CSV, NDJSON, JSON = "text/csv", "application/x-ndjson", "application/json"
 MAX_COLLECTIONS = 1_000
 MAX_ERRORS = 100
 MAX_DETAIL = 300
-MOMENT = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
+TIMESTAMP = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
 MOVIE_POINTER = re.compile(r"/movies/([0-9]+)\b")
 
 
-def _moment(text: str) -> str:
+def _timestamp(text: str) -> str:
     try:
-        if MOMENT.fullmatch(text):
+        if TIMESTAMP.fullmatch(text):
             datetime.fromisoformat(text)
             return text
     except ValueError:
         pass
-    raise PydanticCustomError("moment", "A timestamp must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
+    raise PydanticCustomError("time", "A timestamp must have the form 2026-11-24T20:15:00.120345Z, from 1970 to 2199")
 
 
-Moment = Annotated[
-    str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time", "pattern": MOMENT.pattern})]
+Timestamp = Annotated[
+    str, AfterValidator(_timestamp), Field(json_schema_extra={"format": "date-time", "pattern": TIMESTAMP.pattern})]
 
 
 class ImportedCollection(NewCollection):
-    """A collection as an export has it. Without `uuid` it has one that follows from the text."""
+    """A collection of an export. Without `uuid` it gets one that is computed from the text."""
 
     uuid: RawUuid | None = None
-    created_at: Moment | None = None
-    updated_at: Moment | None = None
+    created_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
 
 
 class LineError(NamedTuple):
@@ -57,7 +57,7 @@ class LineError(NamedTuple):
 
 
 class FileCollection(NamedTuple):
-    """What a file says of one collection, with its movies; `line` is where it begins."""
+    """A collection of a file, with its movies; `line` is where it begins."""
 
     line: int
     collection_uuid: str
@@ -72,7 +72,7 @@ class FileCollection(NamedTuple):
 class ImportFile:
     """A file: its collections, how many movies are in it repeatedly, and what cannot be read.
 
-    Of the errors the first MAX_ERRORS are kept; `skipped` counts the movies and lines that they are about.
+    `errors` has the first MAX_ERRORS errors; `skipped` counts the movies and lines of all of them.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class ImportFile:
         self.skipped = 0
 
     def skip(self, line: int, detail: str, movies: int = 1) -> None:
-        """Note why a line, or so many movies in it, are not imported."""
+        """Record why a line, or a number of movies in it, is not imported."""
         self.error_count += 1
         self.skipped += movies
         if len(self.errors) < MAX_ERRORS:
@@ -103,14 +103,14 @@ def read_file(kind: str, body: bytes) -> ImportFile:
 
 
 def _collection(line: int, text: bytes, new: ImportedCollection) -> FileCollection:
-    own = new.uuid.lower() if new.uuid else _uuid_of(text)
+    collection_uuid = new.uuid.lower() if new.uuid else _uuid_of(text)
     return FileCollection(
-        line, own, new.title, new.description or "", new.created_at, new.updated_at, stored(new.movies),
+        line, collection_uuid, new.title, new.description or "", new.created_at, new.updated_at, stored(new.movies),
         len(new.movies))
 
 
 def _uuid_of(text: bytes) -> str:
-    """The uuid of a collection that a file has none for: the same one whenever the file is imported."""
+    """The uuid of a collection without one: the same whenever the file is imported."""
     return str(uuid.uuid5(NAMESPACE, f"urn:movieserver:import:{hashlib.sha256(text).hexdigest()}"))
 
 
@@ -131,7 +131,7 @@ def _read_lines(file: ImportFile, text: bytes) -> None:
 
 
 def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
-    """A line without the movies that are at fault, which are noted; BadRequest."""
+    """A line without its invalid movies, which are recorded as errors; BadRequest."""
     try:
         return _collection(number, line, parse(ImportedCollection, line))
     except InvalidBody as error:
@@ -162,13 +162,13 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
             raise BadRequest(f"The file has more than {MAX_LINES} lines. Split it, and send each with ?into=<uuid>.")
         try:
             movie = _movie(table, row)
-            own = identity(movie) or ""
-            if own in movies:
+            movie_uuid = identity(movie) or ""
+            if movie_uuid in movies:
                 file.repeated += 1
             elif len(movies) == MAX_MOVIES:
                 raise BadLine(f"A collection holds at most {MAX_MOVIES} movies")
             else:
-                movies[own] = movie
+                movies[movie_uuid] = movie
         except BadLine as error:
             file.skip(number, str(error))
     if movies:
@@ -185,9 +185,9 @@ def _movie(table: Table, row: Row | BadLine) -> Movie:
     if isinstance(row, BadLine):
         raise row
     _refuse_nul(row)
-    given = table.read(row)
+    fields = table.read(row)
     try:
-        movie = movie_adapter.validate_python(given | {"year": year_of(given["year"])})
+        movie = movie_adapter.validate_python(fields | {"year": year_of(fields["year"])})
     except ValidationError as error:
         [line, *_] = error.errors(include_url=False, include_input=False)
         detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]

@@ -1,4 +1,4 @@
-"""Movies as the CSV of this server, which spreadsheets read, and the importers of other services (RFC 4180)."""
+"""Movies as the CSV of this server (RFC 4180), for spreadsheets and the importers of other services."""
 from __future__ import annotations
 
 import csv
@@ -9,26 +9,26 @@ from typing import Any
 
 HEADER = (
     "Position", "Title", "Year", "imdbID", "tmdbID", "Description", "Genres", "Note", "Poster", "ids", "uuid")
-BOM = "\ufeff"  # without it, Excel takes UTF-8 for the encoding of its country; it spoils a column that nobody needs
-# What a spreadsheet takes for a formula; and what looks like a text that is marked so, for that to be reversible.
+BOM = "\ufeff"  # without it, Excel does not read UTF-8; elsewhere it spoils at most the name of the first column
+# Texts that a spreadsheet takes for formulas, and texts that look marked already: so `unmark` can undo every `mark`.
 MARKED = re.compile(r"'*[=+\-@\t\r\n]|'+\Z")
 MARK = "'"
 
 
 def mark(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with an apostrophe in front where it is needed."""
+    """The text, with an apostrophe in front if a spreadsheet would take it for a formula."""
     return MARK + text if MARKED.match(text) else text
 
 
 def unmark(cell: str) -> str:
-    """The text of a cell: what `mark` was given."""
+    """The text of a cell that `mark` made."""
     return cell[1:] if cell.startswith(MARK) and MARKED.match(cell) else cell
 
 
 def movies_as_csv(collection: bytes) -> bytes:
     """The movies of a collection, which is JSON text, as CSV."""
     file = io.StringIO()
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # or a semicolon would begin another cell in some countries
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # Excel splits at semicolons in some countries
     file.write(f"{BOM}{','.join(HEADER)}\r\n")
     for position, movie in enumerate(json.loads(collection)["movies"], 1):
         writer.writerow(_cells(position, movie))
@@ -46,7 +46,7 @@ def _cells(position: int, movie: dict[str, Any]) -> list[str]:
 
 
 def movie_of(row: dict[str, str]) -> dict[str, Any]:
-    """The keys of a movie in a row of such a file; a person may have written it, with some of the columns only.
+    """The keys of a movie in a row of such a file, which may be hand-written and lack columns.
 
     `row` has the names of columns in lower case. ValueError or RecursionError if the cell `ids` cannot be read.
     """

@@ -56,7 +56,7 @@ Poster = Annotated[
     AfterValidator(_matching(POSTER_PATTERN, "A poster must be an address that begins with https://"))]
 Ids = Annotated[
     dict[str, Annotated[str, text(1, ID_CHARACTERS)]], AfterValidator(_id_names), Field(
-        max_length=MOVIE_IDS, description='What other services call it, such as {"imdb": "tt0133093"}',
+        max_length=MOVIE_IDS, description='Its ids in other services, such as {"imdb": "tt0133093"}',
         json_schema_extra={"propertyNames": {"pattern": ID_PATTERN, "maxLength": ID_CHARACTERS}})]
 
 
@@ -118,7 +118,7 @@ def identities(movies: list[Movie]) -> list[str]:
 
 
 def identity(movie: Movie) -> str | None:
-    """Its uuid, also where it follows from other keys; None if nothing identifies it."""
+    """The uuid of a movie, sent or computed from its other keys; None if nothing identifies it."""
     return movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year"))
 
 

@@ -132,7 +132,7 @@ class CollectionChanges(Body):
 
 
 class NewShare(Body):
-    """For how many days a share is in force; without an end if that is absent or null."""
+    """How many days a share is in force; it does not expire if that is absent or null."""
 
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_SHARE_DAYS, strict=True)] | None = None
 
@@ -270,14 +270,14 @@ def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -
         if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
         if kind is not Order}
     for fault in faults:
-        if (movie := MOVIE.match(fault.pointer)) and (own := missing.pop(movie[0], None)):
-            yield own
+        if (movie := MOVIE.match(fault.pointer)) and (unidentified := missing.pop(movie[0], None)):
+            yield unidentified
         yield fault
     yield from missing.values()
 
 
 def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
-    """Each movie whose uuid an earlier one of its list has."""
+    """Each movie with the uuid of an earlier one in its list."""
     seen: set[str] = set()
     for pointer, movie in _sent_movies(kind, text).items():
         uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})

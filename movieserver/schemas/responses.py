@@ -11,7 +11,7 @@ from movieserver.formats import MAX_YEAR, MIN_YEAR, POSTER_PATTERN
 from movieserver.schemas.texts import UUID_SCHEMA
 
 Uuid = Annotated[str, Field(json_schema_extra=UUID_SCHEMA)]
-Moment = Annotated[str, Field(
+Timestamp = Annotated[str, Field(
     pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", json_schema_extra={"format": "date"})]
 Count = Annotated[int, Field(ge=0)]
@@ -43,9 +43,9 @@ class Session(Response):
     """A login of yours."""
 
     uuid: Uuid
-    created_at: Moment
-    refreshed_at: Moment | None
-    expires_at: Moment
+    created_at: Timestamp
+    refreshed_at: Timestamp | None
+    expires_at: Timestamp
     current: Annotated[bool, Field(description="Whether the access token of this request belongs to it")]
 
 
@@ -61,8 +61,8 @@ class PersonalToken(Response):
     uuid: Uuid
     name: str
     scope: Literal["read", "write"]
-    created_at: Moment
-    expires_at: Moment | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
     last_used: Day | None
 
 
@@ -87,7 +87,7 @@ class ListedMovie(Response):
     uuid: Uuid
     year: Annotated[int, Field(ge=MIN_YEAR, le=MAX_YEAR)] = Field(default_factory=int)
     poster: Annotated[str, Field(pattern=POSTER_PATTERN)] = Field(default_factory=str)
-    ids: Annotated[dict[str, str], Field(description="What other services call it, by the name of the service")] = (
+    ids: Annotated[dict[str, str], Field(description="Its ids in other services, by the name of the service")] = (
         Field(default_factory=dict))
 
 
@@ -101,7 +101,7 @@ class MovieListPage(Response):
 
 
 class CollectionMovie(ListedMovie):
-    """A movie of a collection; `year`, `poster`, `ids` and `note` are absent where they were not given."""
+    """A movie of a collection; `year`, `poster`, `ids` and `note` are absent if they were not sent."""
 
     note: str = Field(default_factory=str)
 
@@ -127,8 +127,8 @@ class CollectionTitle(Response):
 
 class _Collection(CollectionTitle):
     description: str
-    created_at: Moment
-    updated_at: Moment
+    created_at: Timestamp
+    updated_at: Timestamp
     shared: Annotated[bool, Field(description="Whether a share link shows it")]
 
 
@@ -166,7 +166,7 @@ class Share(Response):
 
     url: Address
     token: str
-    expires_at: Moment | None
+    expires_at: Timestamp | None
 
 
 class Shared(Response):
@@ -174,7 +174,7 @@ class Shared(Response):
 
     title: str
     description: str
-    updated_at: Moment
+    updated_at: Timestamp
     movies: list[CollectionMovie]
 
 
@@ -187,7 +187,7 @@ class ContainingPage(Response):
 
 
 class Addition(Response):
-    """Whether a movie was added or was there already."""
+    """Whether a movie was added or already existed."""
 
     uuid: Uuid
     result: Literal["added", "existing"]
@@ -217,7 +217,7 @@ class LineFault(Response):
 
 
 class Imported(Response):
-    """What became of the movies of a file; `skipped` are those that were not imported."""
+    """The result of an import; `skipped` are the movies that were not imported."""
 
     added: Count
     existing: Annotated[int, Field(ge=0, description="In the collection before, or repeated in the file")]
@@ -248,7 +248,7 @@ class Change(Response):
     collection_uuid: Uuid
     change: Literal["created", "updated", "deleted"]
     version: Annotated[Uuid, Field(description="The version after the change, which is its entity tag")]
-    at: Moment
+    at: Timestamp
 
 
 class ChangePage(Response):
@@ -256,7 +256,7 @@ class ChangePage(Response):
 
     changes: list[Change]
     next: Annotated[str, Field(description="The cursor to send as `since` next, also if there is no change")]
-    more: Annotated[bool, Field(description="Whether more changes are there already")]
+    more: Annotated[bool, Field(description="Whether more changes follow")]
 
 
 class RequestCount(Response):

@@ -18,7 +18,7 @@ class Body(BaseModel):
 
 
 def text(minimum: int = 0, maximum: int | None = None) -> Any:
-    """A text of so many characters, without NUL."""
+    """A text without NUL, of `minimum` to `maximum` characters."""
     return Field(min_length=minimum or None, max_length=maximum, json_schema_extra=TEXT_SCHEMA)
 
 

@@ -50,7 +50,7 @@ class Server:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def stop_listening(self) -> None:
-        """Close the port, after accepting the connections that wait there."""
+        """Close the port, after accepting the connections in its queue."""
         for listening in self._sockets:
             asyncio.get_running_loop().remove_reader(listening)
             while self._accept(listening):
@@ -95,7 +95,7 @@ class Server:
             await asyncio.sleep(0)
 
     def connected(self, connection: Connection) -> None:
-        """Keep the connection, or refuse it."""
+        """Add the connection, or refuse it."""
         if len(self.connections) < MAX_CONNECTIONS:
             self._outage.record_success()
         elif not self._abort_longest_waiting():
@@ -105,7 +105,7 @@ class Server:
         self.connections.add(connection)
 
     def disconnected(self, connection: Connection) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         self.connections.discard(connection)
         self._refused.discard(connection)
 
@@ -130,7 +130,7 @@ class Server:
         connection.send_last(response_head(start, request_id, headers) + body)
 
     def _accept(self, listening: socket.socket) -> bool:
-        """Accept one connection; the others are for the next iteration or for another process."""
+        """Accept one connection; others are left to the next iteration or another process."""
         try:
             accepted, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):

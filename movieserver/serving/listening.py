@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tornado.netutil import bind_sockets
 
 BACKLOG = 1024  # connections that wait to be accepted
-LEFTOVER_SECONDS = 2.0  # for which processes of a killed server may still hold the port
+LEFTOVER_SECONDS = 2.0  # how long processes of a killed server may still hold the port
 POLL_SECONDS = 0.05
 ALL = ("0.0.0.0", "::")
 

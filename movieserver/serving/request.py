@@ -14,7 +14,7 @@ from tornado.web import Application
 
 from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
-from movieserver.http.addresses import within
+from movieserver.http.addresses import Addresses
 from movieserver.http.headers import bearer_token, is_accepted, request_id
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import operation_of
@@ -26,7 +26,7 @@ from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
 from movieserver.serving.response import ResponseWriter
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
-IGNORED_BYTES = 4 * MAX_BYTES  # read of a refused body; after that, the response is sent and the connection closes
+IGNORED_BYTES = 4 * MAX_BYTES  # of a refused body that are read; then the response is sent and the connection closes
 
 
 class Route(Protocol):
@@ -50,20 +50,18 @@ class Request(HTTPServerRequest):
 
 
 class MovieServer(Application):
-    """The application. `unknown` handles what has no route. The setting `draining`: the server is shutting down.
+    """The application. `unknown` is the route of all other paths. The setting `draining` means shutdown.
 
-    A path may begin with `prefix`, which some proxies remove.
+    A path may begin with the prefix of the setting `addresses`, which some proxies remove.
     """
 
-    def __init__(
-        self, routes: Sequence[Route], unknown: Route, resources: Resources, *, prefix: str = "", **settings: Any
-    ) -> None:
+    def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
         super().__init__(resources=resources, draining=False, **settings)
         self.resources = resources
         self.active: dict[Request, IncomingRequest] = {}  # until they have their response or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
-        self._prefix = prefix
+        self._addresses: Addresses = self.settings["addresses"]
         self._patterns = [route for route in routes if route.regex.groups]
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
@@ -74,7 +72,7 @@ class MovieServer(Application):
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
-        path = within(self._prefix, path) if self._prefix else path
+        path = self._addresses.without_prefix(path)
         if route := self._paths.get(path):
             return route, []
         for route in self._patterns:
@@ -98,7 +96,7 @@ class MovieServer(Application):
 
 
 class IncomingRequest(HTTPMessageDelegate):
-    """Receives a request and starts its handler. A refused body is ignored, and not waited for if possible."""
+    """Receives a request and starts its handler. A refused body is ignored, and not awaited if possible."""
 
     request: Request | None = None
 
@@ -164,7 +162,7 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, size - self._held)
             self._held = size
         except ApiError as error:
-            self.request.refusal = error.with_traceback(None)  # its frames would keep the bytes that are refused
+            self.request.refusal = error.with_traceback(None)  # its frames would keep the refused bytes in memory
 
     def _refusal(self) -> ApiError | None:
         """Why this request will be refused, as far as its head and the size of its body show."""

@@ -22,7 +22,7 @@ from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
-MARGIN_SECONDS = 0.05  # how long before the end of its call a request ends
+MARGIN_SECONDS = 0.05  # between the end of a request and the end of its call
 RETRIES = 2
 PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 3600
@@ -265,7 +265,7 @@ class _Http:
 
 
 def _read_header(headers: dict[str, str], line: bytes) -> None:
-    """Add a header line as it arrives; a status line begins anew, a line that is no header is ignored."""
+    """Add a header line as it arrives. A status line starts a new head; a line that is not a header is ignored."""
     if line.startswith(b"HTTP/"):
         headers.clear()
     name, colon, value = line.decode("latin-1").partition(":")

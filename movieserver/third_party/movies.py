@@ -54,7 +54,7 @@ class MovieApi:
         self._outage = Outage("movie API, its responses")
         self._quiet_until = 0.0
         self._flights: dict[str, asyncio.Task[MoviePage]] = {}
-        self._remembered: dict[str, tuple[MoviePage, float]] = {}  # and when it was fetched
+        self._remembered: dict[str, tuple[MoviePage, float]] = {}  # with the time of the fetch
 
     async def page(self, number: int, query: str | None = None) -> Listed:
         """Page `number` (from 1); NotFound past the end, or one of the Upstream errors."""
@@ -123,7 +123,7 @@ class MovieApi:
             while True:
                 self.upstream.check(end)
                 async with self.cache.lock(key) as alone:
-                    cached = await self._cached(key)  # whoever held the lock before may have stored it
+                    cached = await self._cached(key)  # the previous holder of the lock may have stored it
                     if cached and cached.fresh:
                         return cached.page
                     if alone or self.cache.away:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from movieserver.redis.client import AWAY, SECONDS, Calls, Client, Script, in_time, open_redis
 
 CACHED_SECONDS = 86400
-LOCK_SECONDS = 3.0  # for which a process that died with the lock can block the others
+LOCK_SECONDS = 3.0  # how long a process that died with the lock blocks the others
 
 GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"

@@ -28,7 +28,7 @@ class Plain:
         }
 
     def check(self, query: str | None) -> None:
-        """A list can be searched if its address names a parameter for that."""
+        """BadRequest if the address of the list names no parameter for searches."""
         if query is not None and not SEARCH.search(self.url):
             raise BadRequest("This catalogue cannot be searched. Omit the query parameter query.")
         check_words(query)

@@ -1,6 +1,6 @@
-"""What the providers share: making a page of movies from entries of which some may be invalid.
+"""What the providers share: making a page of movies from entries, some of which may be invalid.
 
-Whatever is shown can be stored in a collection as it is, so texts are cut to the bounds of formats.py.
+Every movie that is shown can be stored in a collection as it is, so texts are cut to the bounds of formats.py.
 """
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Provider(Protocol):
         """Stop the background calls."""
 
 
-class OddEntry(Exception):
+class InvalidEntry(Exception):
     """An entry that cannot be shown; the message says why."""
 
 
@@ -120,12 +120,12 @@ def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tup
     for index, entry in enumerate(entries):
         try:
             if not isinstance(entry, dict):
-                raise OddEntry("is not an object")
+                raise InvalidEntry("is not an object")
             movie = read(entry)
             if movie.uuid in movies:
-                raise OddEntry("repeats a uuid")
+                raise InvalidEntry("repeats a uuid")
             movies[movie.uuid] = movie
-        except OddEntry as reason:
+        except InvalidEntry as reason:
             skipped.append(f"entry {index} {reason}")
     if entries and not movies:
         raise invalid_response(f"the page cannot be read: {'; '.join(skipped[:3])}")
@@ -141,12 +141,12 @@ def read_count(value: object, entries: list[Any] | None) -> int:
 
 
 def make_movie(identity: str | None, titles: list[object], description: object, genres: object) -> Movie:
-    """A movie with the first title that is not blank; OddEntry if it has no title, or no uuid."""
+    """A movie with the first title that is not blank; InvalidEntry if it has no title, or no uuid."""
     title = next(filter(str.strip, (text(title, MOVIE_TITLE_CHARACTERS) for title in titles)), None)
     if title is None:
-        raise OddEntry("has no title")
+        raise InvalidEntry("has no title")
     if identity is None:
-        raise OddEntry("has no uuid")
+        raise InvalidEntry("has no uuid")
     return Movie(title, text(description, DESCRIPTION_CHARACTERS), genre_text(genres), identity)
 
 

@@ -36,7 +36,7 @@ class Tmdb:
         self._outage = Outage("movie API, genre names")
 
     def check(self, query: str | None) -> None:
-        """A search needs words."""
+        """BadRequest for a search without words."""
         check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
@@ -101,7 +101,7 @@ def _read_page(body: bytes, number: int, names: dict[int, str]) -> MoviePage:
     if whole_number(page.get("page")) not in (None, number):
         raise invalid_response(f"the page is not page {number}")
     entries, pages = page.get("results"), whole_number(page.get("total_pages"))
-    if pages is None:  # then there is a next page as long as this one has movies
+    if pages is None:  # then a page with movies has a next page
         pages = number + bool(entries)
     last = min(pages, MAX_PAGES)
     if number > max(last, 1):

@@ -143,7 +143,7 @@ async def test_a_count_is_bounded(alice: Api, third_party: ThirdParty, count: ob
 
 @pytest.mark.parametrize(
     "count", [-1, -10 ** 30, 1.5, float("nan"), float("inf"), "", "-1", "1e3", "１", True, None, []])
-async def test_a_count_that_is_no_number_spoils_no_page(alice: Api, third_party: ThirdParty, count: object) -> None:
+async def test_an_invalid_count_does_not_spoil_a_page(alice: Api, third_party: ThirdParty, count: object) -> None:
     """It becomes the size of the page; only a page of which nothing is readable is 502."""
     third_party.behaviour = page(listing(count=count))
     answer = await alice.get("/movies/")
@@ -152,7 +152,7 @@ async def test_a_count_that_is_no_number_spoils_no_page(alice: Api, third_party:
     assert (await alice.get("/movies/?page=2")).status == 502
 
 
-async def test_results_that_are_no_list_give_way_to_data(alice: Api, third_party: ThirdParty) -> None:
+async def test_data_is_read_if_results_is_not_a_list(alice: Api, third_party: ThirdParty) -> None:
     third_party.behaviour = page(listing(data=listing()["results"], results=None))
     assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
@@ -241,7 +241,7 @@ class TestTmdb:
         ({}, ""), (None, ""), (ABSENT, ""), (18, ""), ("18", ""), ([18], "Drama"),
         (["18", 18.0, None, {}, 4711], "Drama"), ([10 ** 40, -1, True], ""), ([18, 18], "Drama"),
     ])
-    async def test_odd_genre_ids(self, alice: Api, third_party: ThirdParty, genre_ids: object, genres: str) -> None:
+    async def test_invalid_genre_ids(self, alice: Api, third_party: ThirdParty, genre_ids: object, genres: str) -> None:
         odd = {"id": 2, "title": "Ariel"} | ({} if genre_ids is ABSENT else {"genre_ids": genre_ids})
         assert await self.shown(alice, third_party, odd) == [
             {"title": "Ariel", "description": "", "genres": genres, "uuid": movie_uuid({"tmdb": "2"}, "", None),
@@ -273,10 +273,10 @@ class TestTmdb:
         {"total_results": 10 ** 30}, {"total_results": "50"}, {"total_pages": 1e300}, {"total_pages": "3"},
         {"page": "1"}, {"page": 1.0}, {"page": None}, {"page": []},
     ], ids=str)
-    async def test_odd_numbers(self, alice: Api, third_party: ThirdParty, numbers: dict[str, object]) -> None:
+    async def test_invalid_numbers(self, alice: Api, third_party: ThirdParty, numbers: dict[str, object]) -> None:
         assert len(await self.shown(alice, third_party, {"id": 2, "title": "Ariel"}, numbers=numbers)) == 1
 
-    async def test_an_odd_genre_is_left_out(self, alice: Api, third_party: ThirdParty) -> None:
+    async def test_an_invalid_genre_is_omitted(self, alice: Api, third_party: ThirdParty) -> None:
         genres = page({"genres": [
             {"id": 1, "name": None}, {"id": 2}, None, 7, {"name": "x"}, {"id": "x", "name": "x"},
             {"id": [], "name": "x"}, {"id": 3, "name": " "}, {"id": "18", "name": "Dra\0ma"}]})
