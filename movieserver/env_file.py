@@ -54,5 +54,8 @@ def _unreadable_line() -> int | None:
 
 
 def _resembling(name: str, known: Iterable[str]) -> str | None:
+    """The setting that is probably meant: of those that are close, one that `name` begins."""
     swapped = [each for each in known if sorted(each) == sorted(name)]
-    return next(iter(swapped or get_close_matches(name, known, 1, RESEMBLANCE)), None)
+    close = get_close_matches(name, known, 5, RESEMBLANCE)
+    begun = [each for each in close if each.startswith(name)]
+    return next(iter(swapped or begun or close), None)
