@@ -30,7 +30,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources; SettingsError if the path of PUBLIC_URL could be one of a route."""
     reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
     addresses = Addresses(settings.public_url, proxies)
-    _check_prefix(addresses.prefix)
+    check_prefix(addresses.prefix)
     return MovieServer(
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
@@ -47,8 +47,8 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     )
 
 
-def _check_prefix(prefix: str) -> None:
-    """With the path /collection, nobody could tell whether a proxy has removed it from /collection/docs/."""
+def check_prefix(prefix: str) -> None:
+    """SettingsError for /collection: nobody could tell whether a proxy has removed it from /collection/docs/."""
     taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
     if prefix and prefix.split("/")[1] in taken:
         raise SettingsError({"public_url": f"has the path {prefix}, which begins like one of this server"}, None)
