@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     from pydantic import SecretStr
@@ -122,10 +123,14 @@ def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
 
 def check(configured: Settings, options: argparse.Namespace) -> None:
     """Check the settings and the services in them; the exit status is 1 if something cannot be used."""
+    from movieserver import app
+
     with _complete(configured) as (settings, _):
         if not configured.database_url:
             _migrate(settings)
-        if not _report(configured, settings):
+        usable = _report(configured, settings)
+        app.check_prefix(urlsplit(settings.public_url).path)
+        if not usable:
             raise CannotStart("something above cannot be used")
 
 

@@ -30,7 +30,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources; SettingsError if the path of PUBLIC_URL could be one of a route."""
     reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
     addresses = Addresses(settings.public_url, proxies)
-    _check_prefix(addresses.prefix)
+    check_prefix(addresses.prefix)
     return MovieServer(
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
@@ -46,7 +46,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
     )
 
 
-def _check_prefix(prefix: str) -> None:
+def check_prefix(prefix: str) -> None:
     """SettingsError for a path like /collection: a proxy may or may not have removed it from /collection/docs/."""
     taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
     if prefix and prefix.split("/")[1] in taken:

@@ -54,5 +54,8 @@ def _unreadable_line() -> int | None:
 
 
 def _most_similar(name: str, known: Iterable[str]) -> str | None:
+    """The setting that is probably meant: of those that are close, one that begins with `name`."""
     swapped = [each for each in known if sorted(each) == sorted(name)]
-    return next(iter(swapped or get_close_matches(name, known, 1, MIN_SIMILARITY)), None)
+    close = get_close_matches(name, known, 5, MIN_SIMILARITY)
+    begun = [each for each in close if each.startswith(name)]
+    return next(iter(swapped or begun or close), None)

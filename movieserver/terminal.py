@@ -1,6 +1,7 @@
 """The terminal of a command: what it shows, and how it asks for a password or a confirmation."""
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -64,4 +65,5 @@ def _line() -> str:
     line = sys.stdin.buffer.readline(MAX_LINE_BYTES)
     if not line:
         raise Refused("there is no password: standard input is empty")
-    return utf8(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"), "the password")
+    text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")  # editors on Windows write the mark
+    return utf8(text.removesuffix("\n").removesuffix("\r"), "the password")

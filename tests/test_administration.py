@@ -69,6 +69,12 @@ async def test_a_user_who_was_added_logs_in(api: Api, operator: Operator, postgr
         assert operator.run("add-user", other, sent=password + "\n") == (1, f"run.py: the name {other} is taken\n")
 
 
+async def test_a_byte_order_mark_is_no_part_of_the_password(api: Api, operator: Operator) -> None:
+    pair = registration()
+    assert operator.run("add-user", pair["username"], sent=f"\ufeff{pair['password']}\n")[0] == 0
+    assert (await api.post("/login/", pair)).status == 200
+
+
 @pytest.mark.parametrize(("name", "sent", "words"), [
     (" ada", "good enough", "must not begin with a space"), ("a\tb", "good enough", "control characters"),
     ("x" * 151, "good enough", "1 to 150 characters"), ("\udcff", "good enough", "the name is not UTF-8 text"),

@@ -158,6 +158,14 @@ async def test_every_invalid_field_is_listed(
     assert pointers(response) == at_fault
 
 
+@pytest.mark.parametrize("body", [[{"title": "M"}], movies(1) * 2])
+async def test_a_list_in_place_of_a_collection_is_one_fault(alice: Api, body: list[Any]) -> None:
+    one = f"/collection/{await created(alice)}/"
+    for method, path in (("POST", "/collection/"), ("PUT", one), ("PATCH", one), ("POST", "/import/")):
+        response = await alice.call(method, path, body)
+        assert (response.status, pointers(response)) == (400, [""])
+
+
 async def test_title_is_required(alice: Api) -> None:
     response = await alice.post("/collection/", {"description": "no title"})
     assert response.status == 400

@@ -113,6 +113,13 @@ async def test_an_address_identifies_a_film_without_a_year_but_not_a_diary_entry
     assert found == [] and [line for line, _ in errors] == [2] and "year" in errors[0][1]
 
 
+async def test_an_id_of_trakt_is_trimmed_and_zero_is_none(alice: Api) -> None:
+    lines = "type,title,year,trakt_id,imdb_id,tmdb_id\nmovie,M,1931, 7 ,tt1 , 5\nmovie,N,1932,,,0\nmovie,O,1933,0,,0\n"
+    films, errors = await table(alice, lines)
+    assert [film.get("ids") for film in films] == [{"trakt": "7", "imdb": "tt1", "tmdb": "5"}, None, None]
+    assert (films[0]["uuid"], errors) == (movie_uuid({"tmdb": "5"}, "", None), [])
+
+
 REVIEWS = "Date,Name,Year,Letterboxd URI,Rating,Rewatch,Review,Tags,Watched Date"
 REVIEW = "x" * 3_000
 

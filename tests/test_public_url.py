@@ -114,8 +114,9 @@ def test_refused_values(url: str) -> None:
         make_settings("postgresql://h/d", "redis://h", "http://h/", public_url=url)
 
 
-def test_a_prefix_that_begins_like_a_route_stops_the_start(empty: Path) -> None:
-    done = command("serve", cwd=empty.parent, DATA_DIR=str(empty), PORT="0",
+@pytest.mark.parametrize("verb", ["serve", "check"])
+def test_a_prefix_that_begins_like_a_route_stops_the_start(empty: Path, verb: str) -> None:
+    done = command(verb, cwd=empty.parent, DATA_DIR=str(empty), PORT="0",
                    PUBLIC_URL="https://example.org/collection/x")
     assert done.returncode == 1
     assert "PUBLIC_URL: has the path /collection/x, which begins like one of this server" in done.stderr

@@ -63,6 +63,8 @@ def test_an_unreadable_env_file_is_named_and_not_quoted(tmp_path: Path) -> None:
     ("DATABSE_URL", "DATABASE_URL"), ("DATABASE_URI", "DATABASE_URL"), ("databse_url", "DATABASE_URL"),
     ("REDISURL", "REDIS_URL"), ("MOVIES_API_URL", "MOVIE_API_URL"), ("PROCESS", "PROCESSES"), ("PORTS", "PORT"),
     ("JWT_SECRETS", "JWT_SECRET"), ("PROT", "PORT"), ("LOGLEVEL", "LOG_LEVEL"), ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+    ("MOVIE_API_USER", "MOVIE_API_USERNAME"), ("MOVIE_API_PASS", "MOVIE_API_PASSWORD"),
+    ("DATABASE_POOL", "DATABASE_POOL_SIZE"), ("MOVIE_API", "MOVIE_API_URL"),
 ])
 def test_a_misspelt_name_names_the_one_that_is_meant(tmp_path: Path, name: str, meant: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=hidden-word\nPORT=x\n", encoding="utf-8")

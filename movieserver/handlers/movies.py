@@ -13,6 +13,7 @@ from movieserver.third_party.movies import Listed
 
 PAGE = IntegerParameter("page", "Which page")
 QUERY = TextParameter("query", "Words to search for; 400 if the third party's list cannot be searched")
+NO_PAGE = "The list ends before this page. Begin with page 1 and follow `next`."
 
 
 class MoviesHandler(Handler):
@@ -21,11 +22,14 @@ class MoviesHandler(Handler):
     @Operation(
         "listMovies", "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), etag=True,
         headers=("Age", "Link"),
-        errors=(NotFound(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
+        errors=(NotFound(NO_PAGE), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
         description="A page of the list, fetched from the third party or cached: `Age` is its age in seconds.")
     async def get(self) -> None:
         number, query = self.query(PAGE), self.query(QUERY)
-        listed = await self.resources.movie_api.page(number, query)
+        try:
+            listed = await self.resources.movie_api.page(number, query)
+        except NotFound:
+            raise NotFound(NO_PAGE) from None
         self._set_age(listed)
         page = listed.page
         following = self._address(number + 1, query) if page.has_next else None

@@ -64,10 +64,11 @@ def _trakt(row: Row) -> dict[str, Any]:
     """A show is no movie, and TMDB numbers shows and movies independently."""
     if row["type"].strip().lower() != "movie":
         raise BadLine(f"Its type is {row['type'][:50] or '(blank)'}; only movies are imported")
-    ids = {name: row[f"{name}_id"] for name in ("trakt", "imdb", "tmdb") if row.get(f"{name}_id")}
+    found = {name: row.get(f"{name}_id", "").strip() for name in ("trakt", "imdb", "tmdb")}
+    ids = {name: own for name, own in found.items() if own.strip("0")}  # 0 is no id; two films would be one
     year = row.get("year") or row.get("released", "")[:4]
     note = _short(row.get("notes"))
-    return {"title": row["title"], "year": year, "genres": row.get("genres", ""), "ids": ids, "note": note}
+    return {"title": row["title"], "year": year, "genres": row.get("genres", ""), "ids": ids or None, "note": note}
 
 
 def _own(row: Row) -> dict[str, Any]:

@@ -260,7 +260,9 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     if kind is AddedMovies and isinstance(body, dict) and "movies" not in body:
         return {"": body}
     pointer, movies = ("/movies", body.get("movies")) if isinstance(body, dict) else ("", body)
-    return {f"{pointer}/{index}": movie for index, movie in enumerate(movies if isinstance(movies, list) else [])}
+    if not isinstance(movies, list) or not pointer and kind not in (AddedMovies, Order):
+        return {}
+    return {f"{pointer}/{index}": movie for index, movie in enumerate(movies)}
 
 
 def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -> Iterator[Fault]:
