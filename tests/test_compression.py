@@ -70,6 +70,24 @@ async def test_each_coding_has_its_own_tag_of_the_same_version(alice: Api) -> No
         assert (await alice.put(path, {"title": "too late"}, headers={"If-Match": tag})).status == 412
 
 
+@pytest.mark.parametrize("mark", ["-gzip", "--gzip", "-br", ";gzip"])
+async def test_a_tag_that_a_proxy_marked_names_its_version(alice: Api, mark: str) -> None:
+    for count in (0, 20):
+        path = f"/collection/{await created(alice, movies=movies(count))}/"
+        _, headers, _ = await fetched(alice, path, "gzip")
+        tag = headers["ETag"]
+        marked = f'{tag[:-1]}{mark}"'
+        for accept, sent in (("gzip", marked), ("gzip, br", f'W/{marked}'), ("br", f'"x", {marked}')):
+            status, again, body = await fetched(alice, path, accept, **{"If-None-Match": sent})
+            if mark == ";gzip":
+                assert status == 200
+            else:
+                assert (status, again["ETag"], body) == (304, marked, b"")
+        assert (await fetched(alice, path, "identity", **{"If-None-Match": marked}))[0] == 200
+        await alice.put(path, {"title": "another version"})
+        assert (await fetched(alice, path, "gzip", **{"If-None-Match": marked}))[0] == 200
+
+
 async def test_compressing_large_bodies_does_not_block_other_requests(alice: Api, sign_up: SignUp) -> None:
     for _ in range(2):
         await created(alice, movies=[{**movie, "description": "d" * 700} for movie in many(5000)])

@@ -27,6 +27,12 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return weight > 0 and weight >= codings.get("identity", 0.0)
 
 
+def accepts_codings(accept_encoding: str) -> bool:
+    """Whether any coding is acceptable beside identity."""
+    return not accept_encoding or any(
+        weight > 0 for coding, weight in weights(accept_encoding).items() if coding != "identity")
+
+
 class Compressor(Threads):
     """Compresses and hashes response bodies."""
 

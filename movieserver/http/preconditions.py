@@ -13,7 +13,9 @@ TAGS = re.compile(rf"(?:[ \t]*,)*[ \t]*{TAG.pattern}(?:[ \t]*,(?:[ \t]*{TAG.patt
 # The suffix of a version that is read while a link shares it; If-Match ignores the suffix.
 SHARED = "-shared"
 # suffixes of a tag: our own, and those of proxies that compress
-MARKS = re.compile(rf"(?:{SHARED})?(?:--?(?:gzip|br|zstd|deflate)){{0,2}}$")
+MARK = "--?(?:gzip|br|zstd|deflate)"
+MARKS = re.compile(rf"(?:{SHARED})?(?:{MARK}){{0,2}}$")
+CODINGS = re.compile(rf'(?:{MARK}){{1,2}}(?="$)')
 
 
 def entity_tag(version: str, gzipped: bool = False) -> str:
@@ -47,9 +49,18 @@ class Precondition(NamedTuple):
         """Whether If-Match allows reading this version."""
         return self.match is None or ANY in self.match or version.removesuffix(SHARED) in map(_version, self.match)
 
-    def is_known(self, tag: str) -> bool:
-        """Whether If-None-Match names this tag (weak comparison)."""
-        return ANY in self.none_match or any(tag == known.removeprefix("W/") for known in self.none_match)
+    def known(self, tag: str, accepts_codings: bool) -> str | None:
+        """The tag of If-None-Match that names the same bytes as `tag` (weak comparison), or None.
+
+        A tag with the mark of a coding names them too for a client that accepts codings: a proxy may have marked it.
+        """
+        if ANY in self.none_match:
+            return tag
+        uncoded = CODINGS.sub("", tag)
+        for known in (known.removeprefix("W/") for known in self.none_match):
+            if known == tag or accepts_codings and known != uncoded == CODINGS.sub("", known):
+                return known
+        return None
 
 
 NO_PRECONDITION = Precondition(None, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from movieserver.errors import PreconditionFailed
-from movieserver.http.compression import Compressor
+from movieserver.http.compression import Compressor, accepts_codings
 from movieserver.http.preconditions import Precondition, entity_tag
 
 
@@ -28,6 +28,6 @@ async def represent(
         raise PreconditionFailed
     gzipped = compressor.takes(accept_encoding, len(body))
     tag = entity_tag(version, gzipped)
-    if precondition.is_known(tag):
-        return Representation(tag, None)
+    if known := precondition.known(tag, accepts_codings(accept_encoding)):
+        return Representation(known, None)
     return Representation(tag, await compressor.gzip(body) if gzipped else body, gzipped)
