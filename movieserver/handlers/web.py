@@ -30,7 +30,8 @@ async def write_page(handler: Handler) -> None:
     handler.set_header("Cache-Control", "no-cache")
     handler.set_header("Content-Security-Policy", POLICY.format(posters="".join(f" https://{host}" for host in hosts)))
     handler.set_header("Referrer-Policy", "no-referrer")
-    await handler.write_representation(_html(handler.settings["addresses"].prefix, " ".join(hosts)))
+    await handler.write_representation(
+        _html(handler.settings["addresses"].prefix, " ".join(hosts), handler.settings["registration"]))
 
 
 def wants_page(handler: Handler) -> bool:
@@ -52,12 +53,13 @@ class FileHandler(OpenHandler):
 
 
 @cache
-def _html(prefix: str, poster_hosts: str) -> str:
-    """The shell: it names all modules, so that a browser loads them at once, and the hosts of posters."""
+def _html(prefix: str, poster_hosts: str, registration: str) -> str:
+    """The shell: it names all modules, so that a browser loads them at once, and the settings that the page needs."""
     modules = "".join(
         f'<link rel="modulepreload" href="/web/{name}">\n' for name in FILES if name.endswith(".js"))
     html = (FOLDER / "index.html").read_text(encoding="utf-8").removesuffix("\n")
     html = html.replace("<!-- modules -->\n", modules).replace("<!-- poster hosts -->", poster_hosts)
+    html = html.replace("<!-- registration -->", registration)
     return LINK.sub(rf"\g<0>{prefix}", html).replace(f"{prefix}/web/", f"{prefix}/web/{VERSION}/")
 
 

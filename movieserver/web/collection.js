@@ -14,11 +14,12 @@ import { flush, later, toast } from "./toast.js";
 import { save } from "./transfer.js";
 import words from "./words.js";
 const W = words.list;
+const UNKNOWN = {}; // a change of which nothing is known: read the collection again
 export const title = () => words.nav.collections;
 
 export async function show(main, signal, uuid) {
   const view = new View(main, signal, uuid);
-  changes.addEventListener("change", ({ detail }) => view.follow(detail?.get(uuid)), { signal });
+  changes.addEventListener("change", ({ detail }) => view.follow(detail ? detail.get(uuid) : UNKNOWN), { signal });
   await view.load();
 }
 
@@ -46,12 +47,19 @@ class View {
 
   // Another window changed the collection; our own changes come back too, and are known.
   async follow(change) {
-    if (change?.change === "deleted") {
-      this.main.replaceChildren(empty(W.gone, W.goneHint, h("a", { class: "button primary", href: "#/collections" }, W.back)));
-    } else if (change && !this.editor.etag?.includes(change.version)) {
-      await this.settle();
-      this.render(await this.editor.load().catch(() => this.editor.data));
+    if (change?.change === "deleted") return this.showGone();
+    if (!change || this.editor.etag?.includes(change.version)) return;
+    await this.settle();
+    try {
+      this.render(await this.editor.load());
+    } catch (error) {
+      if (error.status === 404) this.showGone();
     }
+  }
+
+  showGone() {
+    const back = h("a", { class: "button primary", href: "#/collections" }, W.back);
+    this.main.replaceChildren(empty(W.gone, W.goneHint, back));
   }
 
   text(key, attributes) {

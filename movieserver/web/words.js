@@ -24,7 +24,8 @@ export default {
     points: ["Find films and collect them", "Put them in order, add notes", "Share a list by link, take everything along"],
     in: "Sign in", up: "Create account", user: "User name", password: "Password",
     rule: "At least 8 characters", stay: "Stay signed in on this device",
-    toUp: "New here? Create an account", toIn: "You have an account? Sign in", show: "Show password",
+    toUp: "New here? Create an account", toIn: "You have an account? Sign in",
+    closed: "Nobody can register on this server. Ask its operator for an account.", show: "Show password",
   },
   movies: {
     title: "Movies", search: "Search films", all: "All genres", filter: "Filter by genre",
