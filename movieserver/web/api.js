@@ -31,7 +31,7 @@ export async function call(method, path, { body, headers = {}, open = false, tex
     credentials: "omit", signal: AbortSignal.timeout(1000 * seconds), ...more,
   });
   if (response.status === 401 && !open && again) {
-    await renewed(sent);
+    if (sent.Authorization === `Bearer ${read()?.access}`) await renew(); // or another request has done so already
     return call(method, path, { body, headers, text, seconds, again: false, ...more });
   }
   if (!response.ok && response.status !== 304) throw new Problem(response.status, await response.json().catch(() => ({})));
@@ -95,9 +95,4 @@ function renew() {
     })
     .finally(() => { renewing = undefined; });
   return renewing;
-}
-
-// A token was refused: renew it, unless another request has done so.
-async function renewed(sent) {
-  if (sent.Authorization === `Bearer ${read()?.access}`) await renew();
 }

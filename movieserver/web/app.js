@@ -59,17 +59,14 @@ function nothing(main) {
 
 function frame(view, name, main) {
   const bare = view === shared || view === enter;
+  const logo = h("span", { class: "logo", "aria-hidden": "true" }, h("i"), h("i"));
   return [
     h("a", { class: "skip", href: "#main", click: (event) => { event.preventDefault(); main.focus(); } }, words.nav.skip),
-    h("header", { class: "top" }, h("a", { class: "brand", href: BASE.pathname }, logo(), words.name), bare ? null : navigation(name)),
+    h("header", { class: "top" }, h("a", { class: "brand", href: BASE.pathname }, logo, words.name), bare ? null : navigation(name)),
     h("p", { id: "offline", role: "status", hidden: !isLost() }, isLost() ? words.offline : ""),
     main,
     h("footer", { class: "foot" }, h("a", { href: `${BASE.pathname}docs/` }, words.nav.docs)),
   ];
-}
-
-function logo() {
-  return h("span", { class: "logo", "aria-hidden": "true" }, h("i", {}), h("i", {}));
 }
 
 function navigation(current) {

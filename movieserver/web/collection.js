@@ -9,7 +9,7 @@ import { changes } from "./live.js";
 import { sortable } from "./order.js";
 import { go } from "./router.js";
 import { shareDialog } from "./share.js";
-import { genresOf, named } from "./store.js";
+import { genresOf, named, remove } from "./store.js";
 import { flush, later, toast } from "./toast.js";
 import { save } from "./transfer.js";
 import words from "./words.js";
@@ -113,7 +113,9 @@ class View {
 
   note(movie) {
     const part = (collection) => collection.movies.find(({ uuid }) => uuid === movie.uuid)?.note ?? "";
-    const body = (mine, { movies }) => ({ movies: movies.map(({ note, ...rest }) => ({ ...rest, ...(rest.uuid === movie.uuid ? mine && { note: mine } : note !== undefined && { note }) })) });
+    const noted = ({ note, ...rest }, text) => (text ? { ...rest, note: text } : rest);
+    const body = (mine, { movies }) => ({
+      movies: movies.map((each) => (each.uuid === movie.uuid ? noted(each, mine) : each)) });
     return textField({ draft: `${this.uuid}:${movie.uuid}`, value: movie.note ?? "", signal: this.signal, lines: true, maxlength: 2000,
       "aria-label": W.note(named(movie)), placeholder: W.addNote,
       save: async (mine, base) => {
@@ -144,8 +146,7 @@ class View {
     this.showSelection();
     (this.list.children[Math.min(first, this.list.children.length - 1)]?.lastElementChild ?? this.name.field).focus();
     later(W.removed(movies.length === 1 ? movies[0].title : words.films(movies.length)), async () => {
-      await this.attempt(() => Promise.all(gone.map((uuid) => call("DELETE", `collection/${this.uuid}/movies/${uuid}/`, { keepalive: true })
-        .catch((error) => { if (error.status !== 404) throw error; }))));
+      await this.attempt(() => Promise.all(gone.map((uuid) => remove(this.uuid, uuid))));
       if (!this.signal.aborted) await this.editor.load().catch(() => {});
       again();
     }, again);
@@ -154,8 +155,9 @@ class View {
   delete() {
     const { title: name } = this.editor.data;
     go("collections");
-    addEventListener("hashchange", () => later(W.deleted(name), () => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }).catch((error) => toast(error.message)),
-      () => go(`collections/${this.uuid}`)), { once: true });
+    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }));
+    const undo = () => go(`collections/${this.uuid}`);
+    addEventListener("hashchange", () => later(W.deleted(name), send, undo), { once: true }); // the next view flushes before
   }
 
   selecting(on) {
