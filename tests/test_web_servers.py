@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -32,6 +33,12 @@ POSTERS = "[...document.querySelectorAll('.row .poster')].map((each) => each.tag
 def base(postgres: Postgres, redis: Redis) -> dict[str, str]:
     """Settings of a server in a process of its own."""
     return {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "JWT_SECRET": SECRET}
+
+
+@pytest.fixture
+def port() -> dict[str, str]:
+    """The port of a server that is started again."""
+    return {"PORT": str(free_port())}
 
 
 @contextmanager
@@ -108,6 +115,29 @@ def test_where_registration_is_closed_the_page_says_so_and_one_can_sign_in(base:
         page.see("All genres")
 
 
+def test_the_page_works_below_a_path(base: dict[str, str], port: dict[str, str]) -> None:
+    """PUBLIC_URL: everything is there, the link of a collection too, and tokens are kept apart from other paths."""
+    with browsed(base | port | {"PUBLIC_URL": f"http://localhost:{port['PORT']}/films"}) as (server, page):
+        person = Person(server)
+        uuid = person.collection("Evenings", person.films()[:2])
+        page.open("/films/")
+        page.click("You have an account? Sign in")
+        page.fill("User name", person.name)
+        page.fill("Password", person.pair["password"])
+        page.click("Sign in")
+        page.see("All genres")
+        page.requests()
+        assert page.run("return Object.keys(sessionStorage)") == ["movieserver:/films/"]
+        page.go(f"#/collections/{uuid}")
+        page.click("Share")
+        page.click("Make a link")
+        page.driver.get(str(page.named("Link").get_attribute("value")))
+        page.see("Metropolis")
+        assert page.run("return location.pathname").startswith("/films/shared/")
+        paths = {urlsplit(url).path for url in page.requests() if url.startswith(server.url)} - {"/favicon.ico"}
+        assert paths and all(path.startswith("/films/") for path in paths)
+
+
 def test_films_that_do_not_come_are_said_and_collections_go_on(base: dict[str, str]) -> None:
     with browsed(base | {"MOVIE_API_URL": NOWHERE}) as (server, page):
         page.statuses = {"502", "503", "504"}
@@ -119,12 +149,6 @@ def test_films_that_do_not_come_are_said_and_collections_go_on(base: dict[str, s
         assert not page.find("#main").find_elements("css selector", ".card")
         page.click("Collections")
         page.see("Evenings")
-
-
-@pytest.fixture
-def port() -> dict[str, str]:
-    """The port of a server that is started again."""
-    return {"PORT": str(free_port())}
 
 
 def test_a_server_that_is_stopped_and_started_again_loses_nothing_that_was_typed(
