@@ -174,6 +174,19 @@ def test_offline_it_says_so_and_loses_nothing_that_was_typed(page: Page, person:
     assert page.named("Title").get_attribute("value") == "Nights"
 
 
+def test_a_click_that_fails_says_so(page: Page, person: Person) -> None:
+    page.statuses = {"ERR_INTERNET_DISCONNECTED"}
+    page.sign_in(person, "#/account")
+    page.see("this one")
+    page.offline(True)
+    page.click("Sign out everywhere")
+    page.see("The server does not respond. Check your connection.")
+    page.offline(False)
+    page.lose("You are offline")
+    page.click("Sign out everywhere")
+    page.named("Password")
+
+
 def test_the_first_view_of_a_user_takes_one_round_trip_after_the_modules(page: Page, person: Person) -> None:
     page.sign_in(person)
     page.see("Show more")

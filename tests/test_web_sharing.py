@@ -196,6 +196,20 @@ def test_signing_out_in_one_window_signs_out_the_others(page: Page, person: Pers
     page.named("Password")
 
 
+def test_a_pretty_export_and_a_list_with_semicolons_are_understood(page: Page, person: Person, tmp_path: Path) -> None:
+    for name, text, seen in (
+        ("one.json", json.dumps({"title": "One", "movies": person.films()[:2]}, indent=2), "2 films in this file"),
+        ("list.csv", "Title;Year\n\"Film; the last\";1950\nM;1931\nSe7en;1995\n", "A CSV file · 3 films in this file"),
+    ):
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        page.sign_in(person, "#/transfer")
+        page.until("document.querySelector('input[type=file]')").send_keys(str(file))
+        page.see(seen)
+        page.click("Import this file")
+        page.see("Import finished")
+
+
 def test_two_windows_stay_alike(page: Page, person: Person) -> None:
     uuid = person.collection("Evenings", person.films()[:2])
     page.sign_in(person, f"#/collections/{uuid}")

@@ -36,7 +36,7 @@ async function everywhere() {
 
 async function showLogins(list) {
   const { data } = await call("GET", "sessions/");
-  const end = (uuid) => call("DELETE", `sessions/${uuid}/`).then(() => showLogins(list), (error) => toast(error.message));
+  const end = (uuid) => call("DELETE", `sessions/${uuid}/`).then(() => showLogins(list));
   list.replaceChildren(...data.data.map(({ uuid, created_at: moment, current }) => h("li", {},
     h("span", {}, W.since(moment), current && h("small", {}, W.current)),
     !current && button(W.end, () => end(uuid), "small", { "aria-label": W.endLogin(moment) }))));
@@ -58,7 +58,7 @@ function passwordForm(name) {
 
 async function showTokens(list) {
   const { data } = await call("GET", "tokens/");
-  const end = (uuid) => call("DELETE", `tokens/${uuid}/`).then(() => showTokens(list), (error) => toast(error.message));
+  const end = (uuid) => call("DELETE", `tokens/${uuid}/`).then(() => showTokens(list));
   list.replaceChildren(...data.data.map(({ uuid, name, scope, last_used: day }) => h("li", {},
     h("span", {}, name, h("small", {}, `${T[scope]} · ${T.used(day)}`)), button(W.end, () => end(uuid), "small", { "aria-label": T.end(name) }))));
   if (!data.data.length) list.append(h("li", { class: "soft" }, T.none));

@@ -3,7 +3,7 @@ import { BASE, forget, keep, read } from "./session.js";
 import words from "./words.js";
 const known = new Map(); // path → the response that was read last, which is not sent again while it is current
 export const reach = new EventTarget(); // "lost" and "back": whether the server responds
-let lost = false;
+export let lost = false;
 let renewing;
 
 // An error of the API (RFC 9457), or `status` 0 where there was no response.
@@ -14,8 +14,6 @@ export class Problem extends Error {
     Object.assign(this, { status, code: body.code, away: [0, 502, 503, 504].includes(status) });
   }
 }
-
-export const isLost = () => lost;
 
 function reached(yes) {
   if (lost === yes) reach.dispatchEvent(new Event((lost = !yes) ? "lost" : "back"));

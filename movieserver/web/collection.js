@@ -32,7 +32,8 @@ class View {
     this.heading = h("h1", { class: "unseen" });
     this.bar = h("div", { class: "selection", role: "region", "aria-label": W.actions, hidden: true });
     this.said = h("p", { class: "unseen", role: "status" });
-    this.settle = sortable(this.list, { signal, say: (text) => { this.said.textContent = text; }, done: (order, before) => this.reorder(order, before) });
+    const say = (text) => { this.said.textContent = text; };
+    this.settle = sortable(this.list, { signal, say, done: (order, before) => this.reorder(order, before) });
   }
 
   async load() {
@@ -73,8 +74,8 @@ class View {
   }
 
   tools() {
-    const download = (kind) => button(W[kind], () => save(`collection/${this.uuid}/export/?format=${kind}`, `${this.editor.data.title}.${kind}`), "small",
-      { "aria-label": `${W.export} ${W[kind]}` });
+    const file = (kind) => save(`collection/${this.uuid}/export/?format=${kind}`, `${this.editor.data.title}.${kind}`);
+    const download = (kind) => button(W[kind], () => file(kind), "small", { "aria-label": `${W.export} ${W[kind]}` });
     this.select = button(W.select, () => this.selecting(this.bar.hidden), "small", { "aria-pressed": "false" });
     return h("div", { class: "actions" }, button(W.share, () => shareDialog(this.uuid), "primary small"), this.select, download("csv"), download("json"),
       button(W.delete, () => this.delete(), "danger small"));
@@ -87,9 +88,10 @@ class View {
     this.name.update(data.title);
     this.about.update(data.description);
     this.meta.textContent = `${words.films(movies.length)} · ${W.updated(data.updated_at)}`;
-    const rows = movies.map((movie) => this.row(movie));
-    if (rows.some((row, index) => row !== this.list.children[index]) || rows.length !== this.list.children.length) this.list.replaceChildren(...rows);
-    this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, h("a", { class: "button primary", href: "#/movies" }, W.find))]));
+    const rows = movies.map((movie) => this.row(movie)), shown = [...this.list.children];
+    if (rows.length !== shown.length || rows.some((row, index) => row !== shown[index])) this.list.replaceChildren(...rows);
+    const find = h("a", { class: "button primary", href: "#/movies" }, W.find);
+    this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, find)]));
     this.select.hidden = !movies.length;
   }
 

@@ -38,8 +38,9 @@ function choose(steps) {
 // Shows what a file has in it before anything is sent.
 async function preview(steps, file) {
   if (!file) return;
-  const text = await file.text(), kind = KINDS[file.name.split(".").pop().toLowerCase()] ?? (/^\s*\{/.test(text) ? KINDS.ndjson : KINDS.csv);
-  const { known, names } = kind === KINDS.csv ? ofCsv(text) : ofJson(text);
+  const text = await file.text(), extension = file.name.split(".").pop().toLowerCase();
+  const kind = KINDS[extension] ?? (/^\s*\{/.test(text) ? KINDS.ndjson : KINDS.csv);
+  const { known, names } = kind === KINDS.csv ? ofCsv(text) : ofJson(text, kind);
   if (!names.length) return refuse(steps, W.unreadable);
   if (kind !== KINDS.ndjson && file.size > MAX_BYTES) return refuse(steps, W.tooLarge);
   const into = h("select", {}, options([["", W.fresh]])), go = button(W.start, () => send(steps, parts(text, kind), kind, into.value), "primary");
@@ -51,9 +52,9 @@ async function preview(steps, file) {
   into.append(...options((await titles().catch(() => [])).map(({ uuid, title: name }) => [uuid, name])));
 }
 
-function ofJson(text) {
+function ofJson(text, kind) { // one collection, or one in every line
   try {
-    const collections = text.trim().split("\n").length > 1 && text.trim()[1] !== "\n" ? lines(text).map((line) => JSON.parse(line)) : [JSON.parse(text)];
+    const collections = (kind === KINDS.ndjson ? lines(text) : [text]).map((each) => JSON.parse(each));
     return { known: "own", names: collections.flatMap(({ movies }) => movies.map((movie) => movie.title)) };
   } catch {
     return { known: "own", names: [] };
@@ -75,7 +76,8 @@ function ofCsv(text) {
 }
 
 function csv(text) {
-  const head = text.slice(0, text.indexOf("\n") + 1 || undefined), comma = [",", ";", "\t"].sort((a, b) => head.split(b).length - head.split(a).length)[0];
+  const [head] = text.split("\n", 1), count = (mark) => head.split(mark).length;
+  const comma = [",", ";", "\t"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
   const rows = [[]], cells = new RegExp(`("(?:[^"]|"")*"|[^${comma}\\n\\r]*)(${comma}|\\r?\\n|$)`, "gy");
   for (const [whole, cell, end] of text.replace(/^\ufeff/, "").matchAll(cells)) {
     if (!whole) break;

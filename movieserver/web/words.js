@@ -14,7 +14,7 @@ export default {
   close: "Close", copy: "Copy", copied: "Copied", undo: "Undo", more: "Show more", loading: "Loading…", retry: "Try again", saved: "Saved",
   offline: "You are offline, or the server does not respond. What you type is kept here and saved once it is back.",
   offlineError: "The server does not respond. Check your connection.",
-  trouble: "Something went wrong on the server. Try again in a moment.",   failed: "This could not be loaded",
+  trouble: "Something went wrong on the server. Try again in a moment.", failed: "This could not be loaded",
   unsaved: "Not saved yet. It will be saved when the connection is back.",
   expired: "Your session has ended. Sign in again; nothing you typed is lost.",
   notFound: { title: "There is nothing here", text: "The page may have moved, or the link is incomplete.", go: "Go to the movies" },
@@ -22,7 +22,7 @@ export default {
     slogan: "The films you love, in lists you will keep.",
     points: ["Find films and collect them", "Put them in order, add notes", "Share a list by link, take everything along"],
     in: "Sign in", up: "Create account", user: "User name", password: "Password",
-    rule: "At least 8 characters", stay: "Stay signed in on this device",     toUp: "New here? Create an account", toIn: "You have an account? Sign in",
+    rule: "At least 8 characters", stay: "Stay signed in on this device", toUp: "New here? Create an account", toIn: "You have an account? Sign in",
     closed: "Nobody can register on this server. Ask its operator for an account.", show: "Show password",
   },
   movies: {
