@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -9,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.web import Page, Person
 
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+LIST = "Date,Name,Year,Letterboxd URI\r\n2026-01-01,M,1931,https://boxd.it/x\r\n2026-01-02,Lost,soon,\r\n"
 VIEWS = {
     "#/movies": "Show more", "#/collections": "New collection", "#/genres": "Your genres",
     "#/transfer": "Bring your lists",
@@ -53,6 +55,45 @@ def test_axe_finds_nothing_serious(page: Page, person: Person, scheme: str) -> N
     page.look(1280, 800, "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_what_opens_later(page: Page, person: Person, scheme: str) -> None:
+    uuid = person.collection("Evenings", person.films()[:4], "For rainy days")
+    link = urlsplit(person.call("POST", f"/collection/{uuid}/share/", {})["url"])
+    page.statuses = {"404", "412"}
+    page.look(1280, 800, scheme)
+    for path, text in ((link.path, "For rainy days"), (f"{link.path.rstrip('/')}x/", "This link does not work")):
+        page.open(path)
+        page.see(text)
+        assert serious(page) == [], path
+    page.sign_in(person, f"#/collections/{uuid}")
+    page.fill("Title", "Mine")
+    person.call("PUT", f"/collection/{uuid}/", {"title": "Theirs"})
+    page.press(Keys.ENTER)
+    page.see("Changed somewhere else")
+    assert serious(page) == []
+    page.click("Keep mine")
+    page.click("Remove Metropolis (1927)")
+    page.named("Undo")
+    assert serious(page) == []
+    page.go("#/transfer")
+    dropped(page)
+    assert serious(page) == []
+    page.click("Import this file")
+    page.see("Import finished")
+    assert serious(page) == []
+    page.look(1280, 800, "light")
+
+
+def dropped(page: Page) -> None:
+    """Choose a file with a line that cannot be read."""
+    page.find(".drop")
+    page.run("""const data = new DataTransfer();
+        data.items.add(new File([arguments[0]], "list.csv"));
+        const event = new DragEvent("drop", {dataTransfer: data, bubbles: true});
+        document.querySelector(".drop").dispatchEvent(event)""", LIST)
+    page.named("Import this file")
+
+
 def test_a_phone_of_360_pixels_needs_no_scrolling_sideways(page: Page, person: Person) -> None:
     uuid = person.collection("Rindfleischetikettierungsüberwachungsaufgaben" * 3, person.films()[:4])
     page.look(360, 740, "dark")
@@ -65,6 +106,9 @@ def test_a_phone_of_360_pixels_needs_no_scrolling_sideways(page: Page, person: P
             page.go(path)
             page.see(text)
             assert page.run("return document.documentElement.scrollWidth") <= 360, path
+        page.open(urlsplit(person.call("POST", f"/collection/{uuid}/share/", {})["url"]).path)
+        page.see("Make your own list")
+        assert page.run("return document.documentElement.scrollWidth") <= 360
         small = page.run("""return [...document.querySelectorAll('main button, nav a')]
             .filter((each) => each.checkVisibility() && each.offsetHeight < 32).map((each) => each.outerHTML)""")
         assert small == []
@@ -128,6 +172,19 @@ def test_offline_it_says_so_and_loses_nothing_that_was_typed(page: Page, person:
     page.wait(lambda: person.call("GET", f"/collection/{uuid}/")["title"] == "Nights")
     page.wait(lambda: person.call("GET", f"/collection/{uuid}/")["movies"][0].get("note") == "With the organ")
     assert page.named("Title").get_attribute("value") == "Nights"
+
+
+def test_a_click_that_fails_says_so(page: Page, person: Person) -> None:
+    page.statuses = {"ERR_INTERNET_DISCONNECTED"}
+    page.sign_in(person, "#/account")
+    page.see("this one")
+    page.offline(True)
+    page.click("Sign out everywhere")
+    page.see("The server does not respond. Check your connection.")
+    page.offline(False)
+    page.lose("You are offline")
+    page.click("Sign out everywhere")
+    page.named("Password")
 
 
 def test_the_first_view_of_a_user_takes_one_round_trip_after_the_modules(page: Page, person: Person) -> None:

@@ -142,6 +142,9 @@ def test_personal_tokens(page: Page, person: Person) -> None:
     page.click("Make a token")
     page.see("it is not shown again")
     token = str(page.named("Token").get_attribute("value"))
+    page.click("Copy")
+    page.named("Copied")
+    assert page.run("return getSelection().toString()") == token
     assert person.server.call("GET", "/collection/", None, token)[0] == 200
     assert person.server.call("POST", "/collection/", {"title": "No"}, token)[0] == 403
     page.see("only read · not used yet")
@@ -150,6 +153,61 @@ def test_personal_tokens(page: Page, person: Person) -> None:
     assert token not in page.text() and not page.named_now("Token")
     page.click("End the token backup")
     page.see("You have no tokens.")
+
+
+def test_a_link_ends_when_one_says(page: Page, person: Person) -> None:
+    uuid = person.collection("Evenings", [])
+    page.sign_in(person, f"#/collections/{uuid}")
+    page.click("Share")
+    page.named("The link ends").send_keys("after 7 days")
+    page.click("Make a link")
+    page.see("Works until")
+    assert person.call("GET", f"/collection/{uuid}/")["shared"]
+
+
+def test_an_import_shows_how_far_it_is(page: Page, person: Person, tmp_path: Path) -> None:
+    file = tmp_path / "watchlist.csv"
+    file.write_bytes(LETTERBOXD.encode())
+    page.sign_in(person, "#/transfer")
+    page.until("document.querySelector('input[type=file]')").send_keys(str(file))
+    page.named("Import this file")
+    page.run("""window.seen = [];
+        new MutationObserver(() => document.querySelectorAll("progress").forEach((bar) => {
+            seen.push(bar.ariaLabel);
+        })).observe(document.body, {subtree: true, childList: true, attributes: true})""")
+    page.click("Import this file")
+    page.see("Import finished")
+    assert set(page.run("return seen")) == {"Progress of the import"}
+    assert page.all("progress") == []
+
+
+def test_signing_out_in_one_window_signs_out_the_others(page: Page, person: Person) -> None:
+    page.sign_in(person)
+    page.see("All genres")
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    try:
+        page.open("/#/account")
+        page.click("Sign out")
+        page.named("Password")
+    finally:
+        page.driver.close()
+        page.driver.switch_to.window(first)
+    page.named("Password")
+
+
+def test_a_pretty_export_and_a_list_with_semicolons_are_understood(page: Page, person: Person, tmp_path: Path) -> None:
+    for name, text, seen in (
+        ("one.json", json.dumps({"title": "One", "movies": person.films()[:2]}, indent=2), "2 films in this file"),
+        ("list.csv", "Title;Year\n\"Film; the last\";1950\nM;1931\nSe7en;1995\n", "A CSV file · 3 films in this file"),
+    ):
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        page.sign_in(person, "#/transfer")
+        page.until("document.querySelector('input[type=file]')").send_keys(str(file))
+        page.see(seen)
+        page.click("Import this file")
+        page.see("Import finished")
 
 
 def test_two_windows_stay_alike(page: Page, person: Person) -> None:

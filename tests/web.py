@@ -219,14 +219,14 @@ class Page:
 
 
 @contextmanager
-def browsing(server: Server) -> Iterator[Page]:
-    """A browser on the page of a server."""
+def browsing(server: Server, *more: str) -> Iterator[Page]:
+    """A browser on the page of a server, with `more` options of its command line."""
     assert BROWSER and DRIVER
     for name in ("selenium", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     options = ChromeOptions()
     options.binary_location = BROWSER
-    for option in OPTIONS:
+    for option in (*OPTIONS, *more):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=ChromeService(DRIVER))

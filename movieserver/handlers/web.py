@@ -28,7 +28,8 @@ async def write_page(handler: Handler) -> None:
     hosts = handler.settings["poster_hosts"]
     handler.set_header("Content-Type", "text/html; charset=utf-8")
     set_page_headers(handler, "".join(f" https://{host}" for host in hosts))
-    await handler.write_representation(_html(handler.settings["addresses"].prefix, " ".join(hosts)))
+    await handler.write_representation(
+        _html(handler.settings["addresses"].prefix, " ".join(hosts), handler.settings["registration"]))
 
 
 def set_page_headers(handler: Handler, images: str) -> None:
@@ -57,12 +58,13 @@ class FileHandler(OpenHandler):
 
 
 @cache
-def _html(prefix: str, poster_hosts: str) -> str:
-    """The shell: it names all modules, so that a browser loads them at once, and the hosts of posters."""
+def _html(prefix: str, poster_hosts: str, registration: str) -> str:
+    """The shell: it names all modules, so that a browser loads them at once, and the settings that the page needs."""
     modules = "".join(
         f'<link rel="modulepreload" href="/web/{name}">\n' for name in FILES if name.endswith(".js"))
     html = (FOLDER / "index.html").read_text(encoding="utf-8").removesuffix("\n")
     html = html.replace("<!-- modules -->\n", modules).replace("<!-- poster hosts -->", poster_hosts)
+    html = html.replace("<!-- registration -->", registration)
     return LINK.sub(rf"\g<0>{prefix}", html).replace(f"{prefix}/web/", f"{prefix}/web/{VERSION}/")
 
 

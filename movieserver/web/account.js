@@ -12,12 +12,14 @@ export const title = () => W.title;
 export async function show(main) {
   const { name } = read();
   const logins = h("ul", { class: "items" }), tokens = h("ul", { class: "items" });
-  main.append(h("div", { class: "bar" }, h("div", {}, h("h1", {}, W.title), h("p", { class: "soft" }, W.signedIn(name))), button(W.out, signOut)),
+  const soft = (text) => h("p", { class: "soft" }, text);
+  const panel = (heading, ...content) => h("section", { class: "panel" }, h("h2", {}, heading), content);
+  main.append(h("div", { class: "bar" }, h("div", {}, h("h1", {}, W.title), soft(W.signedIn(name))), button(W.out, signOut)),
     h("div", { class: "panels" },
-      h("section", { class: "panel" }, h("h2", {}, W.sessions), logins, h("p", {}, button(W.everywhere, everywhere))),
-      h("section", { class: "panel" }, h("h2", {}, W.password), passwordForm(name)),
-      h("section", { class: "panel" }, h("h2", {}, T.title), h("p", { class: "soft" }, T.text), tokens, tokenForm(tokens)),
-      h("section", { class: "panel danger-zone" }, h("h2", {}, W.delete), h("p", { class: "soft" }, W.deleteText), deletionForm(name))));
+      panel(W.sessions, logins, h("p", {}, button(W.everywhere, everywhere))),
+      panel(W.password, passwordForm(name)),
+      panel(T.title, soft(T.text), tokens, tokenForm(tokens)),
+      panel(W.delete, soft(W.deleteText), deletionForm(name))));
   await Promise.all([showLogins(logins), showTokens(tokens)]);
 }
 
@@ -34,14 +36,19 @@ async function everywhere() {
 
 async function showLogins(list) {
   const { data } = await call("GET", "sessions/");
-  list.replaceChildren(...data.data.map(({ uuid, created_at: moment, current }) => h("li", {}, h("span", {}, W.since(moment), current && h("small", {}, W.current)),
-    !current && button(W.end, () => call("DELETE", `sessions/${uuid}/`).then(() => showLogins(list)), "small", { "aria-label": W.endLogin(moment) }))));
+  const end = (uuid) => call("DELETE", `sessions/${uuid}/`).then(() => showLogins(list));
+  list.replaceChildren(...data.data.map(({ uuid, created_at: moment, current }) => h("li", {},
+    h("span", {}, W.since(moment), current && h("small", {}, W.current)),
+    !current && button(W.end, () => end(uuid), "small", { "aria-label": W.endLogin(moment) }))));
 }
 
 function passwordForm(name) {
-  const field = (text, key, kind) => label(text, h("input", { name: key, type: "password", required: true, autocomplete: kind, minlength: kind === "new-password" && 8 }));
-  const form = h("form", {}, h("input", { class: "unseen", autocomplete: "username", value: name, readonly: true, tabindex: -1, "aria-hidden": "true" }),
-    field(W.old, "old_password", "current-password"), field(W.new, "new_password", "new-password"), h("button", { class: "button primary" }, W.change));
+  const field = (text, key, kind) => label(text, h("input", {
+    name: key, type: "password", required: true, autocomplete: kind, minlength: kind === "new-password" && 8 }));
+  const forManagers = h("input", { // a password manager finds out whose password it is
+    class: "unseen", autocomplete: "username", value: name, readonly: true, tabindex: -1, "aria-hidden": "true" });
+  const form = h("form", {}, forManagers, field(W.old, "old_password", "current-password"),
+    field(W.new, "new_password", "new-password"), h("button", { class: "button primary" }, W.change));
   return onSubmit(form, async (body) => {
     await call("PUT", "password/", { body });
     form.reset();
@@ -51,7 +58,7 @@ function passwordForm(name) {
 
 async function showTokens(list) {
   const { data } = await call("GET", "tokens/");
-  const end = (uuid) => call("DELETE", `tokens/${uuid}/`).then(() => showTokens(list), (error) => toast(error.message));
+  const end = (uuid) => call("DELETE", `tokens/${uuid}/`).then(() => showTokens(list));
   list.replaceChildren(...data.data.map(({ uuid, name, scope, last_used: day }) => h("li", {},
     h("span", {}, name, h("small", {}, `${T[scope]} · ${T.used(day)}`)), button(W.end, () => end(uuid), "small", { "aria-label": T.end(name) }))));
   if (!data.data.length) list.append(h("li", { class: "soft" }, T.none));

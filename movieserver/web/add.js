@@ -1,16 +1,22 @@
 // A film and the collections that hold it; a tick adds or removes it.
-import { poster } from "./card.js";
+import { card, poster } from "./card.js";
 import { dialog } from "./dialog.js";
-import { h, onSubmit } from "./dom.js";
-import { add, create, genresOf, holding, named, remove, titles } from "./store.js";
+import { button, h, onSubmit } from "./dom.js";
+import { add, create, genresOf, holding, named, newKey, remove, titles } from "./store.js";
 import words from "./words.js";
 const W = words.add;
 
-export async function addDialog(movie) {
+// The card of a film; a click anywhere on it opens the dialog.
+export function cardToAdd(movie) {
+  const label = words.movies.add(named(movie));
+  return card(movie, button(words.movies.addTo, () => addDialog(movie), "add", { "aria-label": label }));
+}
+
+async function addDialog(movie) {
   const list = h("ul", { class: "ticks", "aria-label": W.choose }, h("li", {}, words.loading));
   const status = h("p", { class: "status", role: "status" });
-  const shown = dialog(W.title, h("div", { class: "film" }, poster(movie), about(movie)), list, fresh([movie], list, status), status);
-  shown.classList.add("sheet");
+  const film = h("div", { class: "film" }, poster(movie), about(movie));
+  dialog(W.title, film, list, fresh([movie], list, status), status);
   try {
     const [all, inside] = await Promise.all([titles(), holding(movie)]);
     const ticked = new Set(inside.map(({ uuid }) => uuid));
@@ -25,8 +31,10 @@ export async function addDialog(movie) {
 function about(movie) {
   const { imdb, tmdb } = movie.ids ?? {};
   const link = (text, href) => h("a", { href, target: "_blank", rel: "noreferrer" }, text);
-  return h("div", {}, h("h3", {}, named(movie)), h("p", { class: "soft" }, genresOf(movie).join(", ")), h("p", {}, movie.description),
-    h("p", {}, imdb && link(W.imdb, `https://www.imdb.com/title/${encodeURIComponent(imdb)}/`), " ", tmdb && link(W.tmdb, `https://www.themoviedb.org/movie/${encodeURIComponent(tmdb)}`)));
+  return h("div", {}, h("h3", {}, named(movie)),
+    h("p", { class: "soft" }, genresOf(movie).join(", ")), h("p", {}, movie.description),
+    h("p", {}, imdb && link(W.imdb, `https://www.imdb.com/title/${encodeURIComponent(imdb)}/`), " ",
+      tmdb && link(W.tmdb, `https://www.themoviedb.org/movie/${encodeURIComponent(tmdb)}`)));
 }
 
 function tick({ uuid, title }, movie, checked, status) {
@@ -45,12 +53,13 @@ function tick({ uuid, title }, movie, checked, status) {
 
 // A new collection with these films; one key for all its attempts.
 function fresh(movies, list, status, done = () => {}) {
-  let key = crypto.randomUUID?.() ?? String(Math.random());
-  const form = h("form", { class: "inline" }, h("input", { name: "title", required: true, maxlength: 255, placeholder: W.fresh, "aria-label": W.fresh, autocomplete: "off" }),
-    h("button", { class: "button" }, W.create));
+  let key = newKey();
+  const field = h("input", {
+    name: "title", required: true, maxlength: 255, placeholder: W.fresh, "aria-label": W.fresh, autocomplete: "off" });
+  const form = h("form", { class: "inline" }, field, h("button", { class: "button" }, W.create));
   return onSubmit(form, async ({ title }) => {
     const uuid = await create({ title, movies }, key);
-    key = crypto.randomUUID?.() ?? String(Math.random());
+    key = newKey();
     list.hidden = false;
     list.prepend(tick({ uuid, title }, movies[0], true, status));
     form.reset();
@@ -67,6 +76,6 @@ export async function copyDialog(movies, done) {
     done();
   };
   const shown = dialog(W.title, list, fresh(movies, h("ul"), status, finish), status);
-  const copyTo = ({ uuid, title }) => h("li", {}, h("button", { type: "button", class: "button", click: () => add(uuid, movies).then(finish, (error) => { status.textContent = error.message; }) }, title));
-  list.append(...(await titles()).map(copyTo));
+  const copyTo = (uuid) => add(uuid, movies).then(finish, (error) => { status.textContent = error.message; });
+  list.append(...(await titles()).map(({ uuid, title }) => h("li", {}, button(title, () => copyTo(uuid)))));
 }

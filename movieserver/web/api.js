@@ -3,7 +3,7 @@ import { BASE, forget, keep, read } from "./session.js";
 import words from "./words.js";
 const known = new Map(); // path → the response that was read last, which is not sent again while it is current
 export const reach = new EventTarget(); // "lost" and "back": whether the server responds
-let lost = false;
+export let lost = false;
 let renewing;
 
 // An error of the API (RFC 9457), or `status` 0 where there was no response.
@@ -14,8 +14,6 @@ export class Problem extends Error {
     Object.assign(this, { status, code: body.code, away: [0, 502, 503, 504].includes(status) });
   }
 }
-
-export const isLost = () => lost;
 
 function reached(yes) {
   if (lost === yes) reach.dispatchEvent(new Event((lost = !yes) ? "lost" : "back"));
@@ -31,7 +29,7 @@ export async function call(method, path, { body, headers = {}, open = false, tex
     credentials: "omit", signal: AbortSignal.timeout(1000 * seconds), ...more,
   });
   if (response.status === 401 && !open && again) {
-    await renewed(sent);
+    if (sent.Authorization === `Bearer ${read()?.access}`) await renew(); // or another request has done so already
     return call(method, path, { body, headers, text, seconds, again: false, ...more });
   }
   if (!response.ok && response.status !== 304) throw new Problem(response.status, await response.json().catch(() => ({})));
@@ -95,9 +93,4 @@ function renew() {
     })
     .finally(() => { renewing = undefined; });
   return renewing;
-}
-
-// A token was refused: renew it, unless another request has done so.
-async function renewed(sent) {
-  if (sent.Authorization === `Bearer ${read()?.access}`) await renew();
 }

@@ -1,5 +1,5 @@
 // The frame of the page: header, navigation, the view of the address, and what is said when the server does not respond.
-import { forgetResponses, isLost, probe, reach } from "./api.js";
+import { Problem, forgetResponses, lost, probe, reach } from "./api.js";
 import { button, empty, h } from "./dom.js";
 import { follow, unfollow } from "./live.js";
 import { leave, where } from "./router.js";
@@ -59,17 +59,14 @@ function nothing(main) {
 
 function frame(view, name, main) {
   const bare = view === shared || view === enter;
+  const logo = h("span", { class: "logo", "aria-hidden": "true" }, h("i"), h("i"));
   return [
     h("a", { class: "skip", href: "#main", click: (event) => { event.preventDefault(); main.focus(); } }, words.nav.skip),
-    h("header", { class: "top" }, h("a", { class: "brand", href: BASE.pathname }, logo(), words.name), bare ? null : navigation(name)),
-    h("p", { id: "offline", role: "status", hidden: !isLost() }, isLost() ? words.offline : ""),
+    h("header", { class: "top" }, h("a", { class: "brand", href: BASE.pathname }, logo, words.name), bare ? null : navigation(name)),
+    h("p", { id: "offline", role: "status", hidden: !lost }, lost ? words.offline : ""),
     main,
     h("footer", { class: "foot" }, h("a", { href: `${BASE.pathname}docs/` }, words.nav.docs)),
   ];
-}
-
-function logo() {
-  return h("span", { class: "logo", "aria-hidden": "true" }, h("i", {}), h("i", {}));
 }
 
 function navigation(current) {
@@ -104,6 +101,11 @@ function serverBack() {
 
 reach.addEventListener("lost", serverLost);
 reach.addEventListener("back", serverBack);
+addEventListener("unhandledrejection", (event) => { // what a click could not do, where nothing else shows it
+  if (!(event.reason instanceof Problem)) return;
+  event.preventDefault();
+  toast(event.reason.message);
+});
 changed.addEventListener("in", signedIn);
 changed.addEventListener("out", signedOut);
 addEventListener("hashchange", render);

@@ -9,16 +9,17 @@ import { changes } from "./live.js";
 import { sortable } from "./order.js";
 import { go } from "./router.js";
 import { shareDialog } from "./share.js";
-import { genresOf, named } from "./store.js";
+import { genresOf, named, remove } from "./store.js";
 import { flush, later, toast } from "./toast.js";
 import { save } from "./transfer.js";
 import words from "./words.js";
 const W = words.list;
+const UNKNOWN = {}; // a change of which nothing is known: read the collection again
 export const title = () => words.nav.collections;
 
 export async function show(main, signal, uuid) {
   const view = new View(main, signal, uuid);
-  changes.addEventListener("change", ({ detail }) => view.follow(detail?.get(uuid)), { signal });
+  changes.addEventListener("change", ({ detail }) => view.follow(detail ? detail.get(uuid) : UNKNOWN), { signal });
   await view.load();
 }
 
@@ -31,7 +32,8 @@ class View {
     this.heading = h("h1", { class: "unseen" });
     this.bar = h("div", { class: "selection", role: "region", "aria-label": W.actions, hidden: true });
     this.said = h("p", { class: "unseen", role: "status" });
-    this.settle = sortable(this.list, { signal, say: (text) => { this.said.textContent = text; }, done: (order, before) => this.reorder(order, before) });
+    const say = (text) => { this.said.textContent = text; };
+    this.settle = sortable(this.list, { signal, say, done: (order, before) => this.reorder(order, before) });
   }
 
   async load() {
@@ -46,12 +48,19 @@ class View {
 
   // Another window changed the collection; our own changes come back too, and are known.
   async follow(change) {
-    if (change?.change === "deleted") {
-      this.main.replaceChildren(empty(W.gone, W.goneHint, h("a", { class: "button primary", href: "#/collections" }, W.back)));
-    } else if (change && !this.editor.etag?.includes(change.version)) {
-      await this.settle();
-      this.render(await this.editor.load().catch(() => this.editor.data));
+    if (change?.change === "deleted") return this.showGone();
+    if (!change || this.editor.etag?.includes(change.version)) return;
+    await this.settle();
+    try {
+      this.render(await this.editor.load());
+    } catch (error) {
+      if (error.status === 404) this.showGone();
     }
+  }
+
+  showGone() {
+    const back = h("a", { class: "button primary", href: "#/collections" }, W.back);
+    this.main.replaceChildren(empty(W.gone, W.goneHint, back));
   }
 
   text(key, attributes) {
@@ -65,8 +74,8 @@ class View {
   }
 
   tools() {
-    const download = (kind) => button(W[kind], () => save(`collection/${this.uuid}/export/?format=${kind}`, `${this.editor.data.title}.${kind}`), "small",
-      { "aria-label": `${W.export} ${W[kind]}` });
+    const file = (kind) => save(`collection/${this.uuid}/export/?format=${kind}`, `${this.editor.data.title}.${kind}`);
+    const download = (kind) => button(W[kind], () => file(kind), "small", { "aria-label": `${W.export} ${W[kind]}` });
     this.select = button(W.select, () => this.selecting(this.bar.hidden), "small", { "aria-pressed": "false" });
     return h("div", { class: "actions" }, button(W.share, () => shareDialog(this.uuid), "primary small"), this.select, download("csv"), download("json"),
       button(W.delete, () => this.delete(), "danger small"));
@@ -79,9 +88,10 @@ class View {
     this.name.update(data.title);
     this.about.update(data.description);
     this.meta.textContent = `${words.films(movies.length)} · ${W.updated(data.updated_at)}`;
-    const rows = movies.map((movie) => this.row(movie));
-    if (rows.some((row, index) => row !== this.list.children[index]) || rows.length !== this.list.children.length) this.list.replaceChildren(...rows);
-    this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, h("a", { class: "button primary", href: "#/movies" }, W.find))]));
+    const rows = movies.map((movie) => this.row(movie)), shown = [...this.list.children];
+    if (rows.length !== shown.length || rows.some((row, index) => row !== shown[index])) this.list.replaceChildren(...rows);
+    const find = h("a", { class: "button primary", href: "#/movies" }, W.find);
+    this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, find)]));
     this.select.hidden = !movies.length;
   }
 
@@ -105,7 +115,9 @@ class View {
 
   note(movie) {
     const part = (collection) => collection.movies.find(({ uuid }) => uuid === movie.uuid)?.note ?? "";
-    const body = (mine, { movies }) => ({ movies: movies.map(({ note, ...rest }) => ({ ...rest, ...(rest.uuid === movie.uuid ? mine && { note: mine } : note !== undefined && { note }) })) });
+    const noted = ({ note, ...rest }, text) => (text ? { ...rest, note: text } : rest);
+    const body = (mine, { movies }) => ({
+      movies: movies.map((each) => (each.uuid === movie.uuid ? noted(each, mine) : each)) });
     return textField({ draft: `${this.uuid}:${movie.uuid}`, value: movie.note ?? "", signal: this.signal, lines: true, maxlength: 2000,
       "aria-label": W.note(named(movie)), placeholder: W.addNote,
       save: async (mine, base) => {
@@ -136,8 +148,7 @@ class View {
     this.showSelection();
     (this.list.children[Math.min(first, this.list.children.length - 1)]?.lastElementChild ?? this.name.field).focus();
     later(W.removed(movies.length === 1 ? movies[0].title : words.films(movies.length)), async () => {
-      await this.attempt(() => Promise.all(gone.map((uuid) => call("DELETE", `collection/${this.uuid}/movies/${uuid}/`, { keepalive: true })
-        .catch((error) => { if (error.status !== 404) throw error; }))));
+      await this.attempt(() => Promise.all(gone.map((uuid) => remove(this.uuid, uuid))));
       if (!this.signal.aborted) await this.editor.load().catch(() => {});
       again();
     }, again);
@@ -146,8 +157,9 @@ class View {
   delete() {
     const { title: name } = this.editor.data;
     go("collections");
-    addEventListener("hashchange", () => later(W.deleted(name), () => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }).catch((error) => toast(error.message)),
-      () => go(`collections/${this.uuid}`)), { once: true });
+    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }));
+    const undo = () => go(`collections/${this.uuid}`);
+    addEventListener("hashchange", () => later(W.deleted(name), send, undo), { once: true }); // the next view flushes before
   }
 
   selecting(on) {

@@ -5,7 +5,7 @@ import { dialog } from "./dialog.js";
 import { button, empty, h, label, onSubmit, whenNear } from "./dom.js";
 import { changes } from "./live.js";
 import { go } from "./router.js";
-import { create } from "./store.js";
+import { create, newKey } from "./store.js";
 import words from "./words.js";
 const W = words.lists;
 const FIRST = "collection/?limit=24";
@@ -47,7 +47,7 @@ function stack({ uuid, title: name, description, movies, shared }) {
 }
 
 function createDialog() {
-  const key = crypto.randomUUID?.() ?? String(Math.random());
+  const key = newKey();
   const form = h("form", {}, label(W.name, h("input", { name: "title", required: true, maxlength: 255, autocomplete: "off" })),
     label(W.about, h("textarea", { name: "description", rows: 3 })), h("button", { class: "button primary" }, W.create));
   const shown = dialog(W.fresh, onSubmit(form, async (values) => {

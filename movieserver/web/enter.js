@@ -6,6 +6,7 @@ import { keep } from "./session.js";
 import words from "./words.js";
 const W = words.enter;
 const KNOWN = "movieserver:known";
+const CLOSED = document.querySelector("meta[name=registration]").content === "closed";
 const WALL = [
   ["Metropolis", 1927, "Science Fiction"], ["Casablanca", 1942, "Romance"], ["Vertigo", 1958, "Mystery"], ["Jaws", 1975, "Adventure"],
   ["Alien", 1979, "Horror"], ["Fargo", 1996, "Crime"], ["Amélie", 2001, "Comedy"], ["Rashomon", 1950, "Drama"],
@@ -17,7 +18,7 @@ export function show(main) {
   main.append(h("div", { class: "enter" },
     h("div", { class: "pitch" }, h("div", { class: "wall", "aria-hidden": "true" }, WALL.map(poster)),
       h("h1", {}, W.slogan), h("ul", {}, W.points.map((point) => h("li", {}, point)))), form));
-  fill(form, !localStorage.getItem(KNOWN)); // whoever was here before has an account
+  fill(form, !CLOSED && !localStorage.getItem(KNOWN)); // whoever was here before has an account
 }
 
 function fill(panel, isNew) {
@@ -35,7 +36,7 @@ function fill(panel, isNew) {
     fill(panel, !isNew);
     panel.querySelector("input").focus();
   }, "link");
-  panel.replaceChildren(h("h2", {}, isNew ? W.up : W.in), form, h("p", {}, other));
+  panel.replaceChildren(h("h2", {}, isNew ? W.up : W.in), form, h("p", {}, CLOSED ? W.closed : other));
 }
 
 async function enter(path, { username, password, stay }) {

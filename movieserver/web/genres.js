@@ -1,10 +1,9 @@
 // What the user likes: all genres with the three favourites, and decades; a bar filters the films.
-import { addDialog } from "./add.js";
-import { card } from "./card.js";
+import { cardToAdd } from "./add.js";
 import { button, empty, h, svg } from "./dom.js";
 import { changes } from "./live.js";
 import { ask, asked } from "./router.js";
-import { genres, genresOf, named, whole } from "./store.js";
+import { genres, genresOf, whole } from "./store.js";
 import words from "./words.js";
 const W = words.genres;
 const FAVOURITES = 3;
@@ -27,23 +26,28 @@ function render(body, chosen, counted, films) {
   if (!films.length) {
     return body.replaceChildren(empty(W.empty, W.emptyHint, h("a", { class: "button primary", href: "#/movies" }, words.list.find)));
   }
-  const pick = (key) => (value) => {
-    chosen[key] = chosen[key] === value ? "" : value;
+  const choose = (values) => {
+    Object.assign(chosen, values);
     ask(chosen);
     render(body, chosen, counted, films);
+  };
+  const pick = (key) => (value) => {
+    choose({ [key]: chosen[key] === value ? "" : value });
     body.querySelector(`[data-key="${key}"][data-value="${CSS.escape(value)}"]`)?.focus();
   };
   const ofGenre = films.filter((movie) => !chosen.genre || genresOf(movie).some((name) => alike(name, chosen.genre)));
   const shown = ofGenre.filter((movie) => !chosen.decade || decade(movie) === chosen.decade);
   const decades = Map.groupBy(ofGenre.filter((movie) => movie.year), decade);
   const bars = [...decades].sort().map(([name, { length }]) => ({ name, times: length, text: W.decade(name) }));
+  const favourites = counted.map(({ genre, count }, index) => (
+    { name: genre, times: count, text: genre, marked: index < FAVOURITES }));
+  const panel = (heading, content) => h("section", { class: "panel" }, h("h2", {}, heading), content);
   body.replaceChildren(h("div", { class: "panels" },
-    h("section", { class: "panel" }, h("h2", {}, W.chart), chart("genre", counted.map(({ genre, count }, index) => (
-      { name: genre, times: count, text: genre, marked: index < FAVOURITES })), chosen.genre, pick("genre"))),
-    h("section", { class: "panel" }, h("h2", {}, W.decades), bars.length ? chart("decade", bars, chosen.decade, pick("decade")) : h("p", { class: "soft" }, W.noDecades))),
+    panel(W.chart, chart("genre", favourites, chosen.genre, pick("genre"))),
+    panel(W.decades, bars.length ? chart("decade", bars, chosen.decade, pick("decade")) : h("p", { class: "soft" }, W.noDecades))),
   h("div", { class: "section" }, h("h2", { role: "status" }, W.shown(shown.length, chosen.genre, chosen.decade)),
-    (chosen.genre || chosen.decade) && button(W.clear, () => { Object.assign(chosen, { genre: "", decade: "" }); ask(chosen); render(body, chosen, counted, films); }, "small")),
-  h("ul", { class: "grid" }, shown.map((movie) => card(movie, button(words.movies.addTo, () => addDialog(movie), "add", { "aria-label": words.movies.add(named(movie)) })))));
+    (chosen.genre || chosen.decade) && button(W.clear, () => choose({ genre: "", decade: "" }), "small")),
+  h("ul", { class: "grid" }, shown.map(cardToAdd)));
 }
 
 const alike = (one, other) => one.normalize("NFC").toLowerCase() === other.normalize("NFC").toLowerCase();
@@ -59,10 +63,13 @@ function chart(key, entries, chosen, pick) {
       pick(name);
     };
     const spoken = W.bar(text, words.films(times)) + (marked ? `, ${W.favourite}` : "");
-    return svg("g", { role: "button", tabindex: 0, class: marked ? "marked" : "plain", "aria-label": spoken, "aria-pressed": String(chosen === name),
-      "data-key": key, "data-value": name, transform: `translate(0 ${index * ROW})`, click: press, keydown: press },
-    svg("rect", { width: "100%", height: ROW, fill: "transparent" }),
-    svg("text", { x: 0, y: 20 }, marked ? `★ ${text}` : text), svg("text", { x: "100%", y: 20, "text-anchor": "end", class: "times" }, String(times)),
-    svg("rect", { class: "track", y: 28, width: "100%", height: 9, rx: 4.5 }), svg("rect", { class: "value", y: 28, width: `${100 * times / most}%`, height: 9, rx: 4.5 }));
+    const bar = (kind, width) => svg("rect", { class: kind, y: 28, width, height: 9, rx: 4.5 });
+    return svg("g", { role: "button", tabindex: 0, "aria-label": spoken, "aria-pressed": String(chosen === name),
+      class: marked ? "marked" : "plain", "data-key": key, "data-value": name,
+      transform: `translate(0 ${index * ROW})`, click: press, keydown: press },
+    svg("rect", { width: "100%", height: ROW, fill: "transparent" }), // the whole row can be clicked
+    svg("text", { x: 0, y: 20 }, marked ? `★ ${text}` : text),
+    svg("text", { x: "100%", y: 20, "text-anchor": "end", class: "times" }, String(times)),
+    bar("track", "100%"), bar("value", `${100 * times / most}%`));
   }));
 }

@@ -23,10 +23,12 @@ async function run(signal) {
   while (!signal.aborted && read()) {
     if (!since) await catchUp(signal);
     const start = performance.now(), page = await ask(since, WAIT, signal);
-    if (!page) tell(null); // the cursor is too old
-    else if (page.changes.length) tell(new Map(page.changes.map((each) => [each.collection_uuid, each])));
-    else if (performance.now() - start < 1000) await new Promise((resolve) => setTimeout(resolve, 2000)); // it did not wait
     since = page?.next;
+    if (!page) { // the cursor is too old
+      await catchUp(signal);
+      tell(null);
+    } else if (page.changes.length) tell(new Map(page.changes.map((each) => [each.collection_uuid, each])));
+    else if (performance.now() - start < 1000) await pause(2000); // it did not wait
   }
 }
 
@@ -48,6 +50,7 @@ async function ask(cursor, wait, signal) {
   }
 }
 
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const tell = (detail) => changes.dispatchEvent(new CustomEvent("change", { detail }));
 document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : read() && follow()));
 addEventListener("pagehide", unfollow);

@@ -1,10 +1,9 @@
 // All films: search as you type, filter by genre, more while scrolling.
 import { get, pathOf } from "./api.js";
-import { addDialog } from "./add.js";
-import { card } from "./card.js";
+import { cardToAdd } from "./add.js";
 import { button, empty, h, whenNear } from "./dom.js";
 import { ask, asked } from "./router.js";
-import { genresOf, named } from "./store.js";
+import { genresOf } from "./store.js";
 import words from "./words.js";
 const W = words.movies;
 const PAUSE = 250; // milliseconds without typing
@@ -49,7 +48,7 @@ class Browser {
   async load() {
     if (this.loading || !this.next) return;
     this.loading = true;
-    const { run } = this, before = this.shown?.length ?? 0;
+    const { run } = this, before = this.fits().length;
     this.grid.setAttribute("aria-busy", "true");
     try {
       for (let count = 0; this.next && count < MAX_PAGES; count += 1) {
@@ -70,9 +69,7 @@ class Browser {
     this.films.push(...data);
     this.next = pathOf(next);
     this.count.textContent = this.query ? W.found(count) : "";
-    const fitting = this.fits(data);
-    this.shown = this.fits();
-    this.grid.append(...fitting.map((movie) => card(movie, button(W.addTo, () => addDialog(movie), "add", { "aria-label": W.add(named(movie)) }))));
+    this.grid.append(...this.fits(data).map(cardToAdd));
     data.flatMap(genresOf).forEach((name) => this.genres.add(name));
     this.showChips();
   }
@@ -85,7 +82,8 @@ class Browser {
     this.loading = false;
     this.grid.removeAttribute("aria-busy");
     this.more.hidden = !this.next;
-    this.message.replaceChildren(...(this.fits().length ? [] : [this.genre ? empty(W.noGenre(this.genre), W.noGenreHint) : empty(W.none(this.query), W.noneHint)]));
+    const none = this.genre ? empty(W.noGenre(this.genre), W.noGenreHint) : empty(W.none(this.query), W.noneHint);
+    this.message.replaceChildren(...(this.fits().length ? [] : [none]));
   }
 
   fail(error) {

@@ -2,18 +2,14 @@
 import { call, get, pathOf } from "./api.js";
 import { read } from "./session.js";
 
-// Pages of a list, following `next`.
-export async function* pages(path) {
-  for (let next = path; next;) {
-    const { data } = await get(next);
-    yield data;
-    next = pathOf(data.next);
-  }
-}
-
+// What `take` finds on all pages of a list, following `next`.
 async function walk(path, take) {
   const all = [];
-  for await (const page of pages(path)) all.push(...take(page));
+  for (let next = path; next;) {
+    const { data } = await get(next);
+    all.push(...take(data));
+    next = pathOf(data.next);
+  }
   return all;
 }
 
@@ -22,6 +18,9 @@ export const whole = () => walk("collection/?limit=100", (page) => page.data.col
 export const genres = () => walk("genres/", (page) => page.genres);
 export const holding = (movie) => walk(`movies/${movie.uuid}/collections/?limit=100`, (page) => page.collections);
 
+// crypto.randomUUID() is there over https and on localhost only.
+export const newKey = () => crypto.randomUUID?.() ?? String(Math.random());
+
 // Creates a collection; the same key twice creates one, so it is safe to try again.
 export async function create(collection, key) {
   const { data } = await call("POST", "collection/", { body: collection, headers: { "Idempotency-Key": key } });
@@ -29,7 +28,8 @@ export async function create(collection, key) {
 }
 
 export const add = (uuid, movies) => call("POST", `collection/${uuid}/movies/`, { body: { movies } });
-export const remove = (uuid, movie, more) => call("DELETE", `collection/${uuid}/movies/${movie}/`, more);
+export const remove = (uuid, movie) => call("DELETE", `collection/${uuid}/movies/${movie}/`, { keepalive: true })
+  .catch((error) => { if (error.status !== 404) throw error; }); // somebody else has removed it
 export function genresOf(movie) {
   return (movie.genres ?? "").split(",").map((name) => name.trim()).filter(Boolean);
 }

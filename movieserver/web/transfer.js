@@ -38,21 +38,23 @@ function choose(steps) {
 // Shows what a file has in it before anything is sent.
 async function preview(steps, file) {
   if (!file) return;
-  const text = await file.text(), kind = KINDS[file.name.split(".").pop().toLowerCase()] ?? (/^\s*\{/.test(text) ? KINDS.ndjson : KINDS.csv);
-  const { known, names } = kind === KINDS.csv ? ofCsv(text) : ofJson(text);
+  const text = await file.text(), extension = file.name.split(".").pop().toLowerCase();
+  const kind = KINDS[extension] ?? (/^\s*\{/.test(text) ? KINDS.ndjson : KINDS.csv);
+  const { known, names } = kind === KINDS.csv ? ofCsv(text) : ofJson(text, kind);
   if (!names.length) return refuse(steps, W.unreadable);
   if (kind !== KINDS.ndjson && file.size > MAX_BYTES) return refuse(steps, W.tooLarge);
   const into = h("select", {}, options([["", W.fresh]])), go = button(W.start, () => send(steps, parts(text, kind), kind, into.value), "primary");
   steps.replaceChildren(h("p", {}, h("strong", {}, file.name), h("br"), h("small", {}, `${W.known[known]} · ${W.rows(names.length)}`)),
-    h("ul", { class: "preview" }, names.slice(0, SHOWN).map((name) => h("li", {}, name)), names.length > SHOWN && h("li", { class: "soft" }, W.rest(names.length - SHOWN))),
+    h("ul", { class: "preview" }, names.slice(0, SHOWN).map((name) => h("li", {}, name)),
+      names.length > SHOWN && h("li", { class: "soft" }, W.rest(names.length - SHOWN))),
     kind === KINDS.csv ? label(W.into, into) : "", h("p", { class: "actions" }, go, button(W.other, () => choose(steps))));
   go.focus();
   into.append(...options((await titles().catch(() => [])).map(({ uuid, title: name }) => [uuid, name])));
 }
 
-function ofJson(text) {
+function ofJson(text, kind) { // one collection, or one in every line
   try {
-    const collections = text.trim().split("\n").length > 1 && text.trim()[1] !== "\n" ? lines(text).map((line) => JSON.parse(line)) : [JSON.parse(text)];
+    const collections = (kind === KINDS.ndjson ? lines(text) : [text]).map((each) => JSON.parse(each));
     return { known: "own", names: collections.flatMap(({ movies }) => movies.map((movie) => movie.title)) };
   } catch {
     return { known: "own", names: [] };
@@ -65,15 +67,17 @@ const lines = (text) => text.split("\n").filter((line) => line.trim());
 function ofCsv(text) {
   const rows = csv(text), at = rows.findIndex((row) => row.some((cell) => /^(name|title)$/i.test(cell.trim())));
   if (at < 0) return { names: [] };
-  const header = rows[at].map((cell) => cell.trim().toLowerCase()), has = (...names) => names.some((name) => header.includes(name));
+  const header = rows[at].map((cell) => cell.trim().toLowerCase()), has = (name) => header.includes(name);
   const name = header.findIndex((cell) => cell === "name" || cell === "title"), year = header.indexOf("year");
-  const known = has("letterboxd uri") || (has("url") && has("name")) ? "letterboxd" : has("const") ? "imdb" : has("trakt_id") ? "trakt" : has("uuid") ? "own" : "csv";
+  const known = has("letterboxd uri") || (has("url") && has("name")) ? "letterboxd"
+    : has("const") ? "imdb" : has("trakt_id") ? "trakt" : has("uuid") ? "own" : "csv";
   const titled = rows.slice(at + 1).filter((row) => row[name]?.trim());
   return { known, names: titled.map((row) => (row[year] ? `${row[name]} (${row[year]})` : row[name])) };
 }
 
 function csv(text) {
-  const head = text.slice(0, text.indexOf("\n") + 1 || undefined), comma = [",", ";", "\t"].sort((a, b) => head.split(b).length - head.split(a).length)[0];
+  const [head] = text.split("\n", 1), count = (mark) => head.split(mark).length;
+  const comma = [",", ";", "\t"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
   const rows = [[]], cells = new RegExp(`("(?:[^"]|"")*"|[^${comma}\\n\\r]*)(${comma}|\\r?\\n|$)`, "gy");
   for (const [whole, cell, end] of text.replace(/^\ufeff/, "").matchAll(cells)) {
     if (!whole) break;
@@ -130,10 +134,11 @@ async function upload(text, kind, into, progress) {
 
 function finished(steps, { added, existing, skipped, collections, errors }) {
   const target = collections.length === 1 ? [`#/collections/${collections[0].uuid}`, W.open] : ["#/collections", W.look];
-  const heading = h("h3", { tabindex: -1 }, W.done);
+  const heading = h("h3", { tabindex: -1 }, W.done), column = (text) => h("th", { scope: "col" }, text);
+  const rows = errors.map(({ line, detail }) => h("tr", {}, h("td", {}, String(line)), h("td", {}, detail)));
+  const table = h("table", {}, h("thead", {}, h("tr", {}, column(W.line), column(W.reason))), h("tbody", {}, rows));
   steps.replaceChildren(heading, h("p", { role: "status" }, W.result(added, existing, skipped)),
-    errors.length ? h("section", {}, h("h3", {}, W.errors), h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, W.line), h("th", { scope: "col" }, W.reason))),
-      h("tbody", {}, errors.map(({ line, detail }) => h("tr", {}, h("td", {}, String(line)), h("td", {}, detail)))))) : "",
+    errors.length ? h("section", {}, h("h3", {}, W.errors), table) : "",
     h("p", { class: "actions" }, h("a", { class: "button primary", href: target[0] }, target[1]), button(W.other, () => choose(steps))));
   heading.focus();
 }

@@ -2,11 +2,11 @@
 
 const many = (number, one, more) => `${number.toLocaleString("en")} ${number === 1 ? one : more}`;
 const films = (number) => many(number, "film", "films");
+const date = (moment) => new Date(moment).toLocaleDateString("en", { dateStyle: "long" });
+const time = (moment) => new Date(moment).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
 
 export default {
-  name: "movieserver",
-  films,
-  date: (moment) => new Date(moment).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" }),
+  name: "movieserver", films, date,
   nav: {
     label: "Main", movies: "Movies", collections: "Collections", genres: "Genres", transfer: "Import",
     account: "Account", skip: "Skip to the content", docs: "API reference",
@@ -14,8 +14,7 @@ export default {
   close: "Close", copy: "Copy", copied: "Copied", undo: "Undo", more: "Show more", loading: "Loading…", retry: "Try again", saved: "Saved",
   offline: "You are offline, or the server does not respond. What you type is kept here and saved once it is back.",
   offlineError: "The server does not respond. Check your connection.",
-  trouble: "Something went wrong on the server. Try again in a moment.",
-  failed: "This could not be loaded",
+  trouble: "Something went wrong on the server. Try again in a moment.", failed: "This could not be loaded",
   unsaved: "Not saved yet. It will be saved when the connection is back.",
   expired: "Your session has ended. Sign in again; nothing you typed is lost.",
   notFound: { title: "There is nothing here", text: "The page may have moved, or the link is incomplete.", go: "Go to the movies" },
@@ -23,13 +22,13 @@ export default {
     slogan: "The films you love, in lists you will keep.",
     points: ["Find films and collect them", "Put them in order, add notes", "Share a list by link, take everything along"],
     in: "Sign in", up: "Create account", user: "User name", password: "Password",
-    rule: "At least 8 characters", stay: "Stay signed in on this device",
-    toUp: "New here? Create an account", toIn: "You have an account? Sign in", show: "Show password",
+    rule: "At least 8 characters", stay: "Stay signed in on this device", toUp: "New here? Create an account", toIn: "You have an account? Sign in",
+    closed: "Nobody can register on this server. Ask its operator for an account.", show: "Show password",
   },
   movies: {
     title: "Movies", search: "Search films", all: "All genres", filter: "Filter by genre",
     add: (name) => `Add ${name} to a collection`, addTo: "Add to…",
-    found: (number) => (number === 1 ? "1 film found" : `${number.toLocaleString("en")} films found`),
+    found: (number) => `${films(number)} found`,
     none: (query) => `No film is called “${query}”`, noneHint: "Check the spelling, or search for a single word.",
     noGenre: (genre) => `No ${genre} among the films so far`, noGenreHint: "Show more films, or choose another genre.",
     noSearch: "This list of films cannot be searched", noSearchHint: "Clear the search field and browse instead.",
@@ -76,7 +75,7 @@ export default {
     title: "Share", intro: "Everybody with the link can see the title, the description and the films. Notes stay with you.",
     ends: "The link ends", never: "never", days: (number) => `after ${number} days`, make: "Make a link",
     link: "Link", open: "Open", end: "End the link", ended: "The link no longer works.",
-    until: (moment) => `Works until ${new Date(moment).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" })}.`,
+    until: (moment) => `Works until ${date(moment)}.`,
   },
   shared: {
     by: "A film list", print: "Print", own: "Make your own list", gone: "This link does not work",
@@ -96,8 +95,8 @@ export default {
   },
   account: {
     title: "Account", signedIn: (name) => `Signed in as ${name}`, out: "Sign out", everywhere: "Sign out everywhere",
-    sessions: "Where you are signed in", current: "this one", since: (moment) => `since ${new Date(moment).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}`,
-    end: "End", endLogin: (moment) => `End the login of ${moment}`, password: "Change password", old: "Current password", new: "New password",
+    sessions: "Where you are signed in", current: "this one", since: (moment) => `since ${time(moment)}`,
+    end: "End", endLogin: (moment) => `End the login of ${time(moment)}`, password: "Change password", old: "Current password", new: "New password",
     change: "Change password", changed: "Your password is changed. Your other logins have ended.",
     delete: "Delete account", deleteText: "All of your collections are deleted with it, and nobody can restore them.",
     type: (name) => `Type “${name}” to confirm`, deleteNow: "Delete my account", deleted: "Your account is deleted.",
