@@ -19,6 +19,12 @@ def test_more_films_come_while_scrolling(page: Page, person: Person) -> None:
         first = len(page.all(CARDS))
     page.until("document.querySelector('.more').hidden")
     assert len(set(page.all(CARDS))) == len(page.all(CARDS)) == 70
+    page.run("scrollTo(0, 0)")
+    page.requests()
+    page.fill("Search films", "e")
+    page.see("films found")
+    page.until("!document.querySelector('[aria-busy]')")
+    assert [url for url in page.requests() if "page=3" in url] == []
 
 
 def test_search_as_you_type(page: Page, person: Person) -> None:

@@ -6,7 +6,7 @@ import { forget, read } from "./session.js";
 import { toast } from "./toast.js";
 import words from "./words.js";
 const W = words.account;
-const T = words.tokens;
+const T = words.tokens; // personal tokens
 export const title = () => W.title;
 
 export async function show(main) {

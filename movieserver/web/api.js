@@ -19,7 +19,8 @@ function reached(yes) {
   if (lost === yes) reach.dispatchEvent(new Event((lost = !yes) ? "lost" : "back"));
 }
 
-// Sends a request; gives {status, etag, data, link}. Throws a Problem.
+// Sends a request; gives {status, etag, data, link}. Throws a Problem. `open` needs no token, `text` gives a blob, and
+// `again` renews a token that is refused; `more` goes to fetch().
 export async function call(method, path, { body, headers = {}, open = false, text = false, seconds = 30, again = true, ...more } = {}) {
   const sent = { Accept: text ? "*/*" : "application/json", ...headers };
   if (!open) sent.Authorization = `Bearer ${await accessToken()}`;

@@ -25,6 +25,7 @@ export async function show(main, signal, uuid) {
 
 class View {
   constructor(main, signal, uuid) {
+    // uuids: `leaving` are removed unless that is undone, `picked` are selected; `rows` has what is shown of each film
     Object.assign(this, { main, signal, uuid, editor: new Editor(uuid), leaving: new Set(), picked: new Set(), rows: new Map() });
     this.list = h("ol", { class: "rows" });
     this.meta = h("p", { class: "soft" });

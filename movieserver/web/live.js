@@ -5,7 +5,7 @@ import { read } from "./session.js";
 
 export const changes = new EventTarget(); // "change" with a Map: uuid of a collection → its last change; null: any
 const WAIT = 25;
-let running, since;
+let running, since; // since: the cursor behind the last change that was read
 
 export function follow() {
   running?.abort();
@@ -14,9 +14,9 @@ export function follow() {
   run(signal).catch(() => !signal.aborted && setTimeout(() => !signal.aborted && follow(), 3000));
 }
 
-export function unfollow(forget) {
+export function unfollow(forget = false) {
   running?.abort();
-  if (forget === true) since = undefined;
+  if (forget) since = undefined;
 }
 
 async function run(signal) {
@@ -53,5 +53,5 @@ async function ask(cursor, wait, signal) {
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const tell = (detail) => changes.dispatchEvent(new CustomEvent("change", { detail }));
 document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : read() && follow()));
-addEventListener("pagehide", unfollow);
+addEventListener("pagehide", () => unfollow());
 addEventListener("pageshow", (event) => event.persisted && read() && follow());

@@ -41,14 +41,14 @@ class Browser {
     Object.assign(this, { query, genre, films: [], genres: this.genres ?? new Set(genre && [genre]), loading: false });
     ask({ query, genre });
     this.next = `movies/?${new URLSearchParams({ page: 1, ...(query && { query }) })}`;
-    this.fresh = true;
+    this.fresh = true; // the next page replaces what is shown
     await this.load();
   }
 
   async load() {
     if (this.loading || !this.next) return;
     this.loading = true;
-    const { run } = this, before = this.fits().length;
+    const { run } = this, before = this.fits().length; // another search ends this run
     this.grid.setAttribute("aria-busy", "true");
     try {
       for (let count = 0; this.next && count < MAX_PAGES; count += 1) {
