@@ -28,8 +28,8 @@ WHY = f"""\
 - **Creates.** psycopg2 writes every value as a quoted literal into the text of the statement. And each genre of a
   user is a row with an index by frequency, so that favourites are three index entries, however many genres a user
   has. The services on FastAPI rewrite one JSON value with all genres of the user: faster for the twenty genres here.
-- **Neighbours of large creates.** While 10,000 movies are validated, the process does nothing else. It takes about twice
-  as long as on {WHOLE}, where orjson writes what is stored.
+- **Neighbours of large creates.** While 10,000 movies are validated, the process does nothing else. It takes about
+  twice as long as on {WHOLE}, where orjson writes what is stored.
 """
 METHOD = f"""\
 ## How it is measured
