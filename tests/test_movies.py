@@ -317,7 +317,7 @@ async def test_a_call_with_its_retries_has_a_time_limit(
 async def test_calls_that_timed_out_are_not_made_later(
     alice: Api, third_party: ThirdParty, resources: Resources
 ) -> None:
-    resources.movie_api.upstream.seconds = 0.3
+    resources.movie_api.upstream.seconds = 2  # so that all requests begin before the breaker opens
     third_party.behaviour = hang
     responses = await asyncio.gather(*[alice.get("/movies/") for _ in range(60)])
     assert {response.status for response in responses} == {504}
