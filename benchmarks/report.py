@@ -21,15 +21,15 @@ WHY = f"""\
 - **Beside {BARE}.** It has no database, so it shares the cores with the load generator only. PostgreSQL takes a third
   of the processor time of a list, and on two cores it takes that from the server.
 - **Reads beside FastAPI.** asyncpg is compiled and reads PostgreSQL's binary protocol; aiopg and psycopg2 take several
-  iterations of the event loop for a reply. The server makes up for that with batches: behind at 1 connection, where a
-  batch is a single read, about level at 16, ahead at 64.
+  iterations of the event loop for a reply. The server makes up for that with batches, which grow with the number
+  of connections; at 1 connection a batch is a single read.
 - **The request count.** It is one command of Redis in every service, and only the framework around it differs:
   Tornado's RequestHandler and metrics here, FastAPI without metrics there.
 - **Creates.** psycopg2 writes every value as a quoted literal into the text of the statement. And each genre of a
   user is a row with an index by frequency, so that favourites are three index entries, however many genres a user
   has. The services on FastAPI rewrite one JSON value with all genres of the user: faster for the twenty genres here.
-- **Neighbours of large creates.** While 10,000 movies are validated, the process does nothing else. It takes about
-  twice as long as on {WHOLE}, where orjson writes what is stored.
+- **Neighbours of large creates.** While 10,000 movies are validated, the process does nothing else. So
+  it is with {WHOLE}; the difference is the processor time of a create.
 """
 METHOD = f"""\
 ## How it is measured

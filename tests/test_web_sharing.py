@@ -88,11 +88,7 @@ def test_import_a_list_of_letterboxd(page: Page, person: Person, tmp_path: Path)
 def test_a_file_is_dropped_into_a_collection(page: Page, person: Person) -> None:
     uuid = person.collection("Wanted", [])
     page.sign_in(person, "#/transfer")
-    page.find(".drop")
-    page.run("""const data = new DataTransfer();
-        data.items.add(new File([arguments[0]], "list.csv"));
-        const dropped = new DragEvent("drop", {dataTransfer: data, bubbles: true});
-        document.querySelector(".drop").dispatchEvent(dropped)""", LETTERBOXD)
+    page.drop(LETTERBOXD)
     page.see("22 films in this file")
     page.until("[...document.querySelectorAll('option')].some((each) => each.innerText === 'Wanted')")
     page.named("Add to").send_keys("Wanted")

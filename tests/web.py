@@ -164,6 +164,14 @@ class Page:
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
 
+    def drop(self, text: str) -> None:
+        """Drop a file list.csv on the place for it."""
+        self.find(".drop")
+        self.run("""const data = new DataTransfer();
+            data.items.add(new File([arguments[0]], "list.csv"));
+            const event = new DragEvent("drop", {dataTransfer: data, bubbles: true});
+            document.querySelector(".drop").dispatchEvent(event)""", text)
+
     def press(self, *keys: str) -> None:
         """Press keys where the focus is."""
         ActionChains(self.driver).send_keys(*keys).perform()

@@ -4,16 +4,16 @@ from __future__ import annotations
 import json
 from urllib.parse import urlencode
 
-from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout, UpstreamUnavailable
+from movieserver.errors import UpstreamFault, UpstreamTimeout, UpstreamUnavailable
 from movieserver.handlers.base import Handler, Route
 from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import IntegerParameter, TextParameter
 from movieserver.schemas import responses
+from movieserver.third_party.client import NoSuchPage
 from movieserver.third_party.movies import Listed
 
 PAGE = IntegerParameter("page", "Which page")
 QUERY = TextParameter("query", "Words to search for; 400 if the third party's list cannot be searched")
-NO_PAGE = "The list ends before this page. Begin with page 1 and follow `next`."
 
 
 class MoviesHandler(Handler):
@@ -22,14 +22,11 @@ class MoviesHandler(Handler):
     @Operation(
         "listMovies", "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), etag=True,
         headers=("Age", "Link"),
-        errors=(NotFound(NO_PAGE), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
+        errors=(NoSuchPage(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
         description="A page of the list, fetched from the third party or cached: `Age` is its age in seconds.")
     async def get(self) -> None:
         number, query = self.query(PAGE), self.query(QUERY)
-        try:
-            listed = await self.resources.movie_api.page(number, query)
-        except NotFound:
-            raise NotFound(NO_PAGE) from None
+        listed = await self.resources.movie_api.page(number, query)
         self._set_age(listed)
         page = listed.page
         following = self._address(number + 1, query) if page.has_next else None

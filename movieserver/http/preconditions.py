@@ -57,9 +57,10 @@ class Precondition(NamedTuple):
         if ANY in self.none_match:
             return tag
         uncoded = CODINGS.sub("", tag)
-        for known in (known.removeprefix("W/") for known in self.none_match):
-            if known == tag or accepts_codings and known != uncoded == CODINGS.sub("", known):
-                return known
+        for sent in self.none_match:
+            strong = sent.removeprefix("W/")
+            if strong == tag or accepts_codings and strong != uncoded == CODINGS.sub("", strong):
+                return strong
         return None
 
 

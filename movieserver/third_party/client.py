@@ -38,6 +38,12 @@ INVALID_HTTP = (
 UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
 
+class NoSuchPage(NotFound):
+    """404: the list ends before this page."""
+
+    detail = "The list ends before this page. Begin with page 1 and follow `next`."
+
+
 class Call(NamedTuple):
     """A GET request: address, headers, and the credentials as arguments of the HTTP client."""
 
@@ -118,7 +124,7 @@ class Upstream:
         self.breaker.check()
 
     async def get(self, call: Call, end: float) -> bytes:
-        """The body of a 200, received before the moment `end` of the loop's clock; NotFound for a 404."""
+        """The body of a 200, received before the moment `end` of the loop's clock; NoSuchPage for a 404."""
         if self._waiting >= MAX_WAITING:
             raise UpstreamUnavailable
         self._check_pause(end)
@@ -128,7 +134,7 @@ class Upstream:
         try:
             body = await self._in_time(call, end)
             failed = False
-        except (NotFound, UpstreamFault):
+        except (NoSuchPage, UpstreamFault):
             failed = False  # the third party responds, and quickly
             raise
         except asyncio.CancelledError:
@@ -182,7 +188,7 @@ class Upstream:
         if response.status == 200:
             return response.body
         if response.status == 404:
-            raise NotFound
+            raise NoSuchPage
         if response.status == 429 or response.status >= 500:
             metrics.upstream_failures["status"].inc()
             pause = retry_after(response.headers.get("retry-after", ""))

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver.errors import NotFound, UpstreamFault, UpstreamTimeout
+from movieserver.errors import UpstreamFault, UpstreamTimeout
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.third_party.client import Upstream
+from movieserver.third_party.client import NoSuchPage, Upstream
 from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.provider import MoviePage, Provider, load_page
 
@@ -57,7 +57,7 @@ class MovieApi:
         self._remembered: dict[str, tuple[MoviePage, float]] = {}  # with the time of the fetch
 
     async def page(self, number: int, query: str | None = None) -> Listed:
-        """Page `number` (from 1); NotFound past the end, or one of the Upstream errors."""
+        """Page `number` (from 1); NoSuchPage past the end, or one of the Upstream errors."""
         self.provider.check(query)
         if not self._fresh_seconds:
             async with self._time_limit() as end:
@@ -133,7 +133,7 @@ class MovieApi:
     async def _fetch_alone(self, key: str, number: int, query: str | None, end: float) -> MoviePage:
         try:
             page = await self._request(number, query, end)
-        except NotFound:
+        except NoSuchPage:
             await self.cache.delete(key)
             raise
         await self.cache.put(key, page.dump())

@@ -7,8 +7,8 @@ from urllib.parse import quote_plus
 
 from tornado.httputil import url_concat
 
-from movieserver.errors import BadRequest, NotFound
-from movieserver.third_party.client import Call, invalid_response
+from movieserver.errors import BadRequest
+from movieserver.third_party.client import Call, NoSuchPage, invalid_response
 from movieserver.third_party.provider import (
     Get, Movie, MoviePage, canonical_uuid, check_words, ids_of, make_movie, poster_of, read_count, read_movies,
     read_object, year_of
@@ -38,7 +38,7 @@ class Plain:
         url = SEARCH.sub("", self.url) if query is None else self.url.replace(WORDS, quote_plus(query))
         try:
             body = await get(Call(url_concat(url, {"page": str(number)}), {}, self._credentials))
-        except NotFound:
+        except NoSuchPage:
             if number == 1:
                 raise invalid_response("status 404 for the first page: is MOVIE_API_URL right?")
             raise

@@ -82,7 +82,7 @@ class Provider(Protocol):
         """BadRequest if the list cannot be searched for `query`."""
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
-        """Page `number` (from 1) of the list, or of what `query` finds; NotFound past the end."""
+        """Page `number` (from 1) of the list, or of what `query` finds; NoSuchPage past the end."""
 
     async def close(self) -> None:
         """Stop the background calls."""

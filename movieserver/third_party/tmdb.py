@@ -7,10 +7,10 @@ from typing import Any
 
 from tornado.httputil import url_concat
 
-from movieserver.errors import ApiError, NotFound
+from movieserver.errors import ApiError
 from movieserver.formats import movie_uuid
 from movieserver.observability.logs import Outage
-from movieserver.third_party.client import Call, invalid_response
+from movieserver.third_party.client import Call, NoSuchPage, invalid_response
 from movieserver.third_party.provider import (
     MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, poster_of, read_count, read_movies, read_object, text,
     whole_number, year_of
@@ -42,7 +42,7 @@ class Tmdb:
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
         """A page of /discover/movie, or of /search/movie if there is a query."""
         if number > MAX_PAGES:
-            raise NotFound
+            raise NoSuchPage
         path, parameters = ("/discover/movie", {}) if query is None else ("/search/movie", {"query": query})
         names, body = await asyncio.gather(  # wait for both, so that no call goes on in the background
             self._genre_names(get), self._get(get, path, parameters | {"page": str(number)}), return_exceptions=True)
@@ -81,7 +81,7 @@ class Tmdb:
     async def _get(self, get: Get, path: str, parameters: dict[str, str]) -> bytes:
         try:
             return await get(Call(url_concat(self._url + path, parameters), self._headers, {}))
-        except NotFound:
+        except NoSuchPage:
             raise invalid_response(f"status 404 for {path}: is MOVIE_API_URL right?")
 
 
@@ -105,7 +105,7 @@ def _read_page(body: bytes, number: int, names: dict[int, str]) -> MoviePage:
         pages = number + bool(entries)
     last = min(pages, MAX_PAGES)
     if number > max(last, 1):
-        raise NotFound
+        raise NoSuchPage
     movies, skipped = read_movies(entries, lambda entry: _read_movie(entry, names))
     count = read_count(page.get("total_results"), entries)
     return MoviePage(count, number < last, number > 1, movies, complete=bool(names), skipped=skipped)
