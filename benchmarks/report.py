@@ -18,7 +18,7 @@ MARK = "<!-- the table between these lines is written by make bench -->\n"
 WHY = f"""\
 ## Why goals are missed
 
-- **Beside {BARE}.** It has no database, so it shares the cores with the load generator only. PostgreSQL takes a third
+- **Beside {BARE}.** It has no database, so it shares the cores with the load generator only. PostgreSQL takes a part
   of the processor time of a list, and on two cores it takes that from the server.
 - **Reads beside FastAPI.** asyncpg is compiled and reads PostgreSQL's binary protocol; aiopg and psycopg2 take several
   iterations of the event loop for a reply. The server makes up for that with batches, which grow with the number
