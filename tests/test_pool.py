@@ -38,6 +38,7 @@ OVER_TIME = "canceling statement due to statement timeout"
 
 HOLDING = "/movies/57baf4f4-c9ef-4197-9e4f-acf04eae5b4d/collections/"  # a read that is never batched
 ONE = {"one": Statement("SELECT 1")}
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"  # for a standby
 
 
 class Operator:
@@ -332,14 +333,13 @@ class TestWithADatabaseOfItsOwn:
         self, alice: Api, resources: Resources, own_postgres: Postgres
     ) -> None:
         with operating(own_postgres) as operator:
-            operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-            operator.ask("SELECT pg_reload_conf()")
+            await require_a_standby(alice, operator)
             for _ in range(20):  # the warning may arrive with the result of the lock or of the write
                 writing = asyncio.create_task(alice.post("/collection/", collection()))
                 waiting: list[Any] = []
                 while not waiting:
                     await asyncio.sleep(0.01)
-                    waiting = operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+                    waiting = operator.ask(WAITING)
                 operator.ask("SELECT pg_cancel_backend(%(pid)s)", pid=waiting[0][0])
                 assert_unavailable(await writing)
                 assert (await alice.get("/collection/")).status == 200
@@ -349,12 +349,25 @@ class TestWithADatabaseOfItsOwn:
     ) -> None:
         resources.database.pool.limits.total = 0.5
         with operating(own_postgres) as operator:
-            operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-            operator.ask("SELECT pg_reload_conf()")
+            await require_a_standby(alice, operator)
             for response in await asyncio.gather(*[alice.post("/collection/", collection()) for _ in range(5)]):
                 assert_unavailable(response)
-            while operator.ask("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+            while operator.ask(WAITING):
                 await asyncio.sleep(0.01)
+
+
+async def require_a_standby(alice: Api, operator: Any) -> None:
+    """Let commits wait for a standby that is missing; returns when they do, after each process has reloaded."""
+    operator.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    operator.ask("SELECT pg_reload_conf()")
+    waiting: list[Any] = []
+    while not waiting:
+        writing = asyncio.create_task(alice.post("/collection/", collection()))
+        while not writing.done() and not (waiting := operator.ask(WAITING)):
+            await asyncio.sleep(0.01)
+        for [pid] in waiting:
+            operator.ask("SELECT pg_cancel_backend(%(pid)s)", pid=pid)
+        await writing
 
 
 @asynccontextmanager
