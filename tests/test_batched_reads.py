@@ -10,7 +10,7 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.errors import DatabaseUnavailable, InternalError
-from movieserver.postgres.database import MAX_BATCH, MAX_RUNNING, Database, open_database
+from movieserver.postgres.database import EARLY_BATCH, MAX_BATCH, MAX_RUNNING, Database, open_database
 from movieserver.postgres.statements import Statement
 from movieserver.resources import Resources
 from tests.client import Api
@@ -46,10 +46,11 @@ async def results(database: Database, name: str, *values: int) -> list[Any]:
 
 async def test_concurrent_reads_share_a_statement(postgres: Postgres) -> None:
     async with opened(postgres) as database:
-        rows = await results(database, "values", *range(100))
-        assert [row[0] for row in rows] == [*range(100)]
-        assert len({row[1] for row in rows}) == -(-100 // MAX_BATCH)
-        assert max(row[2] for row in rows) == MAX_BATCH
+        count = MAX_RUNNING * EARLY_BATCH + 2 * MAX_BATCH
+        rows = await results(database, "values", *range(count))
+        assert [row[0] for row in rows] == [*range(count)]
+        sizes = {row[1]: row[2] for row in rows}  # of each statement
+        assert sorted(sizes.values()) == [EARLY_BATCH] * MAX_RUNNING + [MAX_BATCH] * 2
         assert {row[3] for row in rows} == {False}
         later = await results(database, "values", 1, 1, 1, 2)
         assert [row[0] for row in later] == [1, 1, 1, 2]

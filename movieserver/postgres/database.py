@@ -15,8 +15,8 @@ from movieserver.postgres.connection import ConnectionLost, NotApplied, Row, Sta
 from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
-MAX_BATCH = 32
 MAX_RUNNING = 2  # batches of one name; meanwhile the next one gathers reads
+EARLY_BATCH, MAX_BATCH = 8, 32  # reads: of a batch that starts at once while fewer run, and of any batch
 MAX_WRITES = 2  # of one user in each process; the second one can refuse a repeated idempotency key at once
 MAX_RUNS = 3  # of a statement that was not applied
 MAX_BEHIND = 100  # writes in the background
@@ -94,6 +94,8 @@ class Database:
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
         """As `read`, in one statement with the reads of this name that arrive while others run.
 
+        A batch of EARLY_BATCH starts without waiting for more: PostgreSQL works on it while the process reads others.
+
         The statement takes an array of each parameter, and `alone`. Its rows begin with the index of their read (from
         1). A null after it means that the row is too large for a batch: the read is then run alone. Texts are
         bytes, ready to be sent.
@@ -139,7 +141,7 @@ class Database:
                 loop.call_soon(self._start, name, batch)
         future: asyncio.Future[Row | None] = loop.create_future()
         batch.reads.append((parameters, future))
-        if len(batch.reads) == MAX_BATCH:
+        if len(batch.reads) >= (EARLY_BATCH if self._running[name] < MAX_RUNNING else MAX_BATCH):
             self._start(name, batch)
         return future
 
