@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 try:
     from pydantic import SecretStr
 
-    from movieserver.observability import logs, metrics
-    from movieserver.postgres import migrations
+    from movieserver.observability import logs
     from movieserver.serving.listening import CannotListen, listen, netloc
     from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
     from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
@@ -61,6 +60,8 @@ def _start(
     stack: ExitStack, configured: Settings, settings: Settings, children: list[Child]
 ) -> tuple[Supervisor, int]:
     """Start the serving processes, which end with the stack. Returns their supervisor and their port."""
+    from movieserver.observability import metrics
+
     os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
@@ -102,7 +103,7 @@ def migrate(configured: Settings, options: argparse.Namespace) -> None:
 
 def rollback(configured: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
-    with _complete(configured) as (settings, _):
+    with _complete(configured) as (settings, _), _migrations() as migrations:
         url, count = reveal(settings.database_url), None if options.all else 1
         plan = migrations.plan_rollback(url, count)
         if plan:
@@ -111,7 +112,7 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
         print("\n".join(f"rolled back {name}" for name in undone) or "there is no migration to roll back")
 
 
-def _confirm(url: str, plan: list[migrations.Undo], yes: bool) -> None:
+def _confirm(url: str, plan: list[Any], yes: bool) -> None:
     """Print what will be lost, and ask for confirmation; Refused unless it is confirmed, or `yes` is set."""
     from movieserver.postgres.connection import describe
 
@@ -180,8 +181,20 @@ def _source(name: str, configured: Settings, otherwise: str) -> str:
 
 
 def _migrate(settings: Settings) -> None:
-    for name in migrations.migrate(reveal(settings.database_url)):
-        print(f"applied {name}", flush=True)
+    with _migrations() as migrations:
+        for name in migrations.migrate(reveal(settings.database_url)):
+            print(f"applied {name}", flush=True)
+
+
+@contextmanager
+def _migrations() -> Iterator[Any]:
+    """The module of the migrations; CannotStart if one of them fails."""
+    from movieserver.postgres import migrations
+
+    try:
+        yield migrations
+    except migrations.MigrationError as error:
+        raise CannotStart(str(error)) from None
 
 
 @contextmanager
@@ -296,7 +309,7 @@ def main() -> int:
         if unknown := unknown_names():
             logs.log.warning("unknown names in .env", names=", ".join(unknown))
         options.run(settings, options)
-    except (CannotStart, CannotListen, Refused, SettingsError, migrations.MigrationError) as error:
+    except (CannotStart, CannotListen, Refused, SettingsError) as error:
         if isinstance(error, SettingsError) and error.rest and options.run is check:
             _report(error.rest, error.rest)
         print(f"run.py: {error}", file=sys.stderr)
