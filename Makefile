@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 RIVAL := $(VENV)/benchmarks
 
-.PHONY: help serve test style chaos fuzz bench audit clean
+.PHONY: help serve test style chaos fuzz clients bench audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,9 @@ chaos: $(VENV)/dev.ready ## kill the servers at random under load; CHAOS="--minu
 
 fuzz: $(VENV)/dev.ready ## send requests generated from /openapi.json; FUZZ="--cases 5000 --seed 7" sets how many, and repeats a run
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+clients: $(VENV)/dev.ready ## generate clients from /openapi.json and lint it, with Node
+	$(BIN)/python -m pytest -m node tests/test_generated_clients.py
 
 bench: $(RIVAL)/ready ## measure the server beside others; OPTIONS="--help" lists what can be measured
 	$(BIN)/python -m benchmarks $(OPTIONS)
