@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,8 @@ from tests.factories import registration
 from tests.third_party import PASSWORD, SECRETS, USERNAME, ThirdParty
 
 SECRET = "a signing key for tests of sixty-four bytes and more as HS512 would like it"
+# what every process of a server gets that tests start
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).with_name("production"))}
 SignUp = Callable[[], Awaitable[Api]]
 
 for variable in Settings.model_fields:
@@ -83,12 +88,29 @@ def folder() -> Iterator[Path]:
         yield parent / "data"
 
 
+@cache
+def _new_cluster() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="ms-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    with open(folder / "lock", "w", encoding="ascii") as lock:
+        Postgres(folder / "data", folder, lock.fileno()).create()
+    return folder / "data"
+
+
+def create_cluster(folder: Path) -> None:
+    """Create the data of an empty PostgreSQL in `folder`: a copy, which is faster than initdb."""
+    subprocess.run(["cp", "-a", _new_cluster(), folder], check=True)
+
+
 @contextmanager
 def started(program: type[Postgres] | type[Redis], *arguments: str, **options: str) -> Iterator[Any]:
     """An embedded server of its own."""
     with temporary_folder() as folder, open(folder / "lock", "w", encoding="ascii") as lock:
         sockets = folder / "run"
         sockets.mkdir()
+        if program is Postgres:
+            create_cluster(folder / "data")
         running = program(folder / "data", sockets, lock.fileno(), *arguments, **options)
         running.launch()
         try:

@@ -18,12 +18,12 @@ from movieserver.postgres import migrations
 from movieserver.settings import Settings
 from tests import record
 from tests.client import Api, assert_unauthenticated
-from tests.conftest import SECRET, make_settings
+from tests.conftest import ENVIRONMENT, SECRET, make_settings
 from tests.factories import collection, registration
 from tests.test_run import TOP, command, database, serving, sign_up, terminal
 from tests.third_party import ThirdParty
 
-ENVIRONMENT = {
+SETTINGS = {
     "REDIS_URL": "redis://127.0.0.1:1", "MOVIE_API_URL": "http://127.0.0.1:1/", "JWT_SECRET": SECRET,
     "BCRYPT_ROUNDS": "4"}
 
@@ -49,7 +49,7 @@ class Operator:
 @pytest.fixture
 def operator(postgres: Postgres, tmp_path: Path) -> Operator:
     """An operator of the database that the server of the test uses."""
-    return Operator(tmp_path, DATABASE_URL=postgres.url, **ENVIRONMENT)
+    return Operator(tmp_path, DATABASE_URL=postgres.url, **SETTINGS)
 
 
 def row_of(postgres: Postgres, username: str) -> Any:
@@ -138,7 +138,7 @@ async def test_a_deletion_is_confirmed(api: Api, operator: Operator) -> None:
 
 def test_users_are_listed(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with database(postgres, "listing") as url:
-        operator = Operator(tmp_path, DATABASE_URL=url, **ENVIRONMENT)
+        operator = Operator(tmp_path, DATABASE_URL=url, **SETTINGS)
         assert "run `python run.py migrate`" in operator.run("users")[1]
         migrations.migrate(url)
         for name in ("ada", "grace hopper"):
@@ -167,7 +167,7 @@ def test_a_closed_pipe_is_no_error(operator: Operator) -> None:
     os.close(reading)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), "users"], cwd=operator.folder, stdout=writing, stderr=subprocess.PIPE,
-        timeout=60, env={"PATH": os.environ["PATH"], **operator.settings}, check=False)
+        timeout=60, env={**ENVIRONMENT, **operator.settings}, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
 

@@ -1,7 +1,6 @@
 """`run.py check` reports every problem, where it is, and what to do about it, but never a password."""
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from tornado.testing import bind_unused_port
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.postgres import migrations
-from tests.conftest import SECRET, started, temporary_folder
+from tests.conftest import ENVIRONMENT, SECRET, started, temporary_folder
 from tests.test_redis_kinds import ask, free_port, server
 from tests.test_run import TOP, command
 
@@ -55,7 +54,7 @@ def movie_api_url() -> Iterator[str]:
     with subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "0"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "MOVIE_API_USERNAME": "bob", "MOVIE_API_PASSWORD": WORD},
+        env={**ENVIRONMENT, "MOVIE_API_USERNAME": "bob", "MOVIE_API_PASSWORD": WORD},
     ) as process:
         assert process.stdout
         yield process.stdout.readline().split()[-1]

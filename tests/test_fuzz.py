@@ -27,7 +27,7 @@ def test_every_response_is_as_described(server: Server, tmp_path: Path, signed: 
     token = personal_token(server) if "personal" in signed else sign_up(server, registration()) if signed else None
     outcome = fuzz(
         with_headers(tmp_path), "--url", server.url, "--phases", "examples,fuzzing,stateful", *WITHOUT_ENDS,
-        token=token, examples=6 if "login" in signed else 2)
+        token=token, examples=4 if "login" in signed else 1)
     assert outcome.passed, outcome.report
     assert outcome.cases > (60 if "login" in signed else 20)
 

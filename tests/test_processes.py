@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ENVIRONMENT
 from tests.factories import registration
 from tests.test_run import TOP, Server, gone, serving, sign_up, until
 
@@ -164,7 +165,7 @@ def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(TOP / "run.py")], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        cwd=empty.parent, env={"PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(empty)},
+        cwd=empty.parent, env={**ENVIRONMENT, "PORT": "0", "DATA_DIR": str(empty)},
     )
     os.close(slave)
     output = b""

@@ -29,7 +29,7 @@ from movieserver.embedded.programs import EmbeddedError, package_folder
 from movieserver.embedded.redis import Redis
 from movieserver.postgres import migrations
 from tests import described, record
-from tests.conftest import SECRET
+from tests.conftest import ENVIRONMENT, SECRET, create_cluster
 from tests.factories import registration
 
 TOP = Path(__file__).parents[1]
@@ -108,9 +108,12 @@ class Server:
 def serving(folder: Path, **settings: str) -> Iterator[Server]:
     """A server with its data in `folder`, on a free port."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if "DATABASE_URL" not in settings and not (folder / "postgres").exists():
+        folder.mkdir(exist_ok=True)
+        create_cluster(folder / "postgres")
     log = folder.parent / "server.log"
     environment = {
-        "PATH": os.environ["PATH"], "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "DEBUG",
+        **ENVIRONMENT, "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "DEBUG",
         **settings,
     }
     record.settings(environment)
@@ -137,7 +140,7 @@ def command(
     record.settings(settings)
     done = subprocess.run(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
-        input=sent, errors="surrogateescape", env={"PATH": os.environ["PATH"], **settings}, check=False,
+        input=sent, errors="surrogateescape", env={**ENVIRONMENT, **settings}, check=False,
     )
     record.add((done.stdout + done.stderr).encode())
     return done
@@ -336,7 +339,7 @@ def test_the_catalogue_alone(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "movieserver.embedded", "--port", "0", "--errors", "1"], cwd=TOP, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "MOVIE_API_USERNAME": "u", "MOVIE_API_PASSWORD": "p"},
+        env={**ENVIRONMENT, "MOVIE_API_USERNAME": "u", "MOVIE_API_PASSWORD": "p"},
     )
     with process:
         assert process.stdout and process.stderr
@@ -460,7 +463,7 @@ def test_no_folder_for_temporary_files(empty: Path) -> None:
         # if no file can be written, Python finds no temporary folder
         ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, str(TOP / "run.py")],
         cwd=empty.parent, capture_output=True, text=True, timeout=60, check=False,
-        env={"PATH": os.environ["PATH"], "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
+        env={**ENVIRONMENT, "PORT": "0", "JWT_SECRET": SECRET, "MOVIE_API_URL": "http://127.0.0.1:1/",
              "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"})
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: no temporary folder: ")
@@ -599,7 +602,7 @@ def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[i
     ours, its_own = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, stdin=its_own, stdout=its_own, stderr=its_own,
-        start_new_session=True, env={"PATH": os.environ["PATH"], **settings},
+        start_new_session=True, env={**ENVIRONMENT, **settings},
     ) as process:
         os.close(its_own)
         shown, lines = b"", typed.splitlines(keepends=True)
