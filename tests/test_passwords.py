@@ -86,7 +86,8 @@ async def test_compatibility_characters_make_another_password(api: Api) -> None:
     assert_unauthenticated(await api.post("/login/", {**pair, "password": "final-word"}))
 
 
-@pytest.mark.parametrize("password, count", [("é" * 7, 7), ("e\u0301" * 7, 7), ("한국어비밀번", 6), ("1234567", 7)])
+@pytest.mark.parametrize("password, count", [
+    ("éàüöçñå", 7), (unicodedata.normalize("NFD", "éàüöçñå"), 7), ("한국어비밀번", 6), ("1234567", 7)])
 async def test_a_short_password_is_counted_in_nfc(api: Api, password: str, count: int) -> None:
     """ASVS 5.0 6.2.1: eight characters, in any Unicode form."""
     for form in FORMS:
