@@ -12,6 +12,7 @@ from movieserver.embedded.redis import Redis
 from movieserver.errors import UpstreamFault
 from movieserver.redis.client import open_redis
 from movieserver.resources import Resources, open_resources
+from movieserver.serving.request import MovieServer
 from movieserver.settings import Settings
 from movieserver.third_party import client, movies as api
 from movieserver.third_party.movies import MovieApi
@@ -68,8 +69,15 @@ async def test_a_fresh_page_is_not_fetched_again(alice: Api, third_party: ThirdP
     assert len(third_party.calls) == 2
 
 
-async def test_a_hundred_clients_of_an_uncached_page_make_one_call(alice: Api, third_party: ThirdParty) -> None:
-    third_party.behaviour = slowly
+async def test_a_hundred_clients_of_an_uncached_page_make_one_call(
+    alice: Api, app: MovieServer, third_party: ThirdParty
+) -> None:
+    async def when_all_wait(handler: ThirdPartyHandler) -> None:
+        while len(app.active) < 100:
+            await asyncio.sleep(0.01)
+        await slowly(handler)
+
+    third_party.behaviour = when_all_wait
     for response in await asyncio.gather(*[alice.get("/movies/") for _ in range(100)]):
         assert_page(response)
     assert len(third_party.calls) == 1
