@@ -103,7 +103,9 @@ def migrate(configured: Settings, options: argparse.Namespace) -> None:
 
 def rollback(configured: Settings, options: argparse.Namespace) -> None:
     """Undo the newest migration, or all of them: the data in their tables is lost."""
-    with _complete(configured) as (settings, _), _migrations() as migrations:
+    from movieserver.postgres import migrations
+
+    with _complete(configured) as (settings, _):
         url, count = reveal(settings.database_url), None if options.all else 1
         plan = migrations.plan_rollback(url, count)
         if plan:
@@ -150,7 +152,9 @@ def _database(configured: Settings) -> Iterator[Settings]:
     if configured.database_url:
         yield configured
         return
-    with _embedded() as embedded, embedded.database(configured) as (settings, started):
+    from movieserver import embedded
+
+    with embedded.database(configured) as (settings, started):
         if started:
             _migrate(settings)
         yield settings
@@ -181,20 +185,10 @@ def _source(name: str, configured: Settings, otherwise: str) -> str:
 
 
 def _migrate(settings: Settings) -> None:
-    with _migrations() as migrations:
-        for name in migrations.migrate(reveal(settings.database_url)):
-            print(f"applied {name}", flush=True)
-
-
-@contextmanager
-def _migrations() -> Iterator[Any]:
-    """The module of the migrations; CannotStart if one of them fails."""
     from movieserver.postgres import migrations
 
-    try:
-        yield migrations
-    except migrations.MigrationError as error:
-        raise CannotStart(str(error)) from None
+    for name in migrations.migrate(reveal(settings.database_url)):
+        print(f"applied {name}", flush=True)
 
 
 @contextmanager
@@ -203,19 +197,10 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
     if configured.database_url and configured.redis_url and configured.movie_api_url:
         yield configured, []
         return
-    with _embedded() as embedded, embedded.running(configured) as (settings, children):
-        yield settings, children
-
-
-@contextmanager
-def _embedded() -> Iterator[Any]:
-    """The module of the embedded servers; CannotStart if they fail."""
     from movieserver import embedded
 
-    try:
-        yield embedded
-    except embedded.EmbeddedError as error:
-        raise CannotStart(str(error)) from None
+    with embedded.running(configured) as (settings, children):
+        yield settings, children
 
 
 @contextmanager

@@ -11,7 +11,7 @@ MAX_LINE_BYTES = 64 * 1024
 
 
 class Refused(Exception):
-    """A command did nothing; the message tells the operator why."""
+    """A command cannot be carried out; the message tells the operator why."""
 
 
 def show(*lines: str) -> None:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from movieserver.terminal import Refused
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.01
 UNPRIVILEGED = "nobody"
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(Refused):
     """An embedded server could not be started; the message says which, why, and what to do."""
 
 
