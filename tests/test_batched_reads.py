@@ -70,7 +70,7 @@ async def test_reads_are_batched_while_others_run(postgres: Postgres) -> None:
             *[[value] for value in range(MAX_RUNNING)], [*range(MAX_RUNNING, 10)]]
 
 
-async def test_unsent_reads_fail_on_close(postgres: Postgres) -> None:
+async def test_reads_fail_on_close(postgres: Postgres) -> None:
     async with opened(postgres) as database:
         statements, reads = noted(database), list[asyncio.Task[Any]]()
         for value in range(MAX_RUNNING + 1):
@@ -78,7 +78,8 @@ async def test_unsent_reads_fail_on_close(postgres: Postgres) -> None:
             for _ in range(3):
                 await asyncio.sleep(0)
         await database.close()
-        assert isinstance((await asyncio.gather(*reads, return_exceptions=True))[-1], DatabaseUnavailable)
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+        assert [isinstance(error, DatabaseUnavailable) for error in errors] == [True] * (MAX_RUNNING + 1)
         assert len(statements) == MAX_RUNNING
         assert not database.pool.idle
 

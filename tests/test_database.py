@@ -4,6 +4,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import select
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -12,11 +15,13 @@ from tornado.testing import bind_unused_port
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.errors import DatabaseTimeout, DatabaseUnavailable, InternalError, SchemaMissing
-from movieserver.postgres.connection import SESSION, ConnectionLost, NotApplied, describe, hosts_of
+from movieserver.postgres.connection import SESSION, ConnectionLost, NotApplied, StatementTimeout, describe, hosts_of
 from movieserver.postgres.database import MAX_RUNS, Database, open_database
 from movieserver.postgres.pool import Limits
 from movieserver.postgres.statements import FOLDER, Statement, array, load_statements, parse_statements
+from tests.conftest import temporary_folder
 from tests.test_migrations import run
+from tests.wire import until
 
 pytestmark = pytest.mark.usefixtures("io_loop")
 
@@ -37,6 +42,15 @@ STATEMENTS = {name: Statement(text) for name, text in {
     "first and last": "SELECT %(value)s::text;\nSELECT %(value)s::text || '%%', %(other)s::integer, %(value)s::text",
     "list": "SELECT %(values)s::text[]",
 }.items()}
+
+
+def message(kind: bytes, content: bytes) -> bytes:
+    """A message of PostgreSQL's protocol."""
+    return kind + struct.pack(">i", 4 + len(content)) + content
+
+
+LOGGED_IN = message(b"R", bytes(4)) + b"".join(
+    message(b"S", name + b"\0" + value + b"\0") for name, value in ((b"client_encoding", b"UTF8"), (b"DateStyle", b"ISO")))
 
 
 @asynccontextmanager
@@ -247,6 +261,31 @@ async def test_a_server_that_never_responds(io_loop: object) -> None:
             with pytest.raises(DatabaseUnavailable):
                 await database.write("users.find", username_key=b"")
     silent.close()
+
+
+async def test_a_session_that_ends_after_a_warning_is_lost_at_once(io_loop: object) -> None:
+    """As all others end when one crashes. Its warning and the end of its socket arrive as one event."""
+    loop = asyncio.get_running_loop()
+    with temporary_folder() as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / ".s.PGSQL.5432"))
+        server.listen()
+        server.setblocking(False)
+
+        async def session() -> None:
+            client, _ = await loop.sock_accept(server)
+            for response in (LOGGED_IN, message(b"C", b"SELECT 0\0")):  # to the login, and to its query
+                await loop.sock_recv(client, 65536)
+                await loop.sock_sendall(client, response + message(b"Z", b"I"))
+            await until(lambda: select.select([client], [], [], 0)[0])  # the statement, which stays unread
+            client.send(message(b"N", b"SWARNING\0C57P02\0Mcrash of another server process\0\0"))
+            client.close()
+
+        async with open_database(f"postgresql://nobody@/none?host={folder}", 1, statements=STATEMENTS) as database:
+            ending = asyncio.create_task(session())
+            with pytest.raises(ConnectionLost) as raised:
+                await database.write("one")
+            await ending
+    assert not isinstance(raised.value, StatementTimeout)
 
 
 async def test_a_connection_lost_while_sending(postgres: Postgres) -> None:

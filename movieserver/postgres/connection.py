@@ -59,11 +59,12 @@ class NotApplied(DatabaseUnavailable):
 
 
 class Connection(aiopg.Connection):
-    """aiopg's connection with three fixes.
+    """aiopg's connection with four fixes.
 
     aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
-    connection with the same number; it does not notice when libpq moves to another socket; and it turns a statement
-    that the server cancelled into a bare CancelledError.
+    connection with the same number; it does not notice when libpq moves to another socket; it turns a statement
+    that the server cancelled into a bare CancelledError; and it expects more than one event from a broken socket,
+    which libuv stops watching after the first (uv_poll_start): poll() may only have read what arrived before the error.
     """
 
     address: Address
@@ -166,7 +167,7 @@ class Connection(aiopg.Connection):
     async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:
         overdue = self._loop.call_later(timeout, _fail, waiter)
         try:
-            self._ready(self._weakref)
+            aiopg.Connection._ready(self._weakref)
             await waiter
         finally:
             overdue.cancel()
@@ -175,10 +176,15 @@ class Connection(aiopg.Connection):
     @staticmethod
     def _ready(weak_self: Any) -> None:
         self = weak_self()
-        if self is not None and self._writing:
+        if self is None:
+            return
+        if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fileno)
         aiopg.Connection._ready(weak_self)
+        if self._fileno is not None and not (self._waiter and self._waiter.done()):
+            self._loop.remove_reader(self._fileno)
+            self._loop.add_reader(self._fileno, self._ready, weak_self)
 
 
 def describe(url: str) -> str:

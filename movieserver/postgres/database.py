@@ -163,6 +163,9 @@ class Database:
         try:
             parameters = batch.parameters() | {"alone": False}
             batch.resolve(await self.run(name, parameters, retry_lost=True, as_bytes=True))
+        except asyncio.CancelledError:  # at shutdown
+            batch.fail(DatabaseUnavailable())
+            raise
         except BaseException as error:
             if isinstance(error, InternalError) and len(batch.reads) > 1:  # one bad read must not fail the others
                 await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
