@@ -477,6 +477,7 @@ class Outcome(NamedTuple):
     acknowledged: int
     client: Client
     counted: int
+    errors: list[str]  # lines of the server's log
 
     def __str__(self) -> str:
         kills = ", ".join(f"{part} {times}" for part, times in sorted(self.kills.items()))
@@ -484,7 +485,8 @@ class Outcome(NamedTuple):
         return (
             f"killed: {kills}\n{self.acknowledged} writes acknowledged; {self.client.sent} requests, {uncertain} of "
             f"them without a response or with 503; counted {self.counted}\n"
-            + ("\n".join(["FAULTS:", *self.faults]) if self.faults else "nothing is missing, nothing is half-written"))
+            + ("\n".join(["FAULTS:", *self.faults, "ERRORS IN THE LOG:", *self.errors]) if self.faults
+               else "nothing is missing, nothing is half-written"))
 
 
 def storm(world: World, writers: list[Writer], chance: random.Random, seconds: float) -> Counter[str]:
@@ -525,7 +527,9 @@ def survived(seconds: float, seed: int, embedded: bool) -> Iterator[tuple[Outcom
             _, response = client.call("GET", "/request-count/")
             if response["requests"] > client.sent:
                 faults.append(f"{response['requests']} requests are counted, {client.sent} were sent")
-            yield Outcome(faults, kills, acknowledged(writers), client, response["requests"]), checker, writers
+            log = world.server.log.read_text(encoding="utf-8")
+            errors = [line for line in log.splitlines() if '"level": "error"' in line]
+            yield Outcome(faults, kills, acknowledged(writers), client, response["requests"], errors), checker, writers
         finally:
             assert world.close() == 0
 

