@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
 import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from tornado.testing import bind_unused_port
@@ -50,7 +51,7 @@ def message(kind: bytes, content: bytes) -> bytes:
 
 
 LOGGED_IN = message(b"R", bytes(4)) + b"".join(
-    message(b"S", name + b"\0" + value + b"\0") for name, value in ((b"client_encoding", b"UTF8"), (b"DateStyle", b"ISO")))
+    message(b"S", b"\0".join(setting)) for setting in ((b"client_encoding", b"UTF8", b""), (b"DateStyle", b"ISO", b"")))
 
 
 @asynccontextmanager
@@ -412,3 +413,16 @@ def test_each_host_of_a_url_is_tried_separately() -> None:
 ])
 def test_a_url_is_described_without_its_password(url: str, description: str) -> None:
     assert describe(url) == description
+
+
+async def test_a_lost_connection_with_a_high_file_descriptor(postgres: Postgres) -> None:
+    """select(2) takes no number from 1024 up; a process with many clients has higher ones."""
+    with ExitStack() as files:
+        for _ in range(1024):
+            files.enter_context(open(os.devnull, encoding="ascii"))
+        async with opened(postgres) as database:
+            database.statements["end"] = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
+            with pytest.raises(ConnectionLost) as raised:
+                await database.write("end")
+            assert await database.read("one") == (1,)
+    assert not isinstance(raised.value, StatementTimeout)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from contextlib import suppress
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import aiopg
 import psycopg2
 from psycopg2.extensions import (
-    BYTES, POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn, register_type
+    BYTES, POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn, register_type
 )
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, InternalError, SchemaMissing
@@ -59,12 +60,12 @@ class NotApplied(DatabaseUnavailable):
 
 
 class Connection(aiopg.Connection):
-    """aiopg's connection with four fixes.
+    """aiopg's connection with its own way of following libpq's socket.
 
-    aiopg leaves file descriptors with the event loop that libpq closes in poll(), and uvloop then refuses the next
-    connection with the same number; it does not notice when libpq moves to another socket; it turns a statement
-    that the server cancelled into a bare CancelledError; and it expects more than one event from a broken socket,
-    which libuv stops watching after the first (uv_poll_start): poll() may only have read what arrived before the error.
+    aiopg does not notice when libpq closes the socket or moves to another one, and then disturbs whoever has the same
+    file descriptor next; it fails with descriptors from 1024 up, where select(2) ends; and it expects more than one
+    event from a broken socket, which libuv watches no longer after the first (uv_poll_start). It also turns a statement
+    that the server cancelled into a bare CancelledError.
     """
 
     address: Address
@@ -167,7 +168,7 @@ class Connection(aiopg.Connection):
     async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:
         overdue = self._loop.call_later(timeout, _fail, waiter)
         try:
-            aiopg.Connection._ready(self._weakref)
+            self._advance()
             await waiter
         finally:
             overdue.cancel()
@@ -176,15 +177,39 @@ class Connection(aiopg.Connection):
     @staticmethod
     def _ready(weak_self: Any) -> None:
         self = weak_self()
-        if self is None:
+        if self is not None:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Send and receive without waiting; resolves the waiter if the statement is done, or has failed."""
+        waiter, error, state = self._waiter, None, POLL_OK
+        try:
+            while (state := self._conn.poll()) == POLL_READ and _is_readable(self._conn.fileno()):
+                pass  # one poll() may have read only what arrived before an error
+        except psycopg2.Error as raised:
+            error = raised
+        self._watch(state)
+        if waiter is None or waiter.done():
             return
-        if self._writing:
+        if error:
+            waiter.set_exception(error)
+        elif state == POLL_OK:
+            waiter.set_result(None)
+
+    def _watch(self, state: int) -> None:
+        """Watch the socket as poll() wants it, or no longer if libpq has closed it."""
+        if (fd := self._fileno) is None:
+            return
+        is_lost = self._conn.closed or self._conn.fileno() != fd
+        if self._writing and (is_lost or state != POLL_WRITE):
             self._writing = False
-            self._loop.remove_writer(self._fileno)
-        aiopg.Connection._ready(weak_self)
-        if self._fileno is not None and not (self._waiter and self._waiter.done()):
-            self._loop.remove_reader(self._fileno)
-            self._loop.add_reader(self._fileno, self._ready, weak_self)
+            self._loop.remove_writer(fd)
+        if is_lost:
+            self._fileno = None
+            self._loop.remove_reader(fd)
+        elif state == POLL_WRITE and not self._writing:
+            self._writing = True
+            self._loop.add_writer(fd, self._ready, self._weakref)
 
 
 def describe(url: str) -> str:
@@ -265,6 +290,12 @@ def message_of(error: Exception, address: Address) -> str:
         if name not in QUOTABLE:
             message = message.replace(f'"{value}"', '"…"')
     return message
+
+
+def _is_readable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _fail(waiter: asyncio.Future[None]) -> None:
