@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENVIRONMENT
+from movieserver.embedded.postgres import Postgres
+from movieserver.embedded.redis import Redis
+from tests.conftest import ENVIRONMENT, SECRET
 from tests.factories import registration
 from tests.test_run import TOP, Server, gone, serving, sign_up, until
 
@@ -149,6 +151,28 @@ def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
             assert second.call("GET", "/readyz")[0] == 200
             assert second.stop() == 0
         kept_alive.close()
+
+
+def test_a_worker_whose_parent_dies_first_stops_in_order(postgres: Postgres, redis: Redis, empty: Path) -> None:
+    """It cannot report that it is ready; SIGTERM comes a moment later."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    settings = {
+        "DATABASE_URL": postgres.url, "REDIS_URL": redis.url, "JWT_SECRET": SECRET,
+        "MOVIE_API_URL": "http://127.0.0.1:1/"}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        arguments = ["--parent", str(os.getpid()), "--ready", str(writing), "--socket", str(listening.fileno())]
+        with subprocess.Popen(
+            [sys.executable, "-m", "movieserver", *arguments], cwd=empty.parent, pass_fds=[writing, listening.fileno()],
+            env={**ENVIRONMENT, **settings, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{TOP}"},
+        ) as process:
+            os.close(writing)
+            connection = HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=20)
+            connection.request("GET", "/openapi.json")
+            assert connection.getresponse().status == 200
+            connection.close()
+            process.terminate()
+            assert process.wait() == 0
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM)])

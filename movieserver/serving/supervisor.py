@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -125,7 +126,8 @@ def inherit() -> Inheritance:
     os.set_inheritable(options.ready, False)
 
     def report_ready() -> None:
-        os.write(options.ready, b"!")
+        with suppress(BrokenPipeError):  # the parent has just died: SIGTERM comes next
+            os.write(options.ready, b"!")
         os.close(options.ready)
 
     return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready)
