@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from pydantic import SecretStr
 from tornado.httpclient import AsyncHTTPClient
 from tornado.platform.asyncio import AsyncIOLoop
 
@@ -232,13 +233,18 @@ def person(site: Any) -> web.Person:
     return web.Person(site)
 
 
+@cache
+def _read_settings(**given: Any) -> Settings:
+    return Settings(**given)
+
+
 def make_settings(database_url: str, redis_url: str, movie_api_url: str, **given: Any) -> Settings:
     """Settings from addresses."""
-    settings = Settings(**{
-        "_env_file": None, "database_url": database_url, "redis_url": redis_url, "movie_api_url": movie_api_url,
+    settings = _read_settings(**{
+        "_env_file": None, "database_url": database_url, "redis_url": redis_url, "movie_api_url": "http://localhost/",
         "movie_api_username": USERNAME, "movie_api_password": PASSWORD, "jwt_secret": SECRET, "bcrypt_rounds": 4,
         "movie_cache_seconds": 0,
-    } | given)
+    } | given).model_copy(update={"movie_api_url": SecretStr(movie_api_url)})  # another for each test
     record.settings(dict(settings))
     return settings
 
