@@ -264,7 +264,7 @@ async def test_a_cancelled_handler_still_responds(
         raise asyncio.CancelledError
 
     monkeypatch.setattr(resources.database, "run", cancelled)
-    assert (await alice.get("/collection/")).status == 500
+    assert (await alice.get("/sessions/")).status == 500
 
 
 async def test_a_taken_name(api: Api) -> None:
