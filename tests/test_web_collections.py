@@ -78,6 +78,19 @@ def test_order_by_keyboard(view: Page, person: Person, uuid: str) -> None:
     assert view.all(ROWS) == person.titles(uuid)
 
 
+def test_a_move_while_the_one_before_is_saved(view: Page, person: Person, uuid: str) -> None:
+    view.run("const real = window.fetch, release = new Promise((resolve) => { window.release = resolve; });"
+             "window.fetch = async (...call) => { const response = await real(...call);"
+             "if (call[1]?.method === 'PUT') await release; return response; };")
+    view.run("arguments[0].focus()", view.named("Move Metropolis (1927)"))
+    view.press(Keys.ARROW_DOWN)
+    view.wait(lambda: person.titles(uuid)[1] == "Metropolis")
+    view.press(Keys.END)
+    view.run("window.release()")  # the page shows what it has saved
+    view.wait(lambda: person.titles(uuid)[-1] == "Metropolis")
+    assert view.all(ROWS) == person.titles(uuid)
+
+
 def test_order_by_dragging(view: Page, person: Person, uuid: str) -> None:
     handle, target = view.named("Move City Lights (1931)"), view.named("Move Metropolis (1927)")
     drag = ActionChains(view.driver, 50).click_and_hold(handle).move_to_element(target)

@@ -34,7 +34,7 @@ class View {
     this.bar = h("div", { class: "selection", role: "region", "aria-label": W.actions, hidden: true });
     this.said = h("p", { class: "unseen", role: "status" });
     const say = (text) => { this.said.textContent = text; };
-    this.settle = sortable(this.list, { signal, say, done: (order, before) => this.reorder(order, before) });
+    this.order = sortable(this.list, { signal, say, done: (order, before) => this.reorder(order, before) });
   }
 
   async load() {
@@ -51,12 +51,8 @@ class View {
   async follow(change) {
     if (change?.change === "deleted") return this.showGone();
     if (!change || this.editor.etag?.includes(change.version)) return;
-    await this.settle();
-    try {
-      this.render(await this.editor.load());
-    } catch (error) {
-      if (error.status === 404) this.showGone();
-    }
+    await this.order.settle();
+    await this.editor.load().then((data) => this.render(data), (error) => error.status === 404 && this.showGone());
   }
 
   showGone() {
@@ -90,7 +86,8 @@ class View {
     this.about.update(data.description);
     this.meta.textContent = `${words.films(movies.length)} · ${W.updated(data.updated_at)}`;
     const rows = movies.map((movie) => this.row(movie)), shown = [...this.list.children];
-    if (rows.length !== shown.length || rows.some((row, index) => row !== shown[index])) this.list.replaceChildren(...rows);
+    const same = rows.length === shown.length && rows.every((row, index) => row === shown[index]);
+    if (!same && !this.order.moving()) this.list.replaceChildren(...rows); // the end of a move renders again
     const find = h("a", { class: "button primary", href: "#/movies" }, W.find);
     this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, find)]));
     this.select.hidden = !movies.length;
@@ -128,12 +125,13 @@ class View {
   }
 
   async reorder(order, before) {
+    if (order.join() === before.join()) return this.render(this.editor.data);
     await flush();
     const part = ({ movies }) => movies.map(({ uuid }) => uuid);
     const names = new Map(this.editor.data.movies.map((movie) => [movie.uuid, named(movie)]));
     const show = (uuids) => h("ol", {}, uuids.map((uuid, index) => h("li", {}, `${index + 1}. ${names.get(uuid) ?? "…"}`)));
-    await this.attempt(() => this.editor.change({ part, base: before, mine: order, show, path: `${this.editor.path}order/`,
-      body: (mine, { movies }) => ({ movies: inOrder(mine, movies.map(({ uuid }) => uuid)) }) }));
+    const body = (mine, collection) => ({ movies: inOrder(mine, part(collection)) }), path = `${this.editor.path}order/`;
+    await this.attempt(() => this.editor.change({ part, base: before, mine: order, body, path, show }));
     this.render(this.editor.data);
   }
 

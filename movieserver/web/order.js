@@ -4,13 +4,13 @@ const W = words.list;
 const PAUSE = 700; // milliseconds after the last key before the order is saved
 const EDGE = 90; // pixels from the edge of the window where it scrolls
 
-// `done(order, before)` is called with the uuids; gives a function that saves at once what the keys have moved.
+// `done(order, before)` is called with the uuids after each move, also one that was taken back. Gives `settle()`, which
+// saves at once what the keys have moved, and `moving()`: whether a move is not finished, so that the rows have to stay.
 export function sortable(list, { signal, say, done }) {
   let dragged, before, timer;
-  const order = () => [...list.children].map((row) => row.dataset.uuid);
+  const order = () => [...list.children].map((row) => row.dataset.uuid), finish = () => done(order(), before.split(","));
   const place = (row) => [...list.children].indexOf(row);
   const tell = (row) => say(W.moved(row.dataset.name, place(row) + 1, list.children.length));
-  const finish = () => order().join() !== before && done(order(), before.split(","));
 
   function start(event) {
     const handle = event.target.closest(".handle");
@@ -36,8 +36,9 @@ export function sortable(list, { signal, say, done }) {
     const row = dragged;
     dragged = undefined;
     row.classList.remove("dragged");
-    if (event.type === "pointercancel") return restore();
-    if (finish() !== false) tell(row);
+    if (event.type === "pointercancel") restore();
+    else if (order().join() !== before) tell(row);
+    finish();
     row.querySelector(".handle").focus();
   }
 
@@ -73,7 +74,7 @@ export function sortable(list, { signal, say, done }) {
   list.addEventListener("keydown", key);
   const settle = () => timer && save();
   signal.addEventListener("abort", settle);
-  return settle;
+  return { settle, moving: () => Boolean(dragged || timer) };
 }
 
 function within(row, y) {
