@@ -78,10 +78,14 @@ def test_order_by_keyboard(view: Page, person: Person, uuid: str) -> None:
     assert view.all(ROWS) == person.titles(uuid)
 
 
+HOLD = (  # what the page stores gets no response before release()
+    "const real = window.fetch, release = new Promise((resolve) => { window.release = resolve; });"
+    "window.fetch = async (...call) => { const response = await real(...call);"
+    "if (call[1]?.method === 'PUT') await release; return response; };")
+
+
 def test_a_move_while_the_one_before_is_saved(view: Page, person: Person, uuid: str) -> None:
-    view.run("const real = window.fetch, release = new Promise((resolve) => { window.release = resolve; });"
-             "window.fetch = async (...call) => { const response = await real(...call);"
-             "if (call[1]?.method === 'PUT') await release; return response; };")
+    view.run(HOLD)
     view.run("arguments[0].focus()", view.named("Move Metropolis (1927)"))
     view.press(Keys.ARROW_DOWN)
     view.wait(lambda: person.titles(uuid)[1] == "Metropolis")
@@ -97,6 +101,22 @@ def test_order_by_dragging(view: Page, person: Person, uuid: str) -> None:
     drag.move_by_offset(0, -10).release().perform()
     view.wait(lambda: person.titles(uuid) == ["City Lights", "Metropolis", "Nosferatu", "The General"])
     assert view.all(ROWS) == person.titles(uuid)
+
+
+def test_a_note_changed_while_it_is_saved(view: Page, person: Person, uuid: str) -> None:
+    def stored() -> str | None:
+        note: str | None = person.call("GET", f"/collection/{uuid}/")["movies"][1].get("note")
+        return note
+
+    view.run(HOLD)
+    view.fill("Note on Nosferatu (1922)", "Seen with the organ")
+    view.press(Keys.TAB)
+    view.wait(lambda: stored() == "Seen with the organ")
+    view.fill("Note on Nosferatu (1922)", "Seen with a piano")
+    view.press(Keys.TAB)
+    view.run("window.release()")
+    view.wait(lambda: stored() == "Seen with a piano")
+    assert view.named("Note on Nosferatu (1922)").get_attribute("value") == "Seen with a piano"
 
 
 def test_notes(view: Page, person: Person, uuid: str) -> None:

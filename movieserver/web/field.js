@@ -7,28 +7,29 @@ import words from "./words.js";
 // `save(text, base)` stores the text typed over `base`; it gives the text that is stored then.
 export function textField({ draft, value, save, lines = false, signal, ...attributes }) {
   const before = drafts.get(draft);
-  let base = before?.base ?? value, saving;
+  let base = before?.base ?? value, saved = Promise.resolve();
   const status = h("small", { class: "status", role: "status" });
   const field = h(lines ? "textarea" : "input", { value: before?.text ?? value, rows: lines && 1, autocomplete: "off", ...attributes });
+  const keep = () => (field.value === base ? drafts.drop(draft) : drafts.keep(draft, { text: field.value, base }));
 
-  async function store() {
-    if (saving || field.value === base) return field.value === base && drafts.drop(draft);
+  // What is typed while this saves stays, and is saved after it.
+  async function storeNow() {
+    const text = field.value;
+    if (text === base) return keep();
     if (!field.checkValidity()) return field.reportValidity();
-    saving = true;
     try {
-      base = await save(field.value, base);
-      field.value = base;
-      drafts.drop(draft);
+      base = await save(text, base);
+      if (field.value === text) field.value = base;
+      keep();
       status.textContent = words.saved;
       setTimeout(() => { status.textContent = ""; }, 2000);
     } catch (error) {
       status.textContent = error.away ? words.unsaved : error.message;
-    } finally {
-      saving = false;
     }
   }
 
-  field.addEventListener("input", () => drafts.keep(draft, { text: field.value, base }));
+  const store = () => { saved = saved.then(storeNow); };
+  field.addEventListener("input", keep);
   field.addEventListener("change", store);
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !lines) {
