@@ -75,7 +75,7 @@ def test_order_by_keyboard(view: Page, person: Person, uuid: str) -> None:
     view.wait(lambda: person.titles(uuid) == ["Nosferatu", "The General", "Metropolis", "City Lights"])
     view.press(Keys.END)
     view.wait(lambda: person.titles(uuid)[-1] == "Metropolis")
-    assert view.all(ROWS) == person.titles(uuid)
+    view.wait(lambda: view.all(ROWS) == person.titles(uuid))
 
 
 HOLD = (  # what the page stores gets no response before release()
@@ -92,7 +92,7 @@ def test_a_move_while_the_one_before_is_saved(view: Page, person: Person, uuid: 
     view.press(Keys.END)
     view.run("window.release()")  # the page shows what it has saved
     view.wait(lambda: person.titles(uuid)[-1] == "Metropolis")
-    assert view.all(ROWS) == person.titles(uuid)
+    view.wait(lambda: view.all(ROWS) == person.titles(uuid))
 
 
 def test_order_by_dragging(view: Page, person: Person, uuid: str) -> None:
@@ -100,7 +100,7 @@ def test_order_by_dragging(view: Page, person: Person, uuid: str) -> None:
     drag = ActionChains(view.driver, 50).click_and_hold(handle).move_to_element(target)
     drag.move_by_offset(0, -10).release().perform()
     view.wait(lambda: person.titles(uuid) == ["City Lights", "Metropolis", "Nosferatu", "The General"])
-    assert view.all(ROWS) == person.titles(uuid)
+    view.wait(lambda: view.all(ROWS) == person.titles(uuid))
 
 
 def test_a_note_changed_while_it_is_saved(view: Page, person: Person, uuid: str) -> None:
@@ -137,7 +137,7 @@ def test_remove_and_undo(view: Page, person: Person, uuid: str) -> None:
     assert len(person.titles(uuid)) == 4
     view.click("Undo")
     view.until("document.querySelectorAll('.row').length === 4")
-    assert view.all(ROWS) == person.titles(uuid)
+    view.wait(lambda: view.all(ROWS) == person.titles(uuid))
     view.click("Remove Nosferatu (1922)")
     view.go("#/collections")
     view.wait(lambda: person.titles(uuid) == ["Metropolis", "The General", "City Lights"])
@@ -211,4 +211,4 @@ def test_a_conflict_about_the_order(view: Page, person: Person, uuid: str) -> No
     view.see("Changed somewhere else")
     view.click("Keep the other")
     view.until("document.querySelectorAll('.row').length === 3")
-    assert view.all(ROWS) == person.titles(uuid) == ["City Lights", "M", "Modern Times"]
+    view.wait(lambda: view.all(ROWS) == person.titles(uuid) == ["City Lights", "M", "Modern Times"])
