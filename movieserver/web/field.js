@@ -12,7 +12,7 @@ export function textField({ draft, value, save, lines = false, signal, ...attrib
   const field = h(lines ? "textarea" : "input", { value: before?.text ?? value, rows: lines && 1, autocomplete: "off", ...attributes });
   const keep = () => (field.value === base ? drafts.drop(draft) : drafts.keep(draft, { text: field.value, base }));
 
-  // What is typed while this saves stays, and is saved after it.
+  // A change made during a save is saved after it.
   async function storeNow() {
     const text = field.value;
     if (text === base) return keep();

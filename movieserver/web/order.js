@@ -4,8 +4,8 @@ const W = words.list;
 const PAUSE = 700; // milliseconds after the last key before the order is saved
 const EDGE = 90; // pixels from the edge of the window where it scrolls
 
-// `done(order, before)` is called with the uuids after each move, also one that was taken back. Gives `settle()`, which
-// saves at once what the keys have moved, and `moving()`: whether a move is not finished, so that the rows have to stay.
+// Calls `done(order, before)` with the uuids at the end of each move, even if nothing changed. Returns `settle()`, which
+// saves pending moves by key at once, and `moving()`: whether a move is in progress, when rows must not be replaced.
 export function sortable(list, { signal, say, done }) {
   let dragged, before, timer;
   const order = () => [...list.children].map((row) => row.dataset.uuid), finish = () => done(order(), before.split(","));
