@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from movieserver.data import operations
 from movieserver.errors import ApiError, SchemaMissing
 from movieserver.observability import logs
-from movieserver.postgres.connection import describe
 from movieserver.postgres.database import Database, open_database
+from movieserver.postgres.hosts import describe
 from movieserver.redis.address import check_address
 from movieserver.redis.client import AWAY, Client, ServerFacts, facts, open_redis, probe_write
 from movieserver.resources import third_party

@@ -16,8 +16,9 @@ from tornado.testing import bind_unused_port
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.errors import DatabaseTimeout, DatabaseUnavailable, InternalError, SchemaMissing
-from movieserver.postgres.connection import SESSION, ConnectionLost, NotApplied, StatementTimeout, describe, hosts_of
+from movieserver.postgres.connection import SESSION, ConnectionLost, NotApplied, StatementTimeout
 from movieserver.postgres.database import MAX_RUNS, Database, open_database
+from movieserver.postgres.hosts import describe, hosts_of
 from movieserver.postgres.pool import Limits
 from movieserver.postgres.statements import FOLDER, Statement, array, load_statements, parse_statements
 from tests.conftest import temporary_folder

@@ -38,7 +38,7 @@ LAYERS = [
 # the files that import each library; the embedded servers are a separate program
 LIBRARIES = {
     "aiopg": {"postgres/connection.py"},
-    "psycopg2": {"postgres/connection.py", "postgres/migrations.py", "settings.py"},
+    "psycopg2": {"postgres/connection.py", "postgres/hosts.py", "postgres/migrations.py", "settings.py"},
     "dotenv": {"env_file.py"},
     "yoyo": {"postgres/migrations.py"},
     "redis": {"redis/client.py"},

@@ -12,7 +12,8 @@ from psycopg2.extensions import connection, make_dsn
 
 from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.postgres import migrations
-from movieserver.postgres.connection import SESSION, hosts_of
+from movieserver.postgres.connection import SESSION
+from movieserver.postgres.hosts import hosts_of
 from movieserver.postgres.statements import Statement, array, load_statements
 from tests.test_migrations import run
 

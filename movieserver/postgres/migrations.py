@@ -17,7 +17,7 @@ from psycopg2.extensions import connection, cursor, parse_dsn
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
-from movieserver.postgres.connection import message_of
+from movieserver.postgres.hosts import message_of
 from movieserver.terminal import Refused
 
 FOLDER = Path(__file__).parents[2] / "migrations"

@@ -14,9 +14,8 @@ from weakref import WeakSet
 
 from movieserver.errors import DatabaseTimeout, DatabaseUnavailable
 from movieserver.observability import metrics
-from movieserver.postgres.connection import (
-    STATEMENT_SECONDS, Connection, ConnectFailed, StatementTimeout, connect, end_session, hosts_of, resolve
-)
+from movieserver.postgres.connection import STATEMENT_SECONDS, Connection, StatementTimeout, connect, end_session
+from movieserver.postgres.hosts import ConnectFailed, hosts_of, resolve
 
 
 @dataclass
