@@ -113,7 +113,7 @@ def ground(secret: str) -> Iterator[Ground]:
         cache = Redis(folder / "redis", folder / "run", lock.fileno())
         for program in (postgres, cache):
             stack.callback(program.stop)
-            program.launch()
+            program.start()
             program.wait_ready()
         login = {"MOVIE_API_USERNAME": "demo", "MOVIE_API_PASSWORD": "demo"}
         catalogue = stack.enter_context(

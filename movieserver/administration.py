@@ -5,19 +5,17 @@ They need only the database, so they work whether or not the server runs.
 from __future__ import annotations
 
 import asyncio
-import json
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import TypeVar
 
-from movieserver.accounts.passwords import Passwords
+from movieserver.accounts.passwords import Passwords, password_fault
 from movieserver.accounts.usernames import username_fault, username_key
-from movieserver.data import operations, users
+from movieserver.data import users
 from movieserver.data.users import User
-from movieserver.errors import ApiError, InvalidBody, SchemaMissing
+from movieserver.errors import ApiError, SchemaMissing
 from movieserver.postgres.database import Database, open_database
-from movieserver.schemas.requests import PasswordChange, parse
 from movieserver.settings import Settings, reveal
 from movieserver.terminal import Refused, ask_password, confirm, show, utf8
 
@@ -26,7 +24,7 @@ Action = Callable[[Database], Awaitable[T]]
 
 
 def add_user(settings: Settings, options: Namespace) -> None:
-    """Add a user under the rules of a registration; Refused."""
+    """Add a user under the rules of a registration. Raises Refused."""
     name = utf8(options.name, "the name")
     if fault := username_fault(name):
         raise Refused(fault)
@@ -37,7 +35,7 @@ def add_user(settings: Settings, options: Namespace) -> None:
 
 
 def reset_password(settings: Settings, options: Namespace) -> None:
-    """Set a new password for a user, and end all of their logins and personal tokens; Refused."""
+    """Set a new password for a user, and end all of their logins and personal tokens. Raises Refused."""
     user = _find(settings, options.name)
     password_hash = _hash(settings, ask_password(options.name))
     ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
@@ -47,7 +45,7 @@ def reset_password(settings: Settings, options: Namespace) -> None:
 
 
 def delete_user(settings: Settings, options: Namespace) -> None:
-    """Delete a user and all of their data; Refused."""
+    """Delete a user and all of their data. Raises Refused."""
     user = _find(settings, options.name)
     if not options.yes:
         show(f"This deletes {options.name} and all of their data, which cannot be recovered.")
@@ -59,7 +57,7 @@ def delete_user(settings: Settings, options: Namespace) -> None:
 
 def list_users(settings: Settings, options: Namespace) -> None:
     """Print registration, last login, number of collections and name of every user, oldest first; days in UTC."""
-    listed = sorted(_run(settings, operations.users), key=lambda user: user.created_at)
+    listed = sorted(_run(settings, users.list_all), key=lambda user: user.created_at)
     show(f"{'since':10}  {'last login':10}  collections  name", *(
         f"{user.created_at[:10]}  {(user.last_login or 'never')[:10]:10}  {user.collections:>11}  {user.username}"
         for user in listed))
@@ -82,11 +80,9 @@ def _unknown(name: str) -> Refused:
 
 
 def _hash(settings: Settings, password: str) -> str:
-    """The hash of a new password; Refused if a registration would not accept it."""
-    try:
-        parse(PasswordChange, json.dumps({"old_password": "", "new_password": password}).encode())
-    except InvalidBody as error:
-        raise Refused("; ".join(fault.detail for fault in error.faults)) from None
+    """The hash of a new password. Raises Refused if a registration would not accept it."""
+    if fault := "A password must not contain a NUL character" if "\0" in password else password_fault(password):
+        raise Refused(fault)
     with closing(Passwords(settings.bcrypt_rounds)) as passwords:
         return asyncio.run(passwords.hash(password))
 

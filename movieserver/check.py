@@ -17,7 +17,8 @@ from movieserver.observability import logs
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.address import check_address
-from movieserver.redis.client import AWAY, Client, ServerFacts, facts, open_redis, probe_write
+from movieserver.redis.changes import CHANNEL
+from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
 from movieserver.resources import third_party
 from movieserver.settings import Settings, SettingsError, load, reveal
 from movieserver.third_party.client import open_upstream
@@ -52,8 +53,8 @@ POSTGRES_REASONS = (
 REDIS_REASONS = (
     ("NOAUTH|HELLO must|WRONGPASS|[Aa]uthentication|username-password|password", "it refuses this user and password",
      "correct them in REDIS_URL"),
-    ("NOPERM|no permissions", "it does not let this user write", "give the user all commands and the keys "
-     "{movieserver}:* in its ACL, or name another user in REDIS_URL"),
+    ("NOPERM|no permissions", "it does not let this user write", "run `ACL SETUSER <user> +@all ~{movieserver}:* "
+     "~movieserver:* &{movieserver}:*`, or name another user in REDIS_URL"),
     ("read.?only|READONLY", "it is a replica: nothing can be written to it", "name the master in REDIS_URL"),
     ("OOM|maxmemory", "its memory is full: it refuses writes", "raise its maxmemory"),
     ("NOREPLICAS|good replicas", "it has too few replicas: it refuses writes",
@@ -156,7 +157,9 @@ async def _redis(settings: Settings) -> Finding:
     where = _bare(url)
     async with open_redis(url, REDIS_SECONDS) as client:
         try:
-            await probe_write(client, REDIS_SECONDS)
+            for key in PROBES:
+                await probe_write(client, REDIS_SECONDS, key)
+            await in_time(client.publish(CHANNEL, ""), REDIS_SECONDS)
             server = await _redis_facts(client)
         except AWAY as error:
             return _explained(where, error, REDIS_REASONS, "correct REDIS_URL")

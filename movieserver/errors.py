@@ -1,4 +1,4 @@
-"""Every error response of the server.
+"""The error responses that several modules share. A module that alone raises an error defines it, as one of these.
 
 ApiError
 ├── BadRequest 400            malformed request
@@ -7,7 +7,7 @@ ApiError
 ├── WrongPassword 403         the password that confirms a change is wrong
 ├── NotFound 404              does not exist, or belongs to another user
 ├── MethodNotAllowed 405      with Allow
-├── Conflict 409              the user name is taken
+├── Conflict 409              the request conflicts with the current state
 │   ├── CollectionFull        the collection would hold too many movies
 │   ├── KeyInUse              the first request with this Idempotency-Key is still running; with Retry-After
 │   └── OrderMismatch         the order and the collection differ, each difference listed
@@ -49,7 +49,7 @@ class ApiError(Exception):
 
     status = 500
     code = "internal_error"
-    detail = "The server failed unexpectedly. Its log has the reason under this request_id."
+    detail = "The server failed unexpectedly. Send its operator the request_id: the log has the reason."
     headers: dict[str, str] = {}
     faults: list[Fault] = []
 
@@ -92,8 +92,8 @@ class InvalidBody(BadRequest):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
         super().__init__(
-            "The body has an invalid field." if len(faults) == 1 else f"The body has {len(faults)} invalid fields."
-        )
+            "The body has an invalid field; `errors` names it." if len(faults) == 1
+            else f"The body has {len(faults)} invalid fields; `errors` lists them.")
 
 
 class Unauthenticated(ApiError):
@@ -137,7 +137,7 @@ class Conflict(ApiError):
 
     status = 409
     code = "conflict"
-    detail = "This user name is taken. Choose another one."
+    detail = "The request conflicts with the current state of the resource. Read it again."
 
 
 class CollectionFull(Conflict):
@@ -173,7 +173,7 @@ class PreconditionFailed(ApiError):
 
     status = 412
     code = "precondition_failed"
-    detail = "The current version of the resource does not match If-Match or If-None-Match. Read it again."
+    detail = "The current version of the resource does not satisfy If-Match or If-None-Match. Read it again."
 
 
 class RequestTimeout(ApiError):
@@ -181,7 +181,7 @@ class RequestTimeout(ApiError):
 
     status = 408
     code = "request_timeout"
-    detail = "The request arrived too slowly. Send it again, faster or in smaller parts."
+    detail = "The request arrived too slowly. Send it again over a faster connection."
 
 
 class BodyTooLarge(ApiError):
@@ -240,7 +240,7 @@ class UpstreamFault(ApiError):
 
     status = 502
     code = "upstream_fault"
-    detail = "The movie catalogue sent a response that cannot be used."
+    detail = "The movie catalogue sent a response that cannot be used. Try again later."
 
 
 class Unavailable(ApiError):
@@ -295,4 +295,4 @@ class UpstreamTimeout(ApiError):
 
     status = 504
     code = "upstream_timeout"
-    detail = "The movie catalogue did not respond in time."
+    detail = "The movie catalogue did not respond in time. Try again later."

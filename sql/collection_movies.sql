@@ -4,7 +4,7 @@
 -- One row (whether the stored request is the same, whether no other is running, whether the collection exists, whether
 -- the precondition holds, whether all fit, response json, version).
 UPDATE users SET change_number = change_number + 1
-WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', coalesce(pg_try_advisory_xact_lock(
+WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.owns_key', coalesce(pg_try_advisory_xact_lock(
     hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0)), true)::text, true)::boolean;
 WITH stored AS (
     SELECT request_digest = %(request_digest)s AS same, version, response
@@ -26,7 +26,7 @@ WITH stored AS (
         array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
-    SELECT current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone, gen_random_uuid() AS version,
+    SELECT current_setting('movieserver.owns_key', true) IS DISTINCT FROM 'false' AS owns_key, gen_random_uuid() AS version,
         new.count + coalesce((SELECT cardinality(movie_uuids) FROM found), 0) <= %(max)s AS fits,
         (
             SELECT format('{"added":%%s,"existing":%%s,"items":[%%s]}', new.count, count(*) - new.count, string_agg(
@@ -39,7 +39,7 @@ WITH stored AS (
     INSERT INTO idempotency_keys AS expired (user_id, key, request_digest, collection_uuid, version, response)
     SELECT %(user_id)s, %(key)s, %(request_digest)s, %(collection_uuid)s, version, response
     FROM found, outcome
-    WHERE %(key)s::text IS NOT NULL AND alone AND holds AND fits
+    WHERE %(key)s::text IS NOT NULL AND owns_key AND holds AND fits
     ON CONFLICT (user_id, key) DO UPDATE
     SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
         version = excluded.version, response = excluded.response, created_at = excluded.created_at
@@ -56,7 +56,7 @@ WITH stored AS (
         version = outcome.version, updated_at = clock_timestamp(),
         change_number = (SELECT change_number FROM users WHERE user_id = %(user_id)s)
     FROM found, new, outcome
-    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND alone AND holds AND fits
+    WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND owns_key AND holds AND fits
         AND (%(key)s::text IS NULL OR EXISTS (SELECT FROM claimed))
     RETURNING user_id, collections.version, json_append('[]', new.genres) AS genres
 ), counted AS (
@@ -65,7 +65,7 @@ WITH stored AS (
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT same, alone, holds IS NOT NULL, holds, fits, coalesce(stored.response, outcome.response),
+SELECT same, owns_key, holds IS NOT NULL, holds, fits, coalesce(stored.response, outcome.response),
     coalesce(stored.version, changed.version)::text
 FROM outcome LEFT JOIN found ON true LEFT JOIN stored ON true LEFT JOIN changed ON true;
 

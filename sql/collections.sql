@@ -23,11 +23,11 @@ SELECT collection_uuid::text, version::text FROM created;
 -- One row (whether the stored request is the same, whether no other is running, collection_uuid, version), or none if
 -- the user is gone.
 UPDATE users SET change_number = change_number + 1
-WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.alone', pg_try_advisory_xact_lock(
+WHERE user_id = %(user_id)s::uuid AND set_config('movieserver.owns_key', pg_try_advisory_xact_lock(
     hashtextextended(%(user_id)s::text || ' ' || %(key)s, 0))::text, true)::boolean;
 WITH owner AS MATERIALIZED (
     SELECT user_id, change_number, gen_random_uuid() AS collection_uuid, gen_random_uuid() AS version,
-        current_setting('movieserver.alone', true) IS DISTINCT FROM 'false' AS alone
+        current_setting('movieserver.owns_key', true) IS DISTINCT FROM 'false' AS owns_key
     FROM users WHERE user_id = %(user_id)s
 ), stored AS (
     SELECT request_digest = %(request_digest)s AS same, collection_uuid, version
@@ -36,7 +36,7 @@ WITH owner AS MATERIALIZED (
 ), claimed AS (
     INSERT INTO idempotency_keys AS expired (user_id, key, request_digest, collection_uuid, version)
     SELECT user_id, %(key)s, %(request_digest)s, collection_uuid, version
-    FROM owner WHERE alone
+    FROM owner WHERE owns_key
     ON CONFLICT (user_id, key) DO UPDATE
     SET request_digest = excluded.request_digest, collection_uuid = excluded.collection_uuid,
         version = excluded.version, response = NULL, created_at = excluded.created_at
@@ -61,7 +61,7 @@ WITH owner AS MATERIALIZED (
     ON CONFLICT (user_id, genre) DO UPDATE
     SET times = old.times + excluded.times, spellings = add_spellings(old, excluded)
 )
-SELECT same, alone, coalesce(created.collection_uuid, stored.collection_uuid)::text,
+SELECT same, owns_key, coalesce(created.collection_uuid, stored.collection_uuid)::text,
     coalesce(created.version, stored.version)::text
 FROM owner LEFT JOIN stored ON true LEFT JOIN created ON true;
 
@@ -165,7 +165,7 @@ SELECT (SELECT version::text FROM changed) FROM found;
 
 -- name: delete
 -- Delete a collection and record that for sql/changes.sql. Of the ten oldest records of the user, those that are older
--- than %(stored_days)s days are deleted.
+-- than %(deletion_days)s days are deleted.
 -- One row (version, null if the precondition fails), or none if it is not the user's.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
@@ -174,7 +174,7 @@ DELETE FROM deleted_collections AS deleted USING (
     ORDER BY change_number, collection_uuid LIMIT 10
 ) AS oldest
 WHERE user_id = %(user_id)s AND deleted.collection_uuid = oldest.collection_uuid
-    AND deleted_at < now() - %(stored_days)s * interval '1 day';
+    AND deleted_at < now() - %(deletion_days)s * interval '1 day';
 WITH found AS (
     SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
         AND version::text <> ALL(%(unless)s::text[]) AS holds

@@ -9,18 +9,6 @@ SELECT current_setting('max_connections')::integer - current_setting('superuser_
         - coalesce(current_setting('reserved_connections', true), '0')::integer,
     current_setting('fsync')::boolean AND current_setting('synchronous_commit') <> 'off';
 
--- name: users
--- Users with a user_id after %(after)s, in that order.
--- Rows (user_id, username, created_at, last_login or null, collections).
-SELECT user_id::text, username,
-    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    to_char(last_login AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    (SELECT count(*) FROM collections WHERE collections.user_id = users.user_id)
-FROM users
-WHERE user_id > %(after)s
-ORDER BY user_id
-LIMIT %(limit)s;
-
 -- name: obstacle
 -- What keeps the server from serving or, if %(migrating)s, the migrations from being applied. At most one row (what is
 -- wrong, the statement that fixes it or null). It reads the catalogue only: it works on any database.

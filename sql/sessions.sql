@@ -45,11 +45,9 @@ WITH rotated AS (
 SELECT refresh_digest FROM rotated UNION ALL SELECT successor_digest FROM repeated;
 
 -- name: close_session
--- End a login, by any token that it ever had. One row (session_uuid), or none if it had ended.
+-- End a login, by any token that it ever had. No row.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
-DELETE FROM sessions
-WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s
-RETURNING session_uuid::text;
+DELETE FROM sessions WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s;
 
 -- name: list_all
 -- The user's logins that can be refreshed, newest first; `current` is the one named %(login)s. One row (sessions json).
@@ -73,9 +71,6 @@ WHERE user_id = %(user_id)s AND public_uuid = %(login)s
 RETURNING public_uuid::text;
 
 -- name: revoke_all
--- End every login of the user. One row (how many).
+-- End every login of the user. No row.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
-WITH ended AS (
-    DELETE FROM sessions WHERE user_id = %(user_id)s RETURNING user_id
-)
-SELECT count(*) FROM ended;
+DELETE FROM sessions WHERE user_id = %(user_id)s;

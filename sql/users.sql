@@ -30,10 +30,9 @@ SELECT user_id::text, username_key, password_hash, password_changes
 FROM users WHERE user_id = %(user_id)s;
 
 -- name: rehash
--- Store another hash of the same password. One row (user_id), or none if the hash is not the one that was read.
+-- Store another hash of the same password, unless the hash is no longer the one that was read. No row.
 UPDATE users SET password_hash = %(password_hash)s
-WHERE user_id = %(user_id)s AND password_hash = %(outdated)s
-RETURNING user_id::text;
+WHERE user_id = %(user_id)s AND password_hash = %(outdated)s;
 
 -- name: change_password
 -- Store another password; it ends every login but the one named %(login)s.
@@ -71,3 +70,15 @@ FROM changed;
 SELECT FROM users WHERE user_id = %(user_id)s FOR UPDATE;
 DELETE FROM user_genres WHERE user_id = %(user_id)s;
 DELETE FROM users WHERE user_id = %(user_id)s RETURNING user_id::text;
+
+-- name: list_all
+-- Users with a user_id after %(after)s, in that order.
+-- Rows (user_id, username, created_at, last_login or null, collections).
+SELECT user_id::text, username,
+    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    to_char(last_login AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    (SELECT count(*) FROM collections WHERE collections.user_id = users.user_id)
+FROM users
+WHERE user_id > %(after)s
+ORDER BY user_id
+LIMIT %(limit)s;

@@ -243,7 +243,7 @@ class World:
         self.redis = Redis(self._folder / "redis", sockets, self._lock.fileno())
         for program in (self.postgres, self.redis):
             self._stack.callback(program.stop)
-            program.launch()
+            program.start()
             program.wait_ready()
         migrations.migrate(self.postgres.url)
         self._settings |= {
@@ -290,7 +290,7 @@ class World:
         program.process.wait()
         time.sleep(self._chance.uniform(0, 2))
         while True:
-            program.launch()
+            program.start()
             try:
                 return program.wait_ready()
             except EmbeddedError:

@@ -113,7 +113,7 @@ def started(program: type[Postgres] | type[Redis], *arguments: str, **options: s
         if program is Postgres:
             create_cluster(folder / "data")
         running = program(folder / "data", sockets, lock.fileno(), *arguments, **options)
-        running.launch()
+        running.start()
         try:
             running.wait_ready()
             yield running

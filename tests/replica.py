@@ -71,7 +71,7 @@ def pair(commit: str) -> Iterator[tuple[Node, Node]]:
         standby = Node(folder / "standby", lock.fileno(), primary)
         try:
             for node in (primary, standby):
-                node.launch()
+                node.start()
                 node.wait_ready()
             migrations.migrate(url([standby, primary], target_session_attrs="read-write"))
             yield primary, standby

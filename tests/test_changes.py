@@ -178,10 +178,10 @@ async def test_a_cursor_that_is_too_old_or_from_another_database_is_410(alice: A
     await created(alice)
     now = int(time.time() * 1_000_000)
     day = 86400 * 1_000_000
-    for days, status in ((data.STORED_DAYS - 0.01, 200), (data.STORED_DAYS + 0.01, 410)):
+    for days, status in ((data.CURSOR_DAYS - 0.01, 200), (data.CURSOR_DAYS + 0.01, 410)):
         response = await alice.get(f"/changes/?since={Position(0, NOBODY, now - int(days * day))}")
         assert response.status == status
-    assert response.json["code"] == "cursor_expired" and str(data.STORED_DAYS) in response.json["detail"]
+    assert response.json["code"] == "cursor_expired" and str(data.CURSOR_DAYS) in response.json["detail"]
     assert (await alice.get(f"/changes/?since={Position(1, NOBODY, now)}")).status == 200
     assert (await alice.get(f"/changes/?since={Position(2, NOBODY, now)}")).status == 410
 
@@ -286,7 +286,7 @@ async def test_without_redis_waiting_requests_poll(
     await until(lambda: not resources.changes.subscribed)
     one = await created(alice)
     assert listed((await asked).json) == [(one, "created")]
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
     await until(lambda: resources.changes.subscribed)
     monkeypatch.setattr(signals, "POLL_SECONDS", 60)
@@ -353,7 +353,7 @@ async def test_shutdown_ends_the_wait(alice: Api, http_server: Server) -> None:
 
 async def test_limits_are_published(alice: Api) -> None:
     limits = (await alice.get("/limits/")).json
-    assert limits["changes"] == {"wait_seconds": handlers.MAX_WAIT, "kept_days": data.STORED_DAYS}
+    assert limits["changes"] == {"wait_seconds": handlers.MAX_WAIT, "kept_days": data.CURSOR_DAYS}
     assert limits["at_once"]["waiting"] == signals.MAX_WAITING_OF_USER
     assert limits["at_once"]["waiting_of_all"] == signals.MAX_WAITING
     for _ in range(limits["pages"]["/changes/"]["default"] + 1):

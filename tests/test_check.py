@@ -274,14 +274,16 @@ def test_a_redis_that_refuses_writes(
 
 
 def test_a_redis_user_without_rights(good: dict[str, str], redis_port: int) -> None:
-    for name, *rights in (("reader", "+@read", "~*"), ("writer", "+@all", "-@dangerous", "~{movieserver}:*")):
+    complete = ["+@all", "-@dangerous", "~{movieserver}:*", "~movieserver:*", "resetchannels", "&{movieserver}:*"]
+    users = {"reader": ["+@read", "~*"], "no-pages": [*complete[:3], *complete[4:]], "no-channel": complete[:-1]}
+    for name, rights in {**users, "writer": complete}.items():
         ask(redis_port, "-a", WORD, "ACL", "SETUSER", name, "on", f">{WORD}", "+@connection", *rights)
-    good["REDIS_URL"] = good["REDIS_URL"].replace("//:", "//reader:")
-    status, _, sections = check(good)
-    assert status == 1
-    assert sections["Redis"].startswith("it does not let this user write: ")
-    good["REDIS_URL"] = good["REDIS_URL"].replace("reader", "writer")
-    status, _, sections = check(good)
+    for name in users:
+        status, _, sections = check(good | {"REDIS_URL": good["REDIS_URL"].replace("//:", f"//{name}:")})
+        assert status == 1
+        assert sections["Redis"].startswith("it does not let this user write: ")
+        assert "ACL SETUSER <user> +@all ~{movieserver}:* ~movieserver:* &{movieserver}:*" in sections["Redis"]
+    status, _, sections = check(good | {"REDIS_URL": good["REDIS_URL"].replace("//:", "//writer:")})
     assert status == 0
     assert "warning: this user may not run INFO" in sections["Redis"]
 

@@ -304,7 +304,7 @@ class TestOutage:
         counter, changes = "Redis (request count)", "Redis (changes)"
         await until(lambda: set(outages(lines)) == {(counter, "began"), (changes, "began")})
         assert self.outage_lines(lines, counter)[0]["reason"]
-        own_redis.launch()
+        own_redis.start()
         own_redis.wait_ready()
         await until(lambda: set(outages(lines)[2:]) == {(counter, "ended"), (changes, "ended")})
         assert self.outage_lines(lines, counter)[1]["failures"] >= 1

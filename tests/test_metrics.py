@@ -253,7 +253,7 @@ async def test_the_backlog_of_the_counter(api: Api, own_redis: Redis) -> None:
     for _ in range(7):
         await api.get("/nowhere")
     await seen(api, 7, "counter_backlog")
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
     await seen(api, 0, "counter_backlog")
 

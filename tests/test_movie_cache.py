@@ -218,7 +218,7 @@ async def test_without_redis_pages_are_served_and_not_cached(
     for response in await asyncio.gather(*[alice.get("/movies/") for _ in range(30)]):
         assert_page(response)
     assert len(third_party.calls) == 4
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
 
 
@@ -237,7 +237,7 @@ async def test_a_fresh_page_that_was_read_from_redis_is_not_read_again(
     assert third_party.calls == [{"page": "1"}, {"page": "2"}]
     assert_page(await alice.get("/movies/?page=1"))
     assert third_party.calls == [{"page": "1"}, {"page": "2"}, {"page": "1"}]
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
 
 

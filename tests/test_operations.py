@@ -80,7 +80,7 @@ class TestWithoutRedis:
         assert response.status == 503
         assert "Redis" in response.json["detail"]
         assert (await api.get("/healthz")).status == 200
-        own_redis.launch()
+        own_redis.start()
         own_redis.wait_ready()
         assert (await api.get("/readyz")).status == 200
 
@@ -200,7 +200,7 @@ class TestWithADatabaseOfItsOwn:
             assert response.status == 503
             assert int(response.headers["Retry-After"]) >= 1
         assert (await api.get("/healthz")).status == 200
-        own_postgres.launch()
+        own_postgres.start()
         own_postgres.wait_ready()
         assert (await api.get("/readyz")).status == 200
         assert (await api.post("/login/", pair)).status == 200

@@ -270,7 +270,7 @@ def kill(postgres: Postgres) -> None:
 def start(postgres: Postgres) -> None:
     """Start it again after the last child of a killed one has ended."""
     while True:
-        postgres.launch()
+        postgres.start()
         try:
             postgres.wait_ready()
             return

@@ -156,7 +156,7 @@ async def test_several_counters_are_one_count(own_redis: Redis) -> None:
 async def test_a_count_survives_redis(api: Api, own_redis: Redis) -> None:
     assert [await count(api) for _ in range(2)] == [1, 2]
     own_redis.stop()
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
     assert await until_count(api) > 2
 
@@ -170,7 +170,7 @@ async def test_requests_without_redis_are_counted_later(alice: Api, own_redis: R
     for refused in (await alice.get("/request-count/"), await alice.post("/request-count/reset/")):
         assert refused.status == 503
         assert int(refused.headers["Retry-After"]) >= 1
-    own_redis.launch()
+    own_redis.start()
     own_redis.wait_ready()
     reads = 1
     while (response := await alice.get("/request-count/")).status == 503:

@@ -20,12 +20,14 @@ from typing import TypeVar
 
 import bcrypt
 
+from movieserver.accounts.common_passwords import is_common
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
+MIN_CHARACTERS = 8
 MAX_NORMALIZED = 1024  # code points; normalizing 100,000 combining marks would block the process for a minute
 MAX_WAITING = 100
 MAX_REGISTRATIONS_WAITING = 50  # the other slots are reserved for logins
@@ -46,6 +48,13 @@ class TooManyLogins(Unavailable):
 def normalized(password: str) -> str:
     """The password in NFC, in which it is compared and measured; unchanged if it is over MAX_NORMALIZED code points."""
     return unicodedata.normalize("NFC", password) if len(password) <= MAX_NORMALIZED else password
+
+
+def password_fault(password: str) -> str | None:
+    """Why this may not become somebody's password, or None if it may. NUL is checked with the whole body."""
+    if (length := len(normalized(password))) < MIN_CHARACTERS:
+        return f"A password must have at least {MIN_CHARACTERS} characters; this one has {length}"
+    return "This password is too common; choose one that attackers do not try first" if is_common(password) else None
 
 
 def digest(password: str) -> bytes:
@@ -77,7 +86,7 @@ class Passwords:
         self._unknown_user = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str) -> str:
-        """The hash to store; TooManyLogins."""
+        """The hash to store. Raises TooManyLogins."""
         return (await self._run(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._rounds)))).decode()
 
     async def hash_for_registration(self, password: str) -> str:

@@ -5,12 +5,12 @@ import struct
 import uuid
 from typing import NamedTuple
 
-from movieserver.data.collections import REMEMBERED_DAYS
+from movieserver.data.collections import DELETION_DAYS
 from movieserver.data.cursors import MICROSECONDS, pack, unpack
 from movieserver.errors import ApiError
 from movieserver.postgres.database import Database
 
-STORED_DAYS = REMEMBERED_DAYS - 1  # a day less, for statements in progress and for clocks that differ
+CURSOR_DAYS = DELETION_DAYS - 1  # a day less, for statements in progress and for clocks that differ
 DAY = 86400 * 1_000_000
 CURSOR = struct.Struct(">BqQ16s")
 FORM = 1
@@ -22,7 +22,7 @@ class CursorExpired(ApiError):
     status = 410
     code = "cursor_expired"
     detail = (
-        f"This cursor is more than {STORED_DAYS} days old, or from another database. Start again without `since`, "
+        f"This cursor is more than {CURSOR_DAYS} days old, or from another database. Start again without `since`, "
         "and delete your copies of collections that are no longer listed.")
 
 
@@ -56,14 +56,14 @@ class Page(NamedTuple):
 
 
 async def list_page(db: Database, *, user_id: str, limit: int, after: Position | None) -> Page:
-    """The first `limit` changes after a position, or from the beginning; CursorExpired."""
+    """The first `limit` changes after a position, or from the beginning. Raises CursorExpired."""
     number, collection_uuid = after[:2] if after else (-1, str(uuid.UUID(int=0)))
     row = await db.read(
         "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)
     assert row is not None
     changes, last_number, last_uuid, more, now, known = row
     seen = after.seen if after else now
-    if not known or seen < now - STORED_DAYS * DAY:
+    if not known or seen < now - CURSOR_DAYS * DAY:
         raise CursorExpired
     following = Position(
         number if last_number is None else last_number, last_uuid or collection_uuid, seen if more else now)

@@ -37,8 +37,8 @@ async def add(
     )
     if row is None:
         return None
-    same, alone, there, holds, fits, response, version = row
-    if not key.is_stored(same, alone):
+    same, owns_key, there, holds, fits, response, version = row
+    if not key.is_stored(same, owns_key):
         if not there:
             return None
         if not holds:

@@ -16,7 +16,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 
 CURSOR = struct.Struct(">Q16s")
 PAGE_BYTES = 16 * 1024 * 1024  # as sql/collections.sql has it
-REMEMBERED_DAYS = 91  # how long a deletion is stored for data/changes.py
+DELETION_DAYS = 91  # how long a deletion is stored for data/changes.py
 
 
 class Cursor(NamedTuple):
@@ -73,8 +73,8 @@ async def create_once(db: Database, *, user_id: str, new: NewCollection, key: Id
     row = await db.write("collections.create_once", user_id=user_id, **_parameters(new), **key.parameters())
     if row is None:
         return None
-    same, alone, collection_uuid, version = row
-    key.is_stored(same, alone)
+    same, owns_key, collection_uuid, version = row
+    key.is_stored(same, owns_key)
     return Created(collection_uuid, version)
 
 
@@ -100,7 +100,7 @@ async def list_page(db: Database, *, user_id: str, limit: int, after: Cursor | N
 async def update(
     db: Database, *, user_id: str, collection_uuid: str, changes: CollectionChanges, precondition: Precondition
 ) -> str | None:
-    """The new version of the changed collection; PreconditionFailed."""
+    """The new version of the changed collection. Raises PreconditionFailed."""
     sent = changes.named
     movies = stored(changes.movies)._asdict() if "movies" in sent else dict.fromkeys(StoredMovies._fields)
     row = await db.write(
@@ -113,9 +113,9 @@ async def update(
 
 
 async def delete(db: Database, *, user_id: str, collection_uuid: str, precondition: Precondition) -> str | None:
-    """The last version of the deleted collection; PreconditionFailed."""
+    """The last version of the deleted collection. Raises PreconditionFailed."""
     row = await db.write(
-        "collections.delete", user_id=user_id, collection_uuid=collection_uuid, stored_days=REMEMBERED_DAYS,
+        "collections.delete", user_id=user_id, collection_uuid=collection_uuid, deletion_days=DELETION_DAYS,
         **precondition.parameters(),
     )
     return version_of(row)

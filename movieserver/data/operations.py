@@ -9,7 +9,6 @@ from typing import NamedTuple
 from movieserver.postgres.database import Database
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-USERS = 10_000  # that one statement reads
 
 
 class ServerFacts(NamedTuple):
@@ -17,16 +16,6 @@ class ServerFacts(NamedTuple):
 
     connections: int
     durable: bool
-
-
-class KnownUser(NamedTuple):
-    """A user, as the operator sees them; moments in UTC."""
-
-    user_id: str
-    username: str
-    created_at: str
-    last_login: str | None
-    collections: int
 
 
 class Obstacle(NamedTuple):
@@ -60,14 +49,3 @@ async def server(db: Database) -> ServerFacts:
     row = await db.read("operations.server")
     assert row
     return ServerFacts(*row)
-
-
-async def users(db: Database) -> list[KnownUser]:
-    """Every user."""
-    found: list[KnownUser] = []
-    while True:
-        after = found[-1].user_id if found else "00000000-0000-0000-0000-000000000000"
-        rows = await db.run("operations.users", {"after": after, "limit": USERS}, retry_lost=True)
-        found += [KnownUser(*row) for row in rows]
-        if len(rows) < USERS:
-            return found

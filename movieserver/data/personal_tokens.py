@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 async def create(db: Database, *, token: PersonalToken, login: str | None, new: NewPersonalToken) -> Created | None:
-    """Store a new token. None if the user is gone or `login` has ended; TooManyTokens."""
+    """Store a new token. None if the user is gone or `login` has ended. Raises TooManyTokens."""
     row = await db.write(
         "personal_tokens.create", user_id=token.user_id, login=login, token_digest=token.digest, token_name=new.name,
         scope=new.scope, expires_in_days=new.expires_in_days, max_tokens=MAX_TOKENS)

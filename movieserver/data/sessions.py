@@ -35,10 +35,9 @@ async def rotate(
     return next((each for each in successors if row and each.digest == bytes(row[0])), None)
 
 
-async def close_session(db: Database, *, token: RefreshToken) -> bool:
-    """End the login of `token`, even of a spent one: its session's uuid is secret. False if there was none."""
-    row = await db.write("sessions.close_session", user_id=token.user_id, session_uuid=token.session_uuid)
-    return row is not None
+async def close_session(db: Database, *, token: RefreshToken) -> None:
+    """End the login of `token`, if there is one, even of a spent token: its session's uuid is secret."""
+    await db.write("sessions.close_session", user_id=token.user_id, session_uuid=token.session_uuid)
 
 
 async def list_all(db: Database, *, user_id: str, login: str | None) -> str:
@@ -54,7 +53,6 @@ async def revoke(db: Database, *, user_id: str, login: str) -> bool:
     return await db.write("sessions.revoke", user_id=user_id, login=login) is not None
 
 
-async def revoke_all(db: Database, *, user_id: str) -> int:
-    """End every login of the user; returns how many there were."""
-    row = await db.write("sessions.revoke_all", user_id=user_id)
-    return row[0] if row else 0
+async def revoke_all(db: Database, *, user_id: str) -> None:
+    """End every login of the user."""
+    await db.write("sessions.revoke_all", user_id=user_id)

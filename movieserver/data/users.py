@@ -9,6 +9,8 @@ from movieserver.accounts.usernames import username_key
 from movieserver.postgres.connection import Row
 from movieserver.postgres.database import Database
 
+PAGE_USERS = 10_000  # that one statement reads
+
 
 class User(NamedTuple):
     """A user, with what a password check needs."""
@@ -17,6 +19,16 @@ class User(NamedTuple):
     username_key: bytes
     password_hash: str
     password_changes: int
+
+
+class UserSummary(NamedTuple):
+    """A user, as the operator sees them; moments in UTC."""
+
+    user_id: str
+    username: str
+    created_at: str
+    last_login: str | None
+    collections: int
 
 
 class Ended(NamedTuple):
@@ -54,11 +66,9 @@ async def get(db: Database, *, user_id: str) -> User | None:
     return _user(await db.read("users.get", user_id=user_id))
 
 
-async def rehash(db: Database, *, user: User, password_hash: str) -> bool:
-    """Store another hash of the same password. False if the hash has changed since `user` was read."""
-    row = await db.write(
-        "users.rehash", user_id=user.user_id, outdated=user.password_hash, password_hash=password_hash)
-    return row is not None
+async def rehash(db: Database, *, user: User, password_hash: str) -> None:
+    """Store another hash of the same password, unless the password has changed since `user` was read."""
+    await db.write("users.rehash", user_id=user.user_id, outdated=user.password_hash, password_hash=password_hash)
 
 
 async def change_password(db: Database, *, user: User, password_hash: str, login: str | None) -> bool:
@@ -79,6 +89,17 @@ async def reset_password(db: Database, *, user_id: str, password_hash: str) -> E
 async def delete(db: Database, *, user_id: str) -> bool:
     """Delete a user and all of their data. False if there is no such user."""
     return await db.write("users.delete", user_id=user_id) is not None
+
+
+async def list_all(db: Database) -> list[UserSummary]:
+    """Every user."""
+    found: list[UserSummary] = []
+    while True:
+        after = found[-1].user_id if found else "00000000-0000-0000-0000-000000000000"
+        rows = await db.run("users.list_all", {"after": after, "limit": PAGE_USERS}, retry_lost=True)
+        found += [UserSummary(*row) for row in rows]
+        if len(rows) < PAGE_USERS:
+            return found
 
 
 def _user(row: Row | None) -> User | None:

@@ -42,7 +42,7 @@ def running(settings: Settings) -> Iterator[tuple[Settings, list[Child]]]:
         programs = _programs(settings, folder, sockets, lock)
         for program in programs.values():
             stack.callback(program.stop)
-            program.launch()
+            program.start()
         completed: dict[str, object] = {name: SecretStr(program.url) for name, program in programs.items()}
         children: list[Child] = [*programs.values()]
         if not settings.movie_api_url:

@@ -35,12 +35,12 @@ class Postgres(Program):
             command += ["-c", f"{name}={value}"]
         super().__init__(command, folder.with_suffix(".log"), lock)
 
-    def launch(self) -> None:
+    def start(self) -> None:
         give_away(self._sockets)
         if not (self.folder / "PG_VERSION").exists():
             self.create()
         self._remove_stale_pid_files()
-        super().launch()
+        super().start()
 
     def ready(self) -> bool:
         try:

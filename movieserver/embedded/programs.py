@@ -73,17 +73,13 @@ class Program:
         self._lock = lock
         self.process: subprocess.Popen[bytes] | None = None
 
-    def launch(self) -> None:
-        """Start it; does not wait until it is ready."""
+    def start(self) -> None:
+        """Start it, or start it again after it died; does not wait until it is ready."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[self._lock], start_new_session=True, cwd="/",
             )
-
-    def start(self) -> None:
-        """Start it again after it has died."""
-        self.launch()
 
     def alive(self) -> bool:
         """Whether it runs."""

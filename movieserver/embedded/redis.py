@@ -26,10 +26,10 @@ class Redis(Program):
         ]
         super().__init__(command, folder.with_suffix(".log"), lock)
 
-    def launch(self) -> None:
+    def start(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._socket.unlink(missing_ok=True)
-        super().launch()
+        super().start()
 
     def ready(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:

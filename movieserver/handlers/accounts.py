@@ -13,9 +13,9 @@ from movieserver.accounts.usernames import username_key
 from movieserver.data import sessions, users
 from movieserver.data.users import User
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, OpenHandler, Route
+from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.observability import metrics
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.schemas import responses
 from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 
@@ -30,6 +30,12 @@ USER_GONE = "The user of this access token has been deleted. Register again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
 HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
+
+
+class UsernameTaken(Conflict):
+    """409: another user has this name."""
+
+    detail = "This user name is taken. Choose another one."
 
 
 class RegistrationClosed(ApiError):
@@ -70,7 +76,7 @@ class RegisterHandler(AccountHandler):
 
     @Operation(
         "register", "Register", responses.Tokens, 201, body=Registration,
-        errors=(*HASHING, RegistrationClosed(), Conflict(), TooManyRegistrations(60)),
+        errors=(*HASHING, RegistrationClosed(), UsernameTaken(), TooManyRegistrations(60)),
         description="User names that differ only in letter case or Unicode form are the same name.")
     async def post(self) -> None:
         if self.settings["registration"] == "closed":
@@ -84,7 +90,7 @@ class RegisterHandler(AccountHandler):
             lifetime=self.resources.tokens.refresh_seconds,
         )
         if refresh is None:
-            raise Conflict
+            raise UsernameTaken
         self.send_tokens(refresh, 201)
 
 
@@ -126,8 +132,8 @@ class RefreshHandler(AccountHandler):
 
     @Operation(
         "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
-        description="The refresh token is spent: use the new one from now on. "
-        "For 30 seconds the spent one gets the same new one.")
+        description="A refresh token can be used once; the response has the next one. If that response is lost, send "
+        "the old token again within 30 seconds: it gets the same next one.")
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
@@ -173,7 +179,7 @@ class PasswordHandler(OwnAccountHandler):
     @Operation(
         "changePassword", "Change my password", responses.Message, body=PasswordChange,
         errors=(*LOGIN_ATTEMPT, WrongPassword(), Conflict(CHANGED)),
-        description="Every other login of yours ends; the one that sends this request stays.")
+        description="All your other logins end; the login that sends this request continues.")
     async def put(self) -> None:
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)

@@ -13,7 +13,7 @@ READING = ("GET", "HEAD")
 
 
 async def authenticate(resources: Resources, text: str) -> Access:
-    """What an access token or a personal token gives access to; Unauthenticated."""
+    """What an access token or a personal token gives access to. Raises Unauthenticated."""
     if not text.startswith(PREFIX):
         return resources.tokens.read(text)
     token = PersonalToken.parse(text)

@@ -11,8 +11,7 @@ from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from movieserver.errors import (
-    ApiError, BadRequest, DatabaseTimeout, DatabaseUnavailable, InternalError, MethodNotAllowed, NotFound,
-    SchemaMissing, UnsupportedMediaType
+    ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, UnsupportedMediaType
 )
 from movieserver.handlers.authentication import authenticate, check_scope
 from movieserver.http import cors
@@ -33,7 +32,6 @@ from movieserver.serving.request import Request
 T = TypeVar("T")
 Chunk = str | bytes | dict[str, Any] | None
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-DATABASE_ERRORS = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())
 as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -134,7 +132,7 @@ class Handler(RequestHandler):
         self.set_status(204)
 
     def body(self, kind: type[AnyBody]) -> AnyBody:
-        """The request body, parsed as the model that the verb's @Operation names; BadRequest."""
+        """The request body, parsed as the model that the verb's @Operation names. Raises BadRequest."""
         self.body_type(kind)
         return parse(kind, self.request.body)
 
@@ -149,7 +147,7 @@ class Handler(RequestHandler):
         return name if (name := media_type(sent)) in operation.body_texts else JSON
 
     def query(self, parameter: QueryParameter[T]) -> T:
-        """The value of a query parameter; BadRequest."""
+        """The value of a query parameter. Raises BadRequest."""
         return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
     def address(self, path: str) -> str:
@@ -180,13 +178,13 @@ class Handler(RequestHandler):
 
     @property
     def precondition(self) -> Precondition:
-        """If-Match and If-None-Match of the request; BadRequest."""
+        """If-Match and If-None-Match of the request. Raises BadRequest."""
         headers = self.request.headers
         match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
         return NO_PRECONDITION if match is None and none_match is None else Precondition.parse(match, none_match)
 
     def idempotency_key(self, path: str) -> IdempotencyKey:
-        """The Idempotency-Key of the request; `path` must be the same for every spelling of it. BadRequest."""
+        """The Idempotency-Key of the request; `path` must be the same for every spelling of it. Raises BadRequest."""
         return IdempotencyKey.parse(self.request.headers.get("Idempotency-Key"), path, self.request.body)
 
     def set_links(self, **addresses: str | None) -> None:

@@ -5,8 +5,8 @@ import json
 
 from movieserver.data import changes
 from movieserver.data.changes import CursorExpired, Page, Position
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler, Route
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import CursorParameter, IntegerParameter
 from movieserver.redis.changes import Waiter
 from movieserver.schemas import responses
@@ -29,10 +29,10 @@ class ChangesHandler(Handler):
     @Operation(
         "listChanges", "Follow the changes of my collections", responses.ChangePage, query=(SINCE, WAIT, LIMIT),
         etag=True, errors=(*DATABASE_ERRORS, CursorExpired()),
-        description="In the order of their commits, each collection once on a page, with its last change: `created` if "
-        "it was created after the cursor, otherwise `updated` or `deleted`. Read what is created or updated, delete "
-        "what is deleted, and send `next` as `since`. A collection that you do not know may be `updated` or `deleted`. "
-        "The response does not wait when the server stops, or when too many requests wait.")
+        description="In the order of their commits. A page has each collection once, with its last change: `created` "
+        "if it was created after the cursor, otherwise `updated` or `deleted`. Read what is created or updated, remove "
+        "what is deleted, then send `next` as `since`. `updated` and `deleted` may name a collection that you have "
+        "never seen. The response does not wait if the server is stopping, or if too many requests are waiting.")
     async def get(self) -> None:
         limit, seconds, since = self.query(LIMIT), self.query(WAIT), self.query(SINCE)
         with self.resources.changes.waiter(self.owner, seconds) as waiter:

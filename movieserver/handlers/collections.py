@@ -10,8 +10,8 @@ from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
 from movieserver.formats import parse_uuid
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler, Route
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import BooleanParameter, CursorParameter, IntegerParameter
 from movieserver.schemas import responses
 from movieserver.schemas.requests import CollectionChanges, NewCollection

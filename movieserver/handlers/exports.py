@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from movieserver.data import collections, exports
 from movieserver.data.exports import Position
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import ChoiceParameter, CursorParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, NDJSON

@@ -6,9 +6,9 @@ from typing import Any
 
 from movieserver.data import imports
 from movieserver.errors import NotFound, Unauthenticated
-from movieserver.handlers.base import DATABASE_ERRORS, Handler, Route
+from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import NO_COLLECTION, NO_USER, uuid_of
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, MAX_ERRORS, NDJSON, ImportedCollection, ImportFile, read_file
@@ -16,7 +16,7 @@ from movieserver.schemas.movies import MAX_MOVIES
 from movieserver.schemas.texts import UUID_PATTERN
 
 INTO = TextParameter("into", "The uuid of one of your collections, to which all movies are added", pattern=UUID_PATTERN)
-FULL = f"The collection would hold more than {MAX_MOVIES} movies; none of this line is added"
+FULL = f"The collection would hold more than {MAX_MOVIES} movies; no movie of this line was added"
 
 
 class ImportHandler(Handler):

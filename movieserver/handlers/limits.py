@@ -5,9 +5,9 @@ import json
 import math
 
 from movieserver import formats
-from movieserver.accounts import login_attempts, personal_tokens, registration_limit, usernames
+from movieserver.accounts import login_attempts, passwords, personal_tokens, registration_limit, usernames
 from movieserver.data import exports
-from movieserver.data.changes import STORED_DAYS
+from movieserver.data.changes import CURSOR_DAYS
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.handlers import changes, collections, genres
 from movieserver.handlers.base import OpenHandler, Route
@@ -27,7 +27,7 @@ LIMITS = {
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
         "username_characters": usernames.MAX_CHARACTERS,
-        "password_characters_at_least": requests.MIN_PASSWORD_CHARACTERS,
+        "password_characters_at_least": passwords.MIN_CHARACTERS,
         "window_seconds": int(registration_limit.WINDOW_SECONDS),
         "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },
@@ -57,7 +57,7 @@ LIMITS = {
         "lines": csv_formats.MAX_LINES, "collections": import_file.MAX_COLLECTIONS, "errors": import_file.MAX_ERRORS,
     },
     "share": {"days": requests.MAX_SHARE_DAYS},
-    "changes": {"wait_seconds": changes.MAX_WAIT, "kept_days": STORED_DAYS},
+    "changes": {"wait_seconds": changes.MAX_WAIT, "kept_days": CURSOR_DAYS},
     "idempotency_key": {"characters": idempotency.KEY_CHARACTERS, "kept_seconds": idempotency.STORED_SECONDS},
     "login": {
         "window_seconds": int(login_attempts.WINDOW_SECONDS),

@@ -1,13 +1,13 @@
-"""For operators: liveness, readiness and metrics. These requests are not counted."""
+"""For operators: liveness, readiness and metrics, which are not counted; and requests that no resource handles."""
 from __future__ import annotations
 
 import asyncio
 
 from movieserver.data import operations
 from movieserver.errors import MethodNotAllowed, NotFound, Unavailable
-from movieserver.handlers.base import DATABASE_ERRORS, VERBS, OpenHandler, Route
+from movieserver.handlers.base import VERBS, OpenHandler, Route
 from movieserver.observability import metrics
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.schemas import responses
 
 
@@ -62,7 +62,7 @@ class ReadyHandler(OperationsHandler):
         if self.settings["draining"]:
             raise NotReady("The server is shutting down.")
         await self._check_database()
-        if await self.resources.counter.outage():
+        if not await self.resources.counter.writable():
             raise NotReady("Redis cannot be written to. `python run.py check` says why.")
         self.write_json({"status": "ready"})
 

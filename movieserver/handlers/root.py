@@ -1,4 +1,4 @@
-"""The root path: the page for people in a browser, the addresses of the description and the docs for programs."""
+"""The root path: the page for people in a browser, the addresses of the OpenAPI document and the docs for programs."""
 from __future__ import annotations
 
 from movieserver.handlers.base import OpenHandler, Route
@@ -13,7 +13,7 @@ class RootHandler(OpenHandler):
     """GET /"""
 
     @Operation(
-        "getRoot", "Find the description and the docs", responses.Root, response_texts=("text/html",),
+        "getRoot", "Find the OpenAPI document and the docs", responses.Root, response_texts=("text/html",),
         description="A browser (`Accept: text/html`) gets the page for people.")
     async def get(self) -> None:
         if wants_page(self):

@@ -2,6 +2,7 @@
 (draft-ietf-httpapi-idempotency-key-header). The statement that carries a request out stores its key."""
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -21,23 +22,27 @@ class IdempotencyKey(NamedTuple):
     digest: bytes = b""
 
     @classmethod
-    def parse(cls, key: str | None, address: str, body: bytes) -> IdempotencyKey:
-        """The key of a POST to `address`; BadRequest. The digest is of the JSON value, whatever its formatting."""
+    def parse(cls, key: str | None, path: str, body: bytes) -> IdempotencyKey:
+        """The key of a POST to `path`, with a digest of the JSON value, whatever its formatting. Raises BadRequest."""
         if key is None:
             return cls()
         if not KEY.fullmatch(key):
             raise BadRequest(f"Idempotency-Key must be 1 to {KEY_CHARACTERS} visible ASCII characters.")
-        value = json.loads(body.removeprefix(b"\xef\xbb\xbf"), parse_float=_number)
+        value = json.loads(body.removeprefix(codecs.BOM_UTF8), parse_float=_number)
         spelled = json.dumps(value, sort_keys=True)
-        return cls(key, hashlib.sha256(f"POST {address}\n{spelled}".encode()).digest())
+        return cls(key, hashlib.sha256(f"POST {path}\n{spelled}".encode()).digest())
 
     def parameters(self) -> dict[str, object]:
         """The parameters of a statement that stores the key."""
         return {"key": self.key, "request_digest": self.digest, "stored_seconds": STORED_SECONDS}
 
-    def is_stored(self, same: bool | None, alone: bool) -> bool:
-        """Whether the request has its response already; KeyReused or KeyInUse."""
-        if same is None and not alone:
+    def is_stored(self, same: bool | None, owns_key: bool) -> bool:
+        """Whether the key is stored: the request has its response already. Raises KeyReused or KeyInUse.
+
+        `same` is whether the stored request is this one, None if none is stored; `owns_key` whether no other request
+        with the key is running.
+        """
+        if same is None and not owns_key:
             raise KeyInUse
         if same is False:
             raise KeyReused

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -15,13 +15,13 @@ from pydantic.json_schema import models_json_schema
 from movieserver.accounts.personal_tokens import InsufficientScope, LoginRequired
 from movieserver.accounts.share_tokens import CHARACTERS
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, DatabaseTimeout, DatabaseUnavailable, Fault, HeadersTooLarge, InternalError,
-    InvalidBody, Overloaded, PreconditionFailed, RequestTimeout, SchemaMissing, Unauthenticated, UnsupportedMediaType
+    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
+    PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
 from movieserver.openapi import texts
 from movieserver.openapi.errors import ErrorResponses
-from movieserver.openapi.operation import Operation, operation_of
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route, operation_of
 from movieserver.openapi.parameters import QueryParameter
 from movieserver.openapi.texts import ALWAYS, EXAMPLES, TEXT, Json, headers
 from movieserver.schemas.requests import MAX_BYTES
@@ -33,14 +33,6 @@ ERRORS_OF_ALL = (
 UUID_TEXT = {"type": "string", **UUID_SCHEMA}
 PATH_SCHEMAS: dict[str, Json] = {"share_token": {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{CHARACTERS}}}$"}}
 INVALID = InvalidBody([Fault("/title", "Field required")])
-
-
-class Route(Protocol):
-    """A route of the table."""
-
-    template: str
-    protected: bool
-    handler_class: Any
 
 
 def document(routes: Sequence[Route], server: str = "/") -> Json:
@@ -88,8 +80,7 @@ class _Verb(NamedTuple):
         """The errors that personal tokens add: each is looked up in the database."""
         if self.route.handler_class.login_only:
             return [LoginRequired()]
-        away = [DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing()]
-        return away + ([] if self.name == "GET" else [InsufficientScope()])
+        return [*DATABASE_ERRORS, *([] if self.name == "GET" else [InsufficientScope()])]
 
     @property
     def errors(self) -> list[ApiError]:

@@ -3,14 +3,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from movieserver.errors import ApiError
+from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, SchemaMissing
 from movieserver.openapi.parameters import QueryParameter
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+DATABASE_ERRORS = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())
+
+
+class Route(Protocol):
+    """A route of the table: its path is `template`, with and without the trailing slash."""
+
+    template: str
+    protected: bool
+    regex: Any
+    handler_class: Any
+    kwargs: Any
 
 
 @dataclass(frozen=True)

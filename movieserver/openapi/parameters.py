@@ -26,13 +26,13 @@ class QueryParameter(Generic[T]):
         raise NotImplementedError
 
     def parse(self, values: list[str]) -> T:
-        """The value in a request, or the default; BadRequest."""
+        """The value in a request, or the default. Raises BadRequest."""
         if len(values) > 1:
             raise BadRequest(f"The query parameter {self.name} is sent {len(values)} times. Send it once.")
         return self.read(values[0] if values else None)
 
     def read(self, text: str | None) -> T:
-        """The parsed value, or the default for None; BadRequest."""
+        """The parsed value, or the default for None. Raises BadRequest."""
         raise NotImplementedError
 
 

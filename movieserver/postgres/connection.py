@@ -71,7 +71,7 @@ class Connection(aiopg.Connection):
     async def run(
         self, statement: Statement, parameters: dict[str, object], seconds: float, as_bytes: bool = False
     ) -> list[Row]:
-        """All rows of the last SQL statement, with texts as str or as the received bytes; raises ApiErrors."""
+        """All rows of the last SQL statement, with texts as str or as the received bytes. Raises ApiErrors."""
         try:
             text = _with_limits(statement.text) if self.pooled else await self._prepare(statement, seconds)
             rows = await self._rows(text, parameters, seconds, as_bytes)
@@ -199,7 +199,7 @@ class Connection(aiopg.Connection):
 
 
 async def connect(address: Address, seconds: float) -> Connection:
-    """An open connection; ConnectFailed after `seconds`."""
+    """An open connection. Raises ConnectFailed, after `seconds` at the latest."""
     if seconds <= 0:
         raise ConnectFailed("no time left to connect")
     try:

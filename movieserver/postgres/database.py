@@ -177,7 +177,7 @@ class Database:
     async def run(
         self, name: str, parameters: Parameters, *, retry_lost: bool = False, as_bytes: bool = False
     ) -> list[Row]:
-        """All rows of a statement, their texts as str or bytes; ApiErrors."""
+        """All rows of a statement, their texts as str or bytes. Raises ApiErrors."""
         deadline = asyncio.get_running_loop().time() + self.pool.limits.total
         try:
             async with self.pool.slot():

@@ -46,7 +46,7 @@ def hosts_of(url: str) -> list[Address]:
 
 
 async def resolve(host: Address, seconds: float) -> list[Address]:
-    """The addresses of a host; ConnectFailed. libpq would block the process while it resolves a name."""
+    """The addresses of a host; libpq would block the process while it resolves a name. Raises ConnectFailed."""
     name = host.get("host", "")
     if not name or name[0] in "/@" or "," in name or "hostaddr" in host:
         return [host]

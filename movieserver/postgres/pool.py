@@ -54,7 +54,7 @@ class Pool:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot; PoolFull. Waiting clients are served in order."""
+        """Hold a slot. Waiting clients are served in order. Raises PoolFull."""
         if self._slots.locked():
             await self._wait()
         else:
@@ -69,7 +69,7 @@ class Pool:
             self._slots.release()
 
     async def open(self, deadline: float) -> Connection:
-        """A connection for the client that holds a slot; DatabaseUnavailable."""
+        """A connection for the client that holds a slot. Raises DatabaseUnavailable."""
         while self.idle:
             connection = self.idle.pop()
             if not connection.closed:

@@ -26,6 +26,7 @@ CONNECTIONS = 50
 # of a cluster are not RedisErrors
 AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
 PROBE = "{movieserver}:probe"  # on the node of the request count
+PROBES = (PROBE, "movieserver:probe")  # one key of each pattern that an ACL must allow
 
 T = TypeVar("T")
 Client = Any  # Redis and RedisCluster share the commands, but no class
@@ -68,9 +69,9 @@ async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
     )
 
 
-async def probe_write(client: Client, seconds: float = SECONDS) -> None:
-    """Raise one of AWAY if Redis refuses writes. It writes nothing: XX requires a key, and this one never exists."""
-    await in_time(client.set(PROBE, "", xx=True), seconds)
+async def probe_write(client: Client, seconds: float = SECONDS, key: str = PROBE) -> None:
+    """Raise one of AWAY if Redis refuses to write `key`. It writes nothing: XX requires a key that exists."""
+    await in_time(client.set(key, "", xx=True), seconds)
 
 
 async def in_time(command: Awaitable[T], seconds: float = SECONDS) -> T:

@@ -131,13 +131,13 @@ class RequestCounter:
             raise CounterUnavailable from error
         self._begin_epoch(str(epoch))
 
-    async def outage(self) -> str | None:
-        """Why Redis cannot be written to, or None."""
+    async def writable(self) -> bool:
+        """Whether Redis can be written to."""
         try:
             await probe_write(self._redis)
-        except AWAY as error:
-            return str(error) or type(error).__name__
-        return None
+        except AWAY:
+            return False
+        return True
 
     async def run(self) -> None:
         """Add one batch after the other until cancelled. The first is empty: it asks for the epoch."""

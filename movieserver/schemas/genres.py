@@ -32,7 +32,7 @@ NO_GENRES = Genres("", [], "[]")
 
 
 def parse_genres(value: object) -> Genres:
-    """Genres from comma-separated text, a list of texts or None; ValidationError or PydanticCustomError."""
+    """Genres from comma-separated text, a list of texts or None. Raises ValidationError or PydanticCustomError."""
     if value is None:
         return NO_GENRES
     if isinstance(value, list):

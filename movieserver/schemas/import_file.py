@@ -14,12 +14,13 @@ from pydantic_core import PydanticCustomError
 
 from movieserver.errors import BadRequest, Fault, InvalidBody
 from movieserver.formats import NAMESPACE
+from movieserver.http.headers import JSON
 from movieserver.schemas.csv_formats import MAX_LINES, BadLine, Row, Table, read_table, year_of
 from movieserver.schemas.movies import MAX_MOVIES, Movie, StoredMovies, identity, movie_adapter, stored
 from movieserver.schemas.requests import TITLE_CHARACTERS, UUID_DETAIL, NewCollection, parse
 from movieserver.schemas.texts import RawUuid
 
-CSV, NDJSON, JSON = "text/csv", "application/x-ndjson", "application/json"
+CSV, NDJSON = "text/csv", "application/x-ndjson"
 MAX_COLLECTIONS = 1_000
 MAX_ERRORS = 100
 MAX_DETAIL = 300
@@ -131,7 +132,7 @@ def _read_lines(file: ImportFile, text: bytes) -> None:
 
 
 def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
-    """A line without its invalid movies, which are recorded as errors; BadRequest."""
+    """A line without its invalid movies, which are recorded as errors. Raises BadRequest."""
     try:
         return _collection(number, line, parse(ImportedCollection, line))
     except InvalidBody as error:
@@ -181,7 +182,7 @@ def _table_collection(table: Table, body: bytes, movies: list[Movie]) -> FileCol
 
 
 def _movie(table: Table, row: Row | BadLine) -> Movie:
-    """The movie of a row; BadLine."""
+    """The movie of a row. Raises BadLine."""
     if isinstance(row, BadLine):
         raise row
     _refuse_nul(row)

@@ -90,7 +90,7 @@ class StoredMovies(NamedTuple):
 
 
 def stored(movies: list[Movie]) -> StoredMovies:
-    """Movies as they are stored: with uuids, missing texts blank, genres as text; InvalidBody.
+    """Movies as they are stored: with uuids, missing texts blank, genres as text. Raises InvalidBody.
 
     Each must have an identity.
     """

@@ -14,8 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
 
 from movieserver.accounts import usernames
-from movieserver.accounts.common_passwords import is_common
-from movieserver.accounts.passwords import normalized
+from movieserver.accounts.passwords import MIN_CHARACTERS, password_fault
 from movieserver.errors import BadRequest, Fault, InvalidBody
 from movieserver.formats import movie_uuid, parse_uuid
 from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, identities, movie_adapter, movies_adapter
@@ -27,7 +26,6 @@ NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
-MIN_PASSWORD_CHARACTERS = 8
 # for the description only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 USERNAME_SCHEMA: dict[str, JsonValue] = {
@@ -49,11 +47,8 @@ def _username(name: str) -> str:
 
 
 def _new_password(password: str) -> str:
-    if (length := len(normalized(password))) < MIN_PASSWORD_CHARACTERS:
-        raise PydanticCustomError("short", "{fault}", {"fault": (
-            f"A password must have at least {MIN_PASSWORD_CHARACTERS} characters; this one has {length}")})
-    if is_common(password):
-        raise PydanticCustomError("common", "This password is too common; choose one that attackers do not try first")
+    if fault := password_fault(password):
+        raise PydanticCustomError("password", "{fault}", {"fault": fault})
     return password
 
 
@@ -64,7 +59,7 @@ Username = Annotated[
 NewPassword = Annotated[
     str, AfterValidator(_new_password), Field(
         description="Not one of the most common passwords",
-        json_schema_extra={"minLength": MIN_PASSWORD_CHARACTERS, **TEXT_SCHEMA})]
+        json_schema_extra={"minLength": MIN_CHARACTERS, **TEXT_SCHEMA})]
 
 
 class Registration(Body):

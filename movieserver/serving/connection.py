@@ -271,8 +271,8 @@ class Connection(asyncio.Protocol):
             self._deadline = now + BODY_SECONDS
         else:
             self.refuse(RequestTimeout(
-                f"The request arrived too slowly: its head must arrive within {IDLE_SECONDS:g} seconds, and at least "
-                f"{BODY_BYTES} bytes of its body every {BODY_SECONDS:g} seconds."))
+                f"The request arrived too slowly: its head must arrive within {IDLE_SECONDS:g} seconds, and "
+                f"{BODY_BYTES} bytes of its body every {BODY_SECONDS:g} seconds. Use a faster connection."))
 
     def _close(self) -> None:
         """Close when everything is sent."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from tornado.escape import url_unescape
 from tornado.httputil import (
@@ -17,7 +17,7 @@ from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Una
 from movieserver.http.addresses import Addresses
 from movieserver.http.headers import bearer_token, is_accepted, request_id
 from movieserver.observability import logs, metrics
-from movieserver.openapi.operation import operation_of
+from movieserver.openapi.operation import Route, operation_of
 from movieserver.resources import Resources
 from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving import syntax
@@ -27,16 +27,6 @@ from movieserver.serving.response import ResponseWriter
 
 QUERY_ARGUMENTS = 1000  # Tornado's own limit
 IGNORED_BYTES = 4 * MAX_BYTES  # of a refused body that are read; then the response is sent and the connection closes
-
-
-class Route(Protocol):
-    """A route of the table: its path is `template`, with and without the trailing slash."""
-
-    template: str
-    protected: bool
-    regex: Any
-    handler_class: Any
-    kwargs: Any
 
 
 class Request(HTTPServerRequest):

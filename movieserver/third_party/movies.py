@@ -122,11 +122,11 @@ class MovieApi:
         async with self._time_limit() as end:
             while True:
                 self.upstream.check(end)
-                async with self.cache.lock(key) as alone:
+                async with self.cache.lock(key) as locked:
                     cached = await self._cached(key)  # the previous holder of the lock may have stored it
                     if cached and cached.fresh:
                         return cached.page
-                    if alone or self.cache.away:
+                    if locked or self.cache.away:
                         return await self._fetch_alone(key, number, query, end)
                 await asyncio.sleep(POLL_SECONDS)
 
