@@ -254,12 +254,6 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _check_redis_url(url: str) -> None:
-    from movieserver.redis.address import check_address
-
-    check_address(url)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py", description="The movie collection server. Without a command it serves. Settings: .env.example.")
@@ -289,7 +283,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     try:
-        settings = load(_check_redis_url)
+        settings = load()
         logs.configure(settings.log_level, log_format=settings.log_format)
         if unknown := unknown_names():
             logs.log.warning("unknown names in .env", names=", ".join(unknown))

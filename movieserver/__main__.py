@@ -6,7 +6,6 @@ import sys
 import movieserver
 from movieserver import server
 from movieserver.observability import logs
-from movieserver.redis.address import check_address
 from movieserver.serving import supervisor
 from movieserver.settings import SettingsError, load
 
@@ -15,7 +14,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     sockets, report_ready = supervisor.inherit()
     try:
-        settings = load(check_address)
+        settings = load()
         logs.configure(settings.log_level, log_format=settings.log_format)
         logs.log.info("process started", version=movieserver.__version__)
         server.run(settings, sockets, report_ready)

@@ -9,8 +9,8 @@ from movieserver.handlers import (
     operations, personal_tokens, request_count, root, sessions, shares, web
 )
 from movieserver.handlers.base import Route
-from movieserver.http.addresses import Addresses
 from movieserver.http.proxies import Proxies
+from movieserver.http.urls import Urls
 from movieserver.openapi import document
 from movieserver.resources import Resources
 from movieserver.serving.memory_limits import ResponseMemory
@@ -29,13 +29,13 @@ UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources; SettingsError if the path of PUBLIC_URL could be one of a route."""
     reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
-    addresses = Addresses(settings.public_url, proxies)
-    check_prefix(addresses.prefix)
+    urls = Urls(settings.public_url, proxies)
+    check_prefix(urls.prefix)
     return MovieServer(
         [*ROUTES, *web.routes, SERVER],
         UNKNOWN,
         resources,
-        addresses=addresses,
+        urls=urls,
         response_memory=ResponseMemory(),
         proxies=proxies,
         cors_origins=settings.cors_origins,

@@ -16,7 +16,6 @@ from movieserver.errors import ApiError, SchemaMissing
 from movieserver.observability import logs
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
-from movieserver.redis.address import check_address
 from movieserver.redis.changes import CHANNEL
 from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
 from movieserver.resources import third_party
@@ -224,7 +223,7 @@ def _bare(url: str) -> str:
 def main() -> None:
     """Log what cannot be used, one line for each service; for the start of the server."""
     try:
-        settings = load(check_address)
+        settings = load()
     except SettingsError:  # reported by run.py
         sys.exit(1)
     logs.configure("ERROR", log_format=settings.log_format)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from movieserver import env_file
+from movieserver.addresses import check_database_url, check_movie_url, check_redis_url
 from movieserver.env_file import ENV_FILE
 
 EMBEDDED = "embedded"
@@ -24,13 +23,6 @@ POSTER_HOSTS = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
-PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
-# Parts of libpq's messages about malformed addresses, which may quote them, and the messages to show instead.
-LIBPQ_FAULTS = {
-    "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
-    "query parameter": "has a parameter after the ? that PostgreSQL does not know",
-    "key/value separator": "has a parameter after the ? that is not name=value",
-}
 
 
 class SettingsError(Exception):
@@ -42,60 +34,16 @@ class SettingsError(Exception):
         super().__init__("\n".join(["these settings are wrong:", *lines]))
 
 
-class _AddressFault(ValueError):
-    """What is wrong with the form of an address; the message quotes no part of it."""
-
-
 def _address(check: Callable[[str], None], *, may_be_embedded: bool = False) -> AfterValidator:
     """Validates an address that may hold a password. `embedded` becomes an empty address, which counts as set."""
 
     def validate(address: SecretStr) -> SecretStr:
-        text = address.get_secret_value()
-        if may_be_embedded and text.lower() == EMBEDDED:
+        if may_be_embedded and address.get_secret_value().lower() == EMBEDDED:
             return SecretStr("")
-        try:
-            check(text)
-        except _AddressFault as fault:
-            raise ValueError(f"{fault}; {PERCENT_ENCODING}") from None
-        except (ValueError, ProgrammingError):  # their messages quote the address
-            raise ValueError(f"has a user, password, host or port that cannot be read; {PERCENT_ENCODING}") from None
+        check(address.get_secret_value())
         return address
 
     return AfterValidator(validate)
-
-
-def _url(*schemes: str) -> Callable[[str], None]:
-    def check(url: str) -> None:
-        split = urlsplit(url)
-        if split.scheme not in schemes:
-            raise _AddressFault("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
-        if split.scheme == "unix":
-            return
-        if not split.hostname:
-            raise _AddressFault("has no host")
-        if "@" in split.path + split.query + split.fragment:
-            raise _AddressFault("has an @ after its host")
-        if "," not in split.netloc:
-            split.port  # ValueError unless it is a number
-
-    return check
-
-
-def _check_database_url(url: str) -> None:
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        raise _AddressFault("must begin with postgresql://")
-    if rest.partition("?")[0].count("@") > 1 or "@" in rest.partition("?")[0].partition("/")[2]:
-        raise _AddressFault("has an @ in its password or after its host")
-    try:
-        ports = parse_dsn(url).get("port", "")
-    except ProgrammingError as error:
-        message = str(error)
-        raise _AddressFault(next(
-            (words for part, words in LIBPQ_FAULTS.items() if part in message),
-            "is not of the form postgresql://user:password@host:port/database")) from None
-    if ports and not ports.replace(",", "0").isdecimal():
-        raise _AddressFault("has a port that is not a number")
 
 
 def _hosts(text: str) -> list[str]:
@@ -167,13 +115,12 @@ class Settings(BaseSettings):
     processes: int = Field(1, ge=1, le=64)
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: Annotated[Path, AfterValidator(_home)] = Path("var")
-    database_url: Annotated[SecretStr, _address(_check_database_url, may_be_embedded=True)] | None = None
+    database_url: Annotated[SecretStr, _address(check_database_url, may_be_embedded=True)] | None = None
     database_pool_size: int = Field(10, ge=1, le=200)
-    redis_url: Annotated[
-        SecretStr, _address(_url("redis", "rediss", "redis+cluster", "redis+sentinel", "unix"), may_be_embedded=True)
-    ] | None = Field(None, validate_default=True)
+    redis_url: Annotated[SecretStr, _address(check_redis_url, may_be_embedded=True)] | None = Field(
+        None, validate_default=True)
     movie_api_kind: Literal["plain", "tmdb"] = "plain"
-    movie_api_url: Annotated[SecretStr, _address(_url("https", "http"))] | None = None
+    movie_api_url: Annotated[SecretStr, _address(check_movie_url)] | None = None
     movie_api_username: str | None = None
     movie_api_password: SecretStr | None = None
     movie_api_token: SecretStr | None = Field(None, validate_default=True)
@@ -256,22 +203,14 @@ def reveal(secret: SecretStr | None) -> str:
     return secret.get_secret_value()
 
 
-def load(check_redis_url: Callable[[str], object] = lambda url: None) -> Settings:
-    """Read the settings; SettingsError names every variable that is wrong, but quotes no address, key or password.
-
-    `check_redis_url` raises ValueError for an address that the Redis client cannot use.
-    """
+def load() -> Settings:
+    """Read the settings. Raises SettingsError that names every bad variable, but quotes no address, key or password."""
     try:
         mistakes = env_file.mistakes(_known(), [name.upper() for name in sources()])
         settings, faults = _read()
     except (OSError, UnicodeError):
         raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
             from None
-    if settings.redis_url:
-        try:
-            check_redis_url(settings.redis_url.get_secret_value())
-        except ValueError as error:
-            faults["redis_url"] = f"{error}; {PERCENT_ENCODING}"
     faults |= mistakes
     if faults:
         raise SettingsError(faults, _rest(faults))

@@ -21,7 +21,7 @@ from movieserver.postgres.statements import load_statements
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "movieserver"
 LAYERS = [
-    {"movieserver", "errors", "formats", "env_file", "terminal"},
+    {"movieserver", "addresses", "errors", "formats", "env_file", "terminal"},
     {"settings"},
     {"observability"},
     {"http", "postgres", "redis"},
@@ -38,7 +38,7 @@ LAYERS = [
 # the files that import each library; the embedded servers are a separate program
 LIBRARIES = {
     "aiopg": {"postgres/connection.py"},
-    "psycopg2": {"postgres/connection.py", "postgres/hosts.py", "postgres/migrations.py", "settings.py"},
+    "psycopg2": {"addresses.py", "postgres/connection.py", "postgres/hosts.py", "postgres/migrations.py"},
     "dotenv": {"env_file.py"},
     "yoyo": {"postgres/migrations.py"},
     "redis": {"redis/client.py"},

@@ -52,7 +52,7 @@ async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]
     if await handler.request_number() is None:
         yield
     else:
-        async with handler.resources.login_attempts.attempt(account, handler.client_address):
+        async with handler.resources.login_attempts.attempt(account, handler.client_network):
             yield
 
 
@@ -83,7 +83,7 @@ class RegisterHandler(AccountHandler):
             raise RegistrationClosed
         body = self.body(Registration)
         if await self.request_number() is not None:  # otherwise Redis is away
-            await self.resources.registration_limit.count(self.client_address)
+            await self.resources.registration_limit.count(self.client_network)
         refresh = await users.register(
             self.resources.database, username=body.username,
             password_hash=await self.resources.passwords.hash_for_registration(body.password),

@@ -150,28 +150,28 @@ class Handler(RequestHandler):
         """The value of a query parameter. Raises BadRequest."""
         return parameter.parse(self.get_query_arguments(parameter.name, strip=False))
 
-    def address(self, path: str) -> str:
-        """The absolute address of a path of this server, as clients know it."""
+    def absolute_url(self, path: str) -> str:
+        """The absolute URL of a path of this server, as clients know it."""
         request = self.request
-        address: str = self.settings["addresses"].absolute(
+        url: str = self.settings["urls"].absolute(
             path, request.host, request.remote_ip or "", request.headers.get("X-Forwarded-Proto", ""), request.protocol)
-        return address
+        return url
 
-    def reference(self, path: str) -> str:
-        """As `address`, but only the path if there is no PUBLIC_URL: for Location, which may be relative."""
-        reference: str = self.settings["addresses"].reference(path)
-        return reference
+    def relative_url(self, path: str) -> str:
+        """As `absolute_url`, but only the path if there is no PUBLIC_URL: for Location, which may be relative."""
+        url: str = self.settings["urls"].relative(path)
+        return url
+
+    @property
+    def client_network(self) -> str:
+        """The IPv4 address of the client, or the network of its IPv6 address: by this, attempts are limited."""
+        network: str = self.settings["proxies"].client(
+            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
+        return network
 
     @property
     def client_address(self) -> str:
-        """The address of the client, behind trusted proxies."""
-        address: str = self.settings["proxies"].client(
-            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
-        return address
-
-    @property
-    def exact_address(self) -> str:
-        """The same for the log, but exact also for IPv6."""
+        """The IP address of the client, for the log."""
         address: str = self.settings["proxies"].address(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return address

@@ -64,7 +64,7 @@ class CollectionsHandler(Handler):
         if created is None:
             raise Unauthenticated(NO_USER.detail)
         self.resources.changes.announce(self.owner)
-        self.set_header("Location", self.reference(f"/collection/{created.collection_uuid}/"))
+        self.set_header("Location", self.relative_url(f"/collection/{created.collection_uuid}/"))
         self.set_etag(created.version)
         self.write_json({"collection_uuid": created.collection_uuid}, 201)
 
@@ -109,7 +109,7 @@ class CollectionHandler(Handler):
 
 def link_next(handler: Handler, path: str, cursor: Cursor | None, query: dict[str, int | str]) -> str | None:
     """The address of the page after a cursor, which is also sent as a Link."""
-    address = cursor and handler.address(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
+    address = cursor and handler.absolute_url(f"{path}?{urlencode(query | {'cursor': str(cursor)})}")
     handler.set_links(next=address)
     return address
 

@@ -57,7 +57,7 @@ class ExportsHandler(Handler):
         "is larger has a line on each of several pages.")
     async def get(self) -> None:
         page = await exports.list_page(self.resources.database, user_id=self.owner, start=self.query(CURSOR))
-        following = page.next and self.address(f"/export/?position={page.next}")
+        following = page.next and self.absolute_url(f"/export/?position={page.next}")
         self.set_links(next=following)
         self.set_header("Content-Type", NDJSON)
         self.set_header("Content-Disposition", attachment("collections.ndjson"))

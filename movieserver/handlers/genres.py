@@ -32,7 +32,7 @@ class GenresHandler(Handler):
             f'{{"genres": {found.text}, "count": {found.total}, "next": {json.dumps(following)}}}')
 
     def _address(self, limit: int, number: int) -> str:
-        return self.address(f"/genres/?limit={limit}&page={number}")
+        return self.absolute_url(f"/genres/?limit={limit}&page={number}")
 
 
 routes = [Route("/genres/", GenresHandler, protected=True)]

@@ -43,7 +43,7 @@ class MoviesHandler(Handler):
 
     def _address(self, number: int, query: str | None) -> str:
         searched = "" if query is None else f"&{urlencode({'query': query})}"
-        return self.address(f"/movies/?page={number}{searched}")
+        return self.absolute_url(f"/movies/?page={number}{searched}")
 
 
 routes = [Route("/movies/", MoviesHandler, protected=True)]

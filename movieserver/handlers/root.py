@@ -19,7 +19,7 @@ class RootHandler(OpenHandler):
         if wants_page(self):
             await write_page(self)
         else:
-            self.write_json({"openapi": self.reference(DESCRIPTION), "docs": self.reference(PAGE)})
+            self.write_json({"openapi": self.relative_url(DESCRIPTION), "docs": self.relative_url(PAGE)})
 
 
 routes = [Route("/", RootHandler, protected=False)]

@@ -29,7 +29,7 @@ class ShareHandler(Handler):
             self.resources.database, tokens=self.resources.share_tokens, user_id=self.owner,
             collection_uuid=uuid_of(segment), days=days))
         self.write_json(
-            {"url": self.address(f"/shared/{share.token}/"), "token": share.token, "expires_at": share.expires_at},
+            {"url": self.absolute_url(f"/shared/{share.token}/"), "token": share.token, "expires_at": share.expires_at},
             201 if share.new else 200)
 
     @Operation(

@@ -16,8 +16,8 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
+from movieserver.addresses import check_redis_url, split_address
 from movieserver.observability.logs import Outage
-from movieserver.redis.address import check_address, split_address
 
 SECONDS = 0.25
 PAUSE_SECONDS = 1.0
@@ -138,7 +138,7 @@ class Script:
 
 def _clients(url: str, seconds: float) -> list[Client]:
     """The client, and the clients of its Sentinels."""
-    check_address(url)
+    check_redis_url(url)
     options: dict[str, Any] = {**_limits(seconds), "decode_responses": True}
     scheme = urlsplit(url).scheme
     if not scheme.startswith("redis+"):

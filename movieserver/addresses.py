@@ -1,10 +1,21 @@
-"""The forms of a Redis address, and what they may contain."""
+"""The addresses of PostgreSQL, Redis and the movie API in settings: what is wrong with one, without quoting it."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
+PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
+# parts of libpq's messages, which may quote the address, and the messages to show instead
+LIBPQ_FAULTS = {
+    "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
+    "query parameter": "has a parameter after the ? that PostgreSQL does not know",
+    "key/value separator": "has a parameter after the ? that is not name=value",
+}
 PORTS = {"redis": 6379, "rediss": 6379, "redis+cluster": 6379, "redis+sentinel": 26379}
 SCHEMES = (*PORTS, "unix")
 HOST = re.compile(r"(\[[0-9A-Za-z:.%]+]|[^][:@\s]+)(?::([0-9]{0,5}))?")
@@ -31,17 +42,30 @@ PARAMETERS = {
     "redis": SERVER, "rediss": SERVER | TLS, "unix": SERVER, "redis+cluster": {},
     "redis+sentinel": {"sentinel_password": ANY},
 }
-ENCODE = "a password with special characters must be percent-encoded"
 
 
-def check_address(url: str) -> None:
-    """Raise ValueError unless the client can use the address. The message does not quote it: it holds a password."""
+def check_database_url(url: str) -> None:
+    """Raise ValueError unless the URI names a PostgreSQL database."""
+    _raise(_database_fault, url)
+
+
+def check_redis_url(url: str) -> None:
+    """Raise ValueError unless the Redis client can use the address."""
+    _raise(_redis_fault, url)
+
+
+def check_movie_url(url: str) -> None:
+    """Raise ValueError unless it is an address of the web."""
+    _raise(_web_fault, url)
+
+
+def _raise(find_fault: Callable[[str], str | None], url: str) -> None:
     try:
-        fault = _fault(url)
+        fault = find_fault(url)
     except ValueError:  # its message may quote the address
-        fault = f"cannot be read; {ENCODE}"
+        fault = "has a user, password, host or port that cannot be read"
     if fault:
-        raise ValueError(fault)
+        raise ValueError(f"{fault}; {PERCENT_ENCODING}")
 
 
 def split_address(url: str) -> tuple[dict[str, Any], list[tuple[str, int]], str]:
@@ -60,14 +84,39 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2] or default_port)
 
 
-def _fault(url: str) -> str | None:
-    """The fault of an address, or None."""
+def _database_fault(url: str) -> str | None:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return "must begin with postgresql://"
+    if rest.partition("?")[0].count("@") > 1 or "@" in rest.partition("?")[0].partition("/")[2]:
+        return "has an @ in its password or after its host"
+    try:
+        ports = parse_dsn(url).get("port", "")
+    except ProgrammingError as error:
+        message = str(error)
+        return next(
+            (words for part, words in LIBPQ_FAULTS.items() if part in message),
+            "is not of the form postgresql://user:password@host:port/database")
+    return "has a port that is not a number" if ports and not ports.replace(",", "0").isdecimal() else None
+
+
+def _web_fault(url: str) -> str | None:
+    split = urlsplit(url)
+    if split.scheme not in ("https", "http"):
+        return "must begin with https:// or http://"
+    if not split.hostname:
+        return "has no host"
+    split.port  # ValueError unless it is a number
+    return "has an @ after its host" if "@" in split.path + split.query + split.fragment else None
+
+
+def _redis_fault(url: str) -> str | None:
     split = urlsplit(url)
     if split.scheme not in SCHEMES:
         return "must begin with " + " or ".join(f"{scheme}://" for scheme in SCHEMES)
     path, form = PATHS[split.scheme]
     if split.fragment:
-        return f"has a #; {ENCODE}"
+        return "has a #"
     if fault := _host_fault(split.scheme, split.netloc.rpartition("@")[2], url):
         return fault
     return _parameter_fault(split.scheme, split.query) if re.fullmatch(path, split.path) else form
@@ -77,7 +126,7 @@ def _host_fault(scheme: str, hosts: str, url: str) -> str | None:
     if scheme == "unix":
         return PATHS[scheme][1] if hosts else None
     if not hosts:
-        return f"names no host; {ENCODE}"
+        return "names no host"
     nodes = split_address(url)[1]
     if len(nodes) > 1 and not scheme.startswith("redis+"):
         return "names several hosts, which only redis+cluster:// and redis+sentinel:// may"

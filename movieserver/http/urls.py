@@ -1,4 +1,4 @@
-"""The addresses of this server that go out in responses: under PUBLIC_URL, or as the request names the server."""
+"""The URLs of this server in responses: under PUBLIC_URL, or as the request names the server."""
 from __future__ import annotations
 
 from urllib.parse import urlsplit
@@ -6,22 +6,22 @@ from urllib.parse import urlsplit
 from movieserver.http.proxies import Proxies
 
 
-class Addresses:
-    """Makes addresses of paths; `prefix` is the path of PUBLIC_URL, "" without one."""
+class Urls:
+    """Makes URLs of paths; `prefix` is the path of PUBLIC_URL, "" without one."""
 
     def __init__(self, public_url: str, proxies: Proxies) -> None:
         self.prefix = urlsplit(public_url).path
         self._public_url = public_url
         self._proxies = proxies
 
-    def reference(self, path: str) -> str:
+    def relative(self, path: str) -> str:
         """The path under PUBLIC_URL; without one the path itself, which clients resolve."""
         return self._public_url + path
 
     def absolute(self, path: str, host: str, peer: str, forwarded: str, own: str) -> str:
-        """The absolute address of a path, for a request to `host` from `peer` with this X-Forwarded-Proto."""
+        """The absolute URL of a path, for a request to `host` from `peer` with this X-Forwarded-Proto."""
         if self._public_url:
-            return self.reference(path)
+            return self.relative(path)
         return f"{self._proxies.scheme(peer, forwarded, own)}://{host}{path}"
 
     def without_prefix(self, path: str) -> str:
