@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,6 @@ except ModuleNotFoundError as missing:  # as a rule, this is not the Python of t
              "(`make serve` creates .venv), or install requirements.txt")
 
 CHECK_SECONDS = 10.0  # longer than the check at the start takes
-ALL_ADDRESSES = ("*", "0.0.0.0", "::")
 ADMINISTRATION = {  # commands that movieserver.administration carries out
     "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
     "reset-password": "Set a new password for a user, read in the same way; ends their logins and personal tokens.",
@@ -42,7 +41,7 @@ class CannotStart(Exception):
 
 def serve(configured: Settings, options: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    for free in listen(configured.hosts, configured.port):
+    for free in listen(configured.hosts, configured.port):  # fail at once, not after the embedded servers have started
         free.close()
     with ExitStack() as stack:
         settings, children = stack.enter_context(_complete(configured))
@@ -86,9 +85,8 @@ def _checking(configured: Settings, settings: Settings) -> Iterator[None]:
     checking = start_module("movieserver.check", _completions(configured, settings))
     try:
         yield
-        checking.wait(CHECK_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            checking.wait(CHECK_SECONDS)
     finally:
         checking.kill()
         checking.wait()
@@ -215,7 +213,7 @@ def _temporary_folder() -> Iterator[str]:
 
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
     addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
-    local = "localhost" if settings.hosts[0] in ALL_ADDRESSES else settings.hosts[0]
+    local = "localhost" if settings.hosts[0] in ("*", "0.0.0.0", "::") else settings.hosts[0]
     folder, demo = configured.data_dir, reveal(settings.movie_api_url).partition("?")[0]
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",

@@ -285,9 +285,9 @@ class UpstreamUnavailable(Unavailable):
     code = "upstream_unavailable"
     detail = "The movie catalogue cannot be reached right now. Try again shortly."
 
-    def __init__(self, retry_after: int = 1) -> None:
+    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
         self.headers = {"Retry-After": str(retry_after)}
-        super().__init__()
+        super().__init__(detail)
 
 
 class UpstreamTimeout(ApiError):

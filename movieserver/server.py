@@ -39,7 +39,7 @@ async def serve(settings: Settings, sockets: list[socket.socket], ready: Callabl
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
     """`serve` on an event loop of its own, with up to FILES open files if the system allows it."""
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY not in (now, most):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, min(most, FILES)), most))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (soft, hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, FILES)), hard))
     uvloop.run(serve(settings, sockets, ready))

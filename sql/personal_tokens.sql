@@ -19,7 +19,7 @@ SELECT token_uuid::text,
 FROM login LEFT JOIN created ON true;
 
 -- name: find
--- Tokens in force by their digests, batched. Rows (index, scope, seconds until it expires or null, whether today's use
+-- Valid tokens by their digests, batched. Rows (index, scope, seconds until it expires or null, whether today's use
 -- is written).
 SELECT index, scope, extract(epoch FROM expires_at - now())::float8,
     last_used IS NOT DISTINCT FROM (now() AT TIME ZONE 'UTC')::date
@@ -38,7 +38,7 @@ WHERE user_id = %(user_id)s AND token_digest = %(token_digest)s
     AND last_used IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date;
 
 -- name: list_all
--- The user's tokens in force, newest first. One row (tokens json).
+-- The user's valid tokens, newest first. One row (tokens json).
 SELECT coalesce('[' || string_agg(row_to_json(entry)::text, ',') || ']', '[]')
 FROM (
     SELECT token_uuid AS uuid, name, scope,

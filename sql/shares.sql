@@ -1,6 +1,6 @@
 -- name: create
--- Share a collection, unless a share with another digest than %(lost_digest)s is in force.
--- One row (nonce, digest, and expiry or null of the share in force), or none if it is not the user's.
+-- Share a collection, unless a share with another digest than %(lost_digest)s is valid.
+-- One row (nonce, digest, and expiry or null of the valid share), or none if it is not the user's.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH shared AS (
     UPDATE collections
@@ -9,7 +9,7 @@ WITH shared AS (
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
         AND (shared_until IS NULL OR shared_until <= now() OR share_digest = %(lost_digest)s)
     RETURNING share_nonce, share_digest, shared_until
-), in_force AS (
+), current AS (
     SELECT * FROM shared
     UNION ALL
     SELECT share_nonce, share_digest, shared_until FROM collections
@@ -17,7 +17,7 @@ WITH shared AS (
 )
 SELECT share_nonce, share_digest, CASE WHEN shared_until < 'infinity'
     THEN to_char(shared_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END
-FROM in_force;
+FROM current;
 
 -- name: delete
 -- End the share of a collection. One row (collection_uuid), or none if the user has no such collection that is shared.
@@ -32,7 +32,7 @@ WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 RETURNING collection_uuid::text;
 
 -- name: get
--- What a share link shows, without the notes of the owner. One row (json, version), or none if no share in force has
+-- What a share link shows, without the notes of the owner. One row (json, version), or none if no valid share has
 -- that digest.
 SELECT concat(
         '{"title":', to_json(title), ',"description":', to_json(description),

@@ -118,7 +118,7 @@ def started(program: type[Postgres] | type[Redis], *arguments: str, **options: s
             running.wait_ready()
             yield running
         finally:
-            running.ending = signal.SIGQUIT if program is Postgres else signal.SIGKILL  # its data is not needed
+            running.stop_signal = signal.SIGQUIT if program is Postgres else signal.SIGKILL  # its data is not needed
             running.stop()
 
 

@@ -12,7 +12,7 @@ import psycopg2
 from tornado.testing import bind_unused_port
 
 from movieserver.embedded.postgres import DATABASE, SUPERUSER, Postgres
-from movieserver.embedded.programs import give_away
+from movieserver.embedded.programs import own_by_unprivileged
 from movieserver.postgres import migrations
 from tests.conftest import temporary_folder
 
@@ -52,7 +52,7 @@ class Node(Postgres):
             super().create()
             return
         self.folder.mkdir(mode=0o700)
-        give_away(self.folder)
+        own_by_unprivileged(self.folder)
         self.run(
             "pg_basebackup", "-d", self._upstream.url, "-D", str(self.folder), "-R", "-X", "stream", "-c", "fast")
 
@@ -77,5 +77,5 @@ def pair(commit: str) -> Iterator[tuple[Node, Node]]:
             yield primary, standby
         finally:
             for node in (primary, standby):
-                node.ending = signal.SIGQUIT
+                node.stop_signal = signal.SIGQUIT
                 node.stop()

@@ -1,4 +1,4 @@
-"""Personal tokens: made by a login, used by scripts, in force until they are deleted or expire."""
+"""Personal tokens: made by a login, used by scripts, valid until they are deleted or expire."""
 from __future__ import annotations
 
 import asyncio
@@ -117,7 +117,7 @@ async def test_a_token_reads_and_writes_the_collections_of_its_user(alice: Api, 
     assert (await stranger.get("/collection/")).json["count"] == 0
 
 
-async def test_everything_but_a_token_in_force_is_401(alice: Api) -> None:
+async def test_everything_but_a_valid_token_is_401(alice: Api) -> None:
     token = (await made(alice)).json["token"]
     other = "A" if token[-1] != "A" else "B"
     for text in ("msv_", "msv_x", token[:-1], token + "A", token[:-1] + other, token[4:], token.upper(),

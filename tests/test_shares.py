@@ -59,7 +59,7 @@ async def test_anyone_with_the_link_can_read_the_collection(alice: Api, api: Api
     assert (again.status, again.json["title"]) == (200, "new")
 
 
-async def test_a_share_in_force_keeps_its_link(alice: Api) -> None:
+async def test_a_valid_share_keeps_its_link(alice: Api) -> None:
     uuid = await created(alice)
     first = await shared(alice, uuid, {"expires_in_days": 7})
     for body in (None, {}, {"expires_in_days": None}, {"expires_in_days": 30}):

@@ -77,7 +77,7 @@ class PersonalToken(NamedTuple):
 
 
 class VerifiedTokens:
-    """The personal tokens that were in force less than CACHE_SECONDS ago, with what they give access to."""
+    """The personal tokens that were valid less than CACHE_SECONDS ago, with what they give access to."""
 
     def __init__(self) -> None:
         self._verified: dict[tuple[str, bytes], tuple[Access, float]] = {}
@@ -88,7 +88,7 @@ class VerifiedTokens:
         return access if time.monotonic() < end else None
 
     def add(self, token: PersonalToken, access: Access, verified_at: float, lifetime: float | None) -> None:
-        """Cache a token that was in force at `verified_at` (time.monotonic) and expires `lifetime` seconds later."""
+        """Cache a token that was valid at `verified_at` (time.monotonic) and expires `lifetime` seconds later."""
         if len(self._verified) >= MAX_VERIFIED:
             self._verified.clear()
         seconds = CACHE_SECONDS if lifetime is None else min(CACHE_SECONDS, lifetime)

@@ -91,7 +91,7 @@ class Tokens:
             claims = self._claims(access_token)
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthenticated from None
-        if not (_has_right_types(claims) and claims["typ"] == ACCESS and self._in_force(claims["exp"])):
+        if not (_has_right_types(claims) and claims["typ"] == ACCESS and self._is_unexpired(claims["exp"])):
             raise Unauthenticated
         return Access(claims["sub"], claims.get("sid")), claims["exp"]
 
@@ -105,7 +105,7 @@ class Tokens:
                 )
         raise Unauthenticated
 
-    def _in_force(self, expiry: float) -> bool:
+    def _is_unexpired(self, expiry: float) -> bool:
         """Whether a token expires in the future, and no later than one that was made now."""
         now = time.time()
         return now < expiry <= now + self.access_seconds + SKEW_SECONDS

@@ -17,7 +17,7 @@ class Created(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A token in force: its scope, the seconds until it expires (None: never), whether today's use is written."""
+    """A valid token: its scope, the seconds until it expires (None: never), whether today's use is written."""
 
     scope: str
     lifetime: float | None
@@ -35,7 +35,7 @@ async def create(db: Database, *, token: PersonalToken, login: str | None, new: 
 
 
 async def find(db: Database, *, token: PersonalToken) -> Found | None:
-    """The token, or None if it is not in force."""
+    """The token, or None if it is not valid."""
     row = await db.read_batched(
         "personal_tokens.find", user_id=token.user_id, token_digest=rf"\x{token.digest.hex()}")
     return Found(row[0].decode(), row[1], row[2]) if row else None

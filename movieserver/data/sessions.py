@@ -25,7 +25,7 @@ async def rotate(
 ) -> RefreshToken | None:
     """Spend `token` and return its successor: the first of `successors`, or the one that another process stored.
 
-    A spent token gets the same successor for GRACE_SECONDS. None if `token` is not in force: it has expired, its login
+    A spent token gets the same successor for GRACE_SECONDS. None if `token` is not valid: it has expired, its login
     has ended, it is unknown, or it was spent earlier, which ends its login.
     """
     row = await db.write(

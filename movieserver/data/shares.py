@@ -26,7 +26,7 @@ async def create(
     db: Database, *, tokens: ShareTokens, user_id: str, collection_uuid: str, days: int | None,
     lost_digest: bytes | None = None
 ) -> Share | None:
-    """Share a collection for `days` (None: it does not expire), or return the share in force.
+    """Share a collection for `days` (None: it does not expire), or return the valid share.
 
     A share whose key is no longer in JWT_SECRET cannot be shown again, so it is replaced.
     """
@@ -45,11 +45,11 @@ async def create(
 
 
 async def delete(db: Database, *, user_id: str, collection_uuid: str) -> bool:
-    """End the share of a collection. False if there is none in force."""
+    """End the share of a collection. False if there is no valid one."""
     return await db.write("shares.delete", user_id=user_id, collection_uuid=collection_uuid) is not None
 
 
 async def get(db: Database, *, token: str) -> Shared | None:
-    """The collection that a token shares, without the owner's notes; None if the share is not in force."""
+    """The collection that a token shares, without the owner's notes; None if the share is not valid."""
     row = await db.read("shares.get", digest=digest_of(token))
     return Shared(*row) if row else None

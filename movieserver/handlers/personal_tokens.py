@@ -21,7 +21,7 @@ class PersonalTokensHandler(Handler):
 
     @Operation(
         "listTokens", "List my personal tokens", responses.PersonalTokens, etag=True, errors=DATABASE_ERRORS,
-        description="Those in force, newest first. `last_used` is a day in UTC, or null.")
+        description="Valid tokens, newest first. `last_used` is a day in UTC, or null.")
     async def get(self) -> None:
         listed = await personal_tokens.list_all(self.resources.database, user_id=self.owner)
         await self.write_representation(f'{{"data": {listed}}}')

@@ -1,4 +1,4 @@
-"""The error responses of the description: each is a Problem, with an example of each of its errors."""
+"""The error responses of /openapi.json: each is a Problem, with an example of each of its errors."""
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Query parameters: how each is parsed, and its JSON schema in the description."""
+"""Query parameters: how each is parsed, and its JSON schema in /openapi.json."""
 from __future__ import annotations
 
 import re
@@ -38,7 +38,7 @@ class QueryParameter(Generic[T]):
 
 @dataclass(frozen=True)
 class TextParameter(QueryParameter[str | None]):
-    """Any text, or None; `pattern` is for the description only, the handler checks the text."""
+    """Any text, or None; `pattern` is for /openapi.json only, the handler checks the text."""
 
     pattern: str | None = None
 

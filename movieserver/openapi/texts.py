@@ -1,4 +1,4 @@
-"""The texts of the description that belong to no route: about the API as a whole, and about headers."""
+"""The texts of /openapi.json that belong to no route: about the API as a whole, and about headers."""
 from __future__ import annotations
 
 import json

@@ -26,7 +26,7 @@ NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
 NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
-# for the description only: most of what `username_fault` refuses
+# for /openapi.json only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 USERNAME_SCHEMA: dict[str, JsonValue] = {
     "minLength": 1, "maxLength": usernames.MAX_CHARACTERS,
@@ -116,7 +116,7 @@ class CollectionChanges(Body):
 
     model_config = ConfigDict(extra="allow")  # the error for a body that changes nothing lists them
 
-    title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in the description
+    title: Annotated[Title, NOT_NULL] = Field(default_factory=str)  # a default would be in /openapi.json
     description: Text | None = Field(default_factory=str)
     movies: Annotated[Movies, NOT_NULL] = Field(default_factory=list)
 
@@ -127,7 +127,7 @@ class CollectionChanges(Body):
 
 
 class NewShare(Body):
-    """How many days a share is in force; it does not expire if that is absent or null."""
+    """How many days a share link is valid; it does not expire if that is absent or null."""
 
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_SHARE_DAYS, strict=True)] | None = None
 

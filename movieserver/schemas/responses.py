@@ -1,10 +1,9 @@
-"""Response bodies. PostgreSQL writes most of them; the description is made of these models, and tests check both."""
+"""Response bodies. PostgreSQL writes most of them; /openapi.json is made of these models, and tests check both."""
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from movieserver.accounts.personal_tokens import PREFIX
 from movieserver.formats import MAX_YEAR, MIN_YEAR, POSTER_PATTERN
@@ -272,7 +271,7 @@ class Status(Response):
 
 
 class Document(RootModel[dict[str, Any]]):
-    """An OpenAPI description."""
+    """An OpenAPI document."""
 
 
 class Fault(Response):
@@ -295,21 +294,7 @@ class Problem(Response):
 
 
 class Root(Response):
-    """The addresses of the description and of the page for people."""
+    """The addresses of the OpenAPI document and of the page for people."""
 
     openapi: Annotated[str, Field(pattern=r"/openapi\.json$")]
     docs: Annotated[str, Field(pattern="/docs/$")]
-
-
-def numbers(name: str, tree: dict[str, Any]) -> type[BaseModel]:
-    """The model of a tree of whole numbers."""
-    fields: dict[str, Any] = {
-        f"field_{index}": (
-            numbers(name + _camel_case(key), value) if isinstance(value, dict) else Count, Field(alias=key))
-        for index, (key, value) in enumerate(tree.items())
-    }
-    return create_model(name, __base__=Response, **fields)
-
-
-def _camel_case(key: str) -> str:
-    return "".join(word.title() for word in re.findall("[a-z]+", key))

@@ -1,4 +1,4 @@
-"""Texts and uuids as bodies carry them: how they are checked, and how the description shows them."""
+"""Texts and uuids as bodies carry them: how they are checked, and how /openapi.json shows them."""
 from __future__ import annotations
 
 from typing import Annotated, Any

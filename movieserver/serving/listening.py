@@ -42,13 +42,13 @@ def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _resolve(hosts: Sequence[str], port: int) -> dict[str, bool]:
-    """The addresses of the hosts, each with whether its host has no other."""
+    """The addresses of the hosts, each with whether it is the only one of its host: then it must be bound."""
     found: dict[str, bool] = {}
     for host in hosts:
         addresses = ALL if host == "*" else _look_up(host, port)
         for address in addresses:
             found[address] = found.get(address, False) or len(addresses) == 1
-    covered = {":" in address for address in found if address in ALL}  # bound to all, none can be bound beside it
+    covered = {":" in address for address in found if address in ALL}  # families whose wildcard address is bound
     return {address: only for address, only in found.items() if address in ALL or (":" in address) not in covered}
 
 

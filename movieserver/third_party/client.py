@@ -72,7 +72,7 @@ class Breaker:
         """UpstreamUnavailable while the breaker is open."""
         left = self._opened_at + OPEN_SECONDS - time.monotonic()
         if left > 0 or self._probing:
-            raise UpstreamUnavailable(max(1, math.ceil(left)))
+            raise UpstreamUnavailable(retry_after=max(1, math.ceil(left)))
 
     def enter(self) -> bool:
         """Begin a call unless the breaker is open; returns whether it is the probe."""
@@ -126,7 +126,7 @@ class Upstream:
     async def get(self, call: Call, end: float) -> bytes:
         """The body of a 200, received before the moment `end` of the loop's clock; NoSuchPage for a 404."""
         if self._waiting >= MAX_WAITING:
-            raise UpstreamUnavailable
+            raise UpstreamUnavailable("Too many requests for the movie catalogue are waiting. Try again shortly.")
         self._check_pause(end)
         probe = self.breaker.enter()
         self._waiting += 1
@@ -150,7 +150,7 @@ class Upstream:
     def _check_pause(self, end: float) -> None:
         pause = self._paused_until - _now()
         if pause > max(0.0, end - _now() - 2 * MARGIN_SECONDS):
-            raise UpstreamUnavailable(math.ceil(pause))
+            raise UpstreamUnavailable(retry_after=math.ceil(pause))
 
     async def _in_time(self, call: Call, end: float) -> bytes:
         try:
@@ -193,7 +193,7 @@ class Upstream:
             metrics.upstream_failures["status"].inc()
             pause = retry_after(response.headers.get("retry-after", ""))
             self._paused_until = max(self._paused_until, _now() + pause)
-            raise _Retryable(UpstreamUnavailable(max(1, math.ceil(pause))), f"status {response.status}")
+            raise _Retryable(UpstreamUnavailable(retry_after=max(1, math.ceil(pause))), f"status {response.status}")
         if response.status in (401, 403):
             settings = "MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN"
             raise invalid_response(f"it refuses {settings} (status {response.status})")

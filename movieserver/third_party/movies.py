@@ -53,7 +53,7 @@ class MovieApi:
         self._fresh_seconds = fresh_seconds
         self._outage = Outage("movie API, its responses")
         self._quiet_until = 0.0
-        self._flights: dict[str, asyncio.Task[MoviePage]] = {}
+        self._fetches: dict[str, asyncio.Task[MoviePage]] = {}
         self._remembered: dict[str, tuple[MoviePage, float]] = {}  # with the time of the fetch
 
     async def page(self, number: int, query: str | None = None) -> Listed:
@@ -66,35 +66,35 @@ class MovieApi:
         cached = await self._cached(key)
         if cached is None:
             metrics.page_cache_results["miss"].inc()
-            return self._listed(await asyncio.shield(self._fly(key, number, query)), 0)
+            return self._listed(await asyncio.shield(self._shared_fetch(key, number, query)), 0)
         if not cached.fresh:
-            self._fly(key, number, query)
+            self._shared_fetch(key, number, query)
         metrics.page_cache_results["fresh" if cached.fresh else "stale"].inc()
         return cached
 
     async def close(self) -> None:
         """Cancel the calls in progress."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        fetches = list(self._fetches.values())
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
         await self.provider.close()
 
     def _listed(self, page: MoviePage, age: float) -> Listed:
         return Listed(page, age, self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS))
 
-    def _fly(self, key: str, number: int, query: str | None) -> asyncio.Task[MoviePage]:
+    def _shared_fetch(self, key: str, number: int, query: str | None) -> asyncio.Task[MoviePage]:
         """The one call of this process for a page."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = asyncio.create_task(self._fetch(key, number, query))
-            flight.add_done_callback(lambda done: self._land(key, done))
-        return flight
+        fetch = self._fetches.get(key)
+        if fetch is None:
+            fetch = self._fetches[key] = asyncio.create_task(self._fetch(key, number, query))
+            fetch.add_done_callback(lambda done: self._forget(key, done))
+        return fetch
 
-    def _land(self, key: str, flight: asyncio.Task[MoviePage]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # it is logged already, and possibly no request waits for it
+    def _forget(self, key: str, fetch: asyncio.Task[MoviePage]) -> None:
+        del self._fetches[key]
+        if not fetch.cancelled():
+            fetch.exception()  # it is logged already, and possibly no request waits for it
 
     async def _cached(self, key: str) -> Listed | None:
         """The page in the memory of this process if it is fresh there, else in Redis."""
@@ -156,7 +156,7 @@ class MovieApi:
 
     @contextlib.asynccontextmanager
     async def _time_limit(self) -> AsyncIterator[float]:
-        """When calls to the third party end; everything else ends shortly afterwards."""
+        """The deadline of calls to the third party, on the loop's clock. Raises UpstreamTimeout GRACE_SECONDS later."""
         end = asyncio.get_running_loop().time() + self.upstream.seconds
         try:
             async with asyncio.timeout_at(end + GRACE_SECONDS):

@@ -76,7 +76,7 @@ def load_page(text: str) -> MoviePage | None:
 
 
 class Provider(Protocol):
-    """A way to get a page of a list."""
+    """A kind of movie API (MOVIE_API_KIND): what to request, and what its responses mean."""
 
     def check(self, query: str | None) -> None:
         """BadRequest if the list cannot be searched for `query`."""
