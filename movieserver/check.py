@@ -18,7 +18,7 @@ from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.changes import CHANNEL
 from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
-from movieserver.resources import third_party
+from movieserver.resources import provider_of
 from movieserver.settings import Settings, SettingsError, load, reveal
 from movieserver.third_party.client import open_upstream
 
@@ -191,7 +191,7 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
 
 async def _movie_api(settings: Settings) -> Finding:
     where = _bare(reveal(settings.movie_api_url))
-    provider = third_party(settings)
+    provider = provider_of(settings)
     async with open_upstream(settings.movie_api_seconds) as upstream:
         end = asyncio.get_running_loop().time() + upstream.seconds
         try:

@@ -68,7 +68,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-def third_party(settings: Settings) -> Provider:
+def provider_of(settings: Settings) -> Provider:
     """The provider that the settings name."""
     url, password = reveal(settings.movie_api_url), settings.movie_api_password
     if settings.movie_api_kind == "tmdb":
@@ -81,4 +81,4 @@ async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
     cache = await stack.enter_async_context(open_page_cache(reveal(settings.redis_url)))
     name = f"{settings.movie_api_kind} {reveal(settings.movie_api_url)}"
     return await stack.enter_async_context(
-        open_movie_api(upstream, third_party(settings), cache, name, settings.movie_cache_seconds))
+        open_movie_api(upstream, provider_of(settings), cache, name, settings.movie_cache_seconds))

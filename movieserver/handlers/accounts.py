@@ -13,6 +13,7 @@ from movieserver.accounts.usernames import username_key
 from movieserver.data import sessions, users
 from movieserver.data.users import User
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
+from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, OpenHandler, Route
 from movieserver.observability import metrics
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
@@ -23,10 +24,8 @@ from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, 
 MEASURED = {
     "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
 }
-WRONG_PAIR = Unauthenticated("The user name or the password is wrong.")
-SPENT = Unauthenticated("This refresh token is not valid: it has expired, was used before, or its login has ended. "
-                        "Log in again.")
-USER_GONE = "The user of this access token has been deleted. Register again."
+WRONG_PAIR = "The user name or the password is wrong."
+SPENT = "This refresh token is not valid: it has expired, was used before, or its login has ended. Log in again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
 HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
@@ -98,7 +97,7 @@ class LoginHandler(AccountHandler):
     """POST /login/"""
 
     @Operation(
-        "login", "Log in", responses.Tokens, body=Credentials, errors=(*LOGIN_ATTEMPT, WRONG_PAIR),
+        "login", "Log in", responses.Tokens, body=Credentials, errors=(*LOGIN_ATTEMPT, Unauthenticated(WRONG_PAIR)),
         description="Spaces around the user name are ignored.")
     async def post(self) -> None:
         body = self.body(Credentials)
@@ -120,7 +119,7 @@ class LoginHandler(AccountHandler):
         refresh = user and right and await sessions.open_session(
             db, user=user, lifetime=self.resources.tokens.refresh_seconds)
         if not user or not refresh:
-            raise Unauthenticated(WRONG_PAIR.detail)
+            raise Unauthenticated(WRONG_PAIR)
         if passwords.outdated(user.password_hash):
             with suppress(Unavailable):  # the next login tries again
                 await users.rehash(db, user=user, password_hash=await passwords.hash(password))
@@ -131,7 +130,8 @@ class RefreshHandler(AccountHandler):
     """POST /refresh/"""
 
     @Operation(
-        "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh, errors=(*DATABASE_ERRORS, SPENT),
+        "refreshTokens", "Get a new pair of tokens", responses.Tokens, body=Refresh,
+        errors=(*DATABASE_ERRORS, Unauthenticated(SPENT)),
         description="A refresh token can be used once; the response has the next one. If that response is lost, send "
         "the old token again within 30 seconds: it gets the same next one.")
     async def post(self) -> None:
@@ -140,7 +140,7 @@ class RefreshHandler(AccountHandler):
         successor = token and await sessions.rotate(
             self.resources.database, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
         if not successor:
-            raise Unauthenticated(SPENT.detail)
+            raise Unauthenticated(SPENT)
         self.send_tokens(successor)
 
 

@@ -10,6 +10,7 @@ from movieserver.errors import Unauthenticated
 from movieserver.resources import Resources
 
 READING = ("GET", "HEAD")
+USER_GONE = "The user of this access token has been deleted. Register again."
 
 
 async def authenticate(resources: Resources, text: str) -> Access:

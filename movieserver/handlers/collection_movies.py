@@ -26,7 +26,7 @@ class AddHandler(Handler):
     @Operation(
         "addMovies", "Add movies to a collection", responses.Additions, body=AddedMovies, preconditions=True,
         idempotency_key=True, headers=("ETag",),
-        errors=(*DATABASE_ERRORS, NO_COLLECTION, CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
+        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
         description="One or more, at the end. Movies that the collection already contains do not change. If one movie "
         "is invalid, none is added.")
     async def post(self, segment: str) -> None:
@@ -63,7 +63,7 @@ class OrderHandler(Handler):
 
     @Operation(
         "reorderCollection", "Reorder a collection", responses.Message, body=Order, preconditions=True,
-        headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION, OrderMismatch([UNKNOWN])),
+        headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), OrderMismatch([UNKNOWN])),
         description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition

@@ -10,6 +10,7 @@ from movieserver.data import collections
 from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
 from movieserver.formats import parse_uuid
+from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, Route
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import BooleanParameter, CursorParameter, IntegerParameter
@@ -25,11 +26,10 @@ CURSOR = CursorParameter(
     "cursor", "Where the page starts: follow `next` of the page before", "^AA[A-Za-z0-9_-]{30}$", Cursor.parse)
 MOVIES = BooleanParameter("movies", "`false` leaves out the movies of each collection")
 PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b}, "count": %d, "next": %b}\n'
-NO_COLLECTION = NotFound("You have no such collection.")
-NO_USER = Unauthenticated("The user of this access token has been deleted. Register again.")
+NO_COLLECTION = "You have no such collection."
 UPDATE = Operation(
     "updateCollection", "Change a collection", responses.UpdatedCollection, body=CollectionChanges, preconditions=True,
-    headers=("ETag",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
+    headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
     description="Changes the keys in the body and keeps the others. `movies` replaces the whole list. PUT and PATCH do "
     "the same.")
 
@@ -54,7 +54,8 @@ class CollectionsHandler(Handler):
 
     @Operation(
         "createCollection", "Create a collection", responses.CreatedCollection, 201, body=NewCollection,
-        idempotency_key=True, headers=("Location", "ETag"), errors=(*DATABASE_ERRORS, NO_USER, KeyInUse(), KeyReused()),
+        idempotency_key=True, headers=("Location", "ETag"),
+        errors=(*DATABASE_ERRORS, Unauthenticated(USER_GONE), KeyInUse(), KeyReused()),
         description="Movies keep their order; the same uuid twice is 400. Unknown keys are ignored.")
     async def post(self) -> None:
         new, key = self.body(NewCollection), self.idempotency_key("/collection/")
@@ -62,7 +63,7 @@ class CollectionsHandler(Handler):
             collections.create_once(self.resources.database, user_id=self.owner, new=new, key=key) if key.key
             else collections.create(self.resources.database, user_id=self.owner, new=new))
         if created is None:
-            raise Unauthenticated(NO_USER.detail)
+            raise Unauthenticated(USER_GONE)
         self.resources.changes.announce(self.owner)
         self.set_header("Location", self.relative_url(f"/collection/{created.collection_uuid}/"))
         self.set_etag(created.version)
@@ -73,7 +74,8 @@ class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
     @Operation(
-        "getCollection", "Read a collection", responses.Collection, etag=True, errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        "getCollection", "Read a collection", responses.Collection, etag=True,
+        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
         description="With all its movies, in their order.")
     async def get(self, segment: str) -> None:
         collection = found(await collections.get(
@@ -98,7 +100,7 @@ class CollectionHandler(Handler):
 
     @Operation(
         "deleteCollection", "Delete a collection", responses.Message, preconditions=True,
-        errors=(*DATABASE_ERRORS, NO_COLLECTION), description="With its movies. It cannot be restored.")
+        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)), description="With its movies. It cannot be restored.")
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(
@@ -137,7 +139,7 @@ def uuid_of(segment: str) -> str:
 def found(value: T | None) -> T:
     """The value; NotFound if it is None."""
     if value is None:
-        raise NotFound(NO_COLLECTION.detail)
+        raise NotFound(NO_COLLECTION)
     return value
 
 

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "pages"
 HTML, CSS, JAVASCRIPT = "text/html", "text/css", "text/javascript"
 
 
-class FileHandler(OpenHandler):
+class DocsHandler(OpenHandler):
     """A file of the page. A browser may store it, but must revalidate it."""
 
     async def write_file(self, name: str, media_type: str) -> None:
@@ -25,7 +25,7 @@ class FileHandler(OpenHandler):
         await self.write_representation(text)
 
 
-class PageHandler(FileHandler):
+class PageHandler(DocsHandler):
     """GET /docs/"""
 
     @Operation("getDocs", "Read this page", HTML, etag=True, description="For people.")
@@ -33,7 +33,7 @@ class PageHandler(FileHandler):
         await self.write_file("docs.html", HTML)
 
 
-class StyleHandler(FileHandler):
+class StyleHandler(DocsHandler):
     """GET /docs/docs.css"""
 
     @Operation("getDocsStyle", "Read the style sheet of this page", CSS, etag=True)
@@ -41,7 +41,7 @@ class StyleHandler(FileHandler):
         await self.write_file("docs.css", CSS)
 
 
-class ScriptHandler(FileHandler):
+class ScriptHandler(DocsHandler):
     """GET /docs/docs.js"""
 
     @Operation("getDocsScript", "Read the script of this page", JAVASCRIPT, etag=True)

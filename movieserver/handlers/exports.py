@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from movieserver.data import collections, exports
 from movieserver.data.exports import Position
+from movieserver.errors import NotFound
 from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
@@ -31,7 +32,7 @@ class ExportHandler(Handler):
 
     @Operation(
         "exportCollection", "Export a collection", responses.Collection, response_texts=(CSV,), query=(FORMAT,),
-        etag=True, headers=("Content-Disposition",), errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        etag=True, headers=("Content-Disposition",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
         description="As JSON, the same as reading it; or as CSV with a line per movie, for spreadsheets and other "
         "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from movieserver.data import imports
 from movieserver.errors import NotFound, Unauthenticated
+from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, Route
-from movieserver.handlers.collections import NO_COLLECTION, NO_USER, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, uuid_of
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
@@ -24,7 +25,7 @@ class ImportHandler(Handler):
 
     @Operation(
         "importCollections", "Import a file", responses.Imported, body=ImportedCollection, body_texts=(CSV, NDJSON),
-        query=(INTO,), errors=(*DATABASE_ERRORS, NO_COLLECTION),
+        query=(INTO,), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
         description="A file from an export, or a CSV file of Letterboxd, IMDb or Trakt. Movies that a collection "
         "already has do not change, so a file can be sent again. Lines of CSV and NDJSON that cannot be read are "
         f"skipped; `errors` has the reasons for the first {MAX_ERRORS}. JSON is imported as a whole or not at all.")
@@ -46,7 +47,7 @@ class ImportHandler(Handler):
         for new in file.collections:
             done = await imports.store(self.resources.database, user_id=self.owner, new=new, into=into)
             if done is None:
-                raise NotFound(NO_COLLECTION.detail) if into else Unauthenticated(NO_USER.detail)
+                raise NotFound(NO_COLLECTION) if into else Unauthenticated(USER_GONE)
             self.resources.changes.announce(self.owner)
             if not done.fits:
                 file.skip(new.line, FULL, new.movie_count)

@@ -11,7 +11,7 @@ from movieserver.schemas import responses
 from movieserver.schemas.requests import NewPersonalToken
 
 NO_TOKEN = "You have no personal token with this uuid."
-NO_LOGIN = Unauthenticated("The login of this access token has ended. Log in again.")
+LOGIN_ENDED = "The login of this access token has ended. Log in again."
 
 
 class PersonalTokensHandler(Handler):
@@ -28,14 +28,14 @@ class PersonalTokensHandler(Handler):
 
     @Operation(
         "createToken", "Create a personal token", responses.CreatedPersonalToken, 201, body=NewPersonalToken,
-        errors=(*DATABASE_ERRORS, NO_LOGIN, TooManyTokens()),
+        errors=(*DATABASE_ERRORS, Unauthenticated(LOGIN_ENDED), TooManyTokens()),
         description="The token is shown only once. With the scope `read` it cannot change anything. Without "
         "`expires_in_days` it does not expire.")
     async def post(self) -> None:
         new, token = self.body(NewPersonalToken), PersonalToken.new(self.owner)
         created = await personal_tokens.create(self.resources.database, token=token, login=self.login, new=new)
         if created is None:
-            raise Unauthenticated(NO_LOGIN.detail)
+            raise Unauthenticated(LOGIN_ENDED)
         self.write_json({
             "token": str(token), "uuid": created.uuid, "name": new.name, "scope": new.scope,
             "created_at": created.created_at, "expires_at": created.expires_at, "last_used": None,
