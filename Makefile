@@ -58,6 +58,7 @@ $(VENV)/embedded.ready: requirements-embedded.txt $(VENV)/server.ready
 	@touch $@
 
 $(VENV)/dev.ready: requirements-dev.txt $(VENV)/embedded.ready
+	@echo "installing the packages for tests and style, which takes a minute or two the first time"
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
 

@@ -1,6 +1,7 @@
 """The file .env in the working directory: its values, and what in it is probably a mistake."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
@@ -14,6 +15,8 @@ SERVICES = {  # the setting by the prefix of its address
     "postgres://": "DATABASE_URL", "postgresql": "DATABASE_URL", "redis://": "REDIS_URL", "rediss://": "REDIS_URL",
     "redis+": "REDIS_URL",
 }
+
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `mistakes` says what python-dotenv would warn of
 
 
 def env_values() -> dict[str, str | None]:

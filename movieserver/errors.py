@@ -110,7 +110,7 @@ class WrongPassword(ApiError):
 
     status = 403
     code = "wrong_password"
-    detail = "The password is wrong. Send the current password of this account."
+    detail = "The password is wrong. It must be the current password of this account."
 
 
 class NotFound(ApiError):

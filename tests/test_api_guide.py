@@ -95,7 +95,7 @@ def assert_python_examples(server: Server) -> None:
     assert tour["Share by a link"][-2:] == ["Share ended successfully", "404"]
     assert tour["When something is wrong"] == [
         "400 application/problem+json invalid_body", "/title String should have at least 1 character",
-        "/movies/0/uuid Field required: a movie without ids and year needs a uuid"]
+        "/movies/0/uuid Field required: a movie with neither ids nor a year needs a uuid"]
     assert tour["Stay, and leave"] == ["200 200", "Logged out successfully", "401"]
 
 

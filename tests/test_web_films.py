@@ -36,7 +36,7 @@ def test_search_as_you_type(page: Page, person: Person) -> None:
     page.driver.refresh()
     page.see("1 film found")
     page.fill("Search films", "no such film")
-    page.see("No film is called “no such film”")
+    page.see("No film found for “no such film”")
     page.fill("Search films", Keys.BACKSPACE)
     page.see("Metropolis")
 
@@ -92,6 +92,7 @@ def test_the_first_collection_is_made_from_a_film(page: Page, person: Person) ->
     page.fill("New collection", "First")
     page.press(Keys.ENTER)
     page.see("Added to “First”")
+    page.lose("You have no collections yet")
 
 
 def test_genres_and_decades(page: Page, person: Person) -> None:

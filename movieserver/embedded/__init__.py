@@ -116,7 +116,7 @@ def _locked(folder: Path) -> Iterator[int]:
                 if _is_running(holder) or time.monotonic() > deadline:
                     raise EmbeddedError(
                         f"DATA_DIR {folder} is in use by process {holder or 'unknown'}: "
-                        "stop that process, or set another DATA_DIR and PORT"
+                        "stop that server first, or set another DATA_DIR (and, to serve, PORT)"
                     ) from None
                 time.sleep(0.05)
         file.truncate(0)

@@ -24,7 +24,7 @@ MAX_BYTES = 8 * 1024 * 1024
 MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
-NO_IDENTITY = "Field required: a movie without ids and year needs a uuid"
+NO_IDENTITY = "Field required: a movie with neither ids nor a year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
 # for /openapi.json only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"

@@ -16,13 +16,12 @@ async function addDialog(movie) {
   const list = h("ul", { class: "ticks", "aria-label": W.choose }, h("li", {}, words.loading));
   const status = h("p", { class: "status", role: "status" });
   const film = h("div", { class: "film" }, poster(movie), about(movie));
-  dialog(W.title, film, list, fresh([movie], list, status), status);
+  dialog(W.title, film, list, h("p", { class: "none" }, W.none), fresh([movie], list, status), status);
   try {
     const [all, inside] = await Promise.all([titles(), holding(movie)]);
     const ticked = new Set(inside.map(({ uuid }) => uuid));
     list.replaceChildren(...all.map((each) => tick(each, movie, ticked.has(each.uuid), status)));
     list.hidden = !all.length;
-    if (!all.length) status.textContent = W.none;
   } catch (error) {
     list.replaceChildren(h("li", { role: "alert" }, error.message));
   }

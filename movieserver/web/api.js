@@ -9,7 +9,7 @@ let renewing;
 // An error of the API (RFC 9457), or `status` 0 where there was no response.
 export class Problem extends Error {
   constructor(status, body = {}) {
-    super([body.detail, ...(body.errors ?? []).map((each) => each.detail)].filter(Boolean).join(" ")
+    super((body.errors?.map(({ detail }) => `${detail}.`) ?? [body.detail]).filter(Boolean).join(" ")
       || (status ? words.trouble : words.offlineError));
     Object.assign(this, { status, code: body.code, away: [0, 502, 503, 504].includes(status) });
   }

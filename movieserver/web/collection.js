@@ -74,7 +74,8 @@ class View {
     const file = (kind) => save(`collection/${this.uuid}/export/?format=${kind}`, `${this.editor.data.title}.${kind}`);
     const download = (kind) => button(W[kind], () => file(kind), "small", { "aria-label": `${W.export} ${W[kind]}` });
     this.select = button(W.select, () => this.selecting(this.bar.hidden), "small", { "aria-pressed": "false" });
-    return h("div", { class: "actions" }, button(W.share, () => shareDialog(this.uuid), "primary small"), this.select, download("csv"), download("json"),
+    this.find = h("a", { class: "button small", href: "#/movies" }, W.find);
+    return h("div", { class: "actions" }, button(W.share, () => shareDialog(this.uuid), "primary small"), this.find, this.select, download("csv"), download("json"),
       button(W.delete, () => this.delete(), "danger small"));
   }
 
@@ -90,7 +91,7 @@ class View {
     if (!same && !this.order.moving()) this.list.replaceChildren(...rows); // the end of a move renders again
     const find = h("a", { class: "button primary", href: "#/movies" }, W.find);
     this.message.replaceChildren(...(movies.length ? [] : [empty(W.empty, W.emptyHint, find)]));
-    this.select.hidden = !movies.length;
+    this.select.hidden = this.find.hidden = !movies.length;
   }
 
   // The row of a film; the same one as before, so that the focus and what is typed stay.

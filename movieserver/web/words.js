@@ -29,7 +29,7 @@ export default {
     title: "Movies", search: "Search films", all: "All genres", filter: "Filter by genre",
     add: (name) => `Add ${name} to a collection`, addTo: "Add to…",
     found: (number) => `${films(number)} found`,
-    none: (query) => `No film is called “${query}”`, noneHint: "Check the spelling, or search for a single word.",
+    none: (query) => `No film found for “${query}”`, noneHint: "Check the spelling, or search for a single word.",
     noGenre: (genre) => `No ${genre} among the films so far`, noGenreHint: "Show more films, or choose another genre.",
     noSearch: "This list of films cannot be searched", noSearchHint: "Clear the search field and browse instead.",
     outage: "The list of films does not respond right now",
