@@ -70,7 +70,7 @@ REDIS_REASONS = (
      "start it, or correct host and port in REDIS_URL"),
 )
 MOVIE_API_REASONS = (
-    ("^it requires", "", "set or correct MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN for tmdb"),
+    ("^it requires", "", "set or correct them"),
     ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
     ("connect|status 5|did not respond|timed out", "it cannot be reached",
      "wait until it is back, or correct MOVIE_API_URL"),

@@ -104,6 +104,10 @@ async def test_valid_user_names(api: Api, begin: str) -> None:
      "A user name must not contain format characters: remove U+E0041 TAG LATIN CAPITAL LETTER A at index 3"),
     ("\u115f", "A user name must have a character that can be seen"),
     ("\ufe0f\u034f", "A user name must have a character that can be seen"),
+    ("\u3164", "A user name must have a character that can be seen"),
+    ("\uffa0\u115f", "A user name must have a character that can be seen"),
+    ("\u034f bob", "A user name must not begin with a space: remove U+0020 SPACE"),
+    ("bob \u3164", "A user name must not end with a space: remove U+0020 SPACE"),
     ("a\u2028b", "A user name must not contain format characters: remove U+2028 LINE SEPARATOR at index 1"),
 ])
 async def test_invalid_user_names(api: Api, username: str, detail: str) -> None:

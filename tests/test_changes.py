@@ -269,6 +269,17 @@ async def test_every_write_wakes_waiting_requests(alice: Api, resources: Resourc
     assert len((await asked).json["changes"]) == 1
 
 
+async def test_an_empty_page_keeps_its_tag(alice: Api) -> None:
+    await alice.post("/collection/", collection())
+    cursor = (await alice.get("/changes/")).json["next"]
+    first = await alice.get(f"/changes/?since={cursor}")
+    assert first.json == {"changes": [], "next": cursor, "more": False}
+    headers = {"If-None-Match": first.headers["ETag"]}
+    assert (await alice.get(f"/changes/?since={cursor}", headers=headers)).status == 304
+    await alice.post("/collection/", collection())
+    assert (await alice.get(f"/changes/?since={cursor}", headers=headers)).status == 200
+
+
 async def test_an_empty_page_after_the_wait(alice: Api) -> None:
     body = await page(alice, wait=1)
     assert (body["changes"], body["more"]) == ([], False)

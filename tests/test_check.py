@@ -127,7 +127,7 @@ PROBLEMS = [
     ("Redis", "REDIS_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
     ("Redis", "REDIS_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
     ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "not a usable cluster"),
-    ("movie API", "MOVIE_API_PASSWORD", {"hidden": "wrong"}, "it requires other credentials"),
+    ("movie API", "MOVIE_API_PASSWORD", {"hidden": "wrong"}, "it requires valid MOVIE_API_USERNAME and MOVIE_API_PASS"),
     ("movie API", "MOVIE_API_URL", {"/movies/": "/films/"}, "status 404"),
     ("movie API", "MOVIE_API_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
     ("movie API", "MOVIE_API_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),

@@ -129,6 +129,8 @@ BAD_JSON = {
     "a lone low surrogate": b'{"title": "\\udc00 x"}',
     "an escaped NUL in what is no JSON": b'{"title": "\\u0000"',
     "NUL": b'{"title": "\\u0000"}',
+    "NUL in an ignored text": b'{"title": "a", "x": ["\\u0000"]}',
+    "NUL in an ignored key": b'{"title": "a", "x\\u0000": 1}',
     "a raw control character": b'{"title": "\n"}',
     "brackets": b"[" * 100_000,
     "closed brackets": b"[" * 100_000 + b"]" * 100_000,

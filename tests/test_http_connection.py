@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 import tracemalloc
 
@@ -149,6 +150,15 @@ async def test_http_1_0_responses(api: Api) -> None:
     keep_alive = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     found = await exchange(api, keep_alive * 2 + LAST)
     assert [response.headers.get("Connection") for response in found] == ["keep-alive", "keep-alive", "close"]
+
+
+async def test_without_host_links_name_the_address_of_the_connection(alice: Api) -> None:
+    """RFC 9112 section 3.2: with HTTP/1.0"""
+    for _ in range(2):
+        await alice.post("/collection/", collection())
+    sent = head(alice, "/collection/?limit=1").replace(b"HTTP/1.1", b"HTTP/1.0")
+    [response] = await responses(await connect(port_of(alice), re.sub(rb"Host: .*\r\n", b"", sent)))
+    assert json.loads(response.body)["next"].startswith(f"http://127.0.0.1:{port_of(alice)}/collection/?limit=1&")
 
 
 # half-closed connections

@@ -281,6 +281,17 @@ async def test_lines_that_are_not_a_collection(alice: Api) -> None:
         bad["movies"][index]["uuid"] for index in (1, 2, 6)]
 
 
+async def test_what_is_ignored_in_a_line_does_not_matter(alice: Api) -> None:
+    """Numbers of ignored keys may be too large to be written again, and an invalid movie repeats nothing."""
+    good, invalid = movies(1)[0], movies(1)[0] | {"title": ""}
+    again = invalid | {"title": "again"}
+    line = json.dumps(collection(movies=[invalid, good | {"more": 7}, again, good]) | {"x": 7})
+    done = await imported(alice, line.replace(": 7", ": 1e400"), NDJSON)
+    assert counts(done) == (2, 0, 2)
+    assert [error["detail"].partition(" ")[0] for error in done["errors"]] == ["/movies/0/title:", "/movies/3/uuid:"]
+    assert [movie["title"] for movie in (await only(alice, done))["movies"]] == [good["title"], "again"]
+
+
 @pytest.mark.parametrize("moment", [
     "2026-02-30T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00+01:00", "1969-12-31T23:59:59Z",
     "2200-01-01T00:00:00Z", "infinity", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00.1234567Z",

@@ -45,12 +45,13 @@ LIBRARIES = {
     "jwt": {"accounts/tokens.py"},
     "bcrypt": {"accounts/passwords.py"},
     "pydantic": {
-        "schemas/import_file.py", "schemas/movies.py", "schemas/numbers.py", "schemas/requests.py",
-        "schemas/responses.py", "schemas/texts.py", "openapi/operation.py",
+        "schemas/import_file.py", "schemas/movies.py", "schemas/numbers.py", "schemas/parsing.py",
+        "schemas/requests.py", "schemas/responses.py", "schemas/texts.py", "openapi/operation.py",
         "openapi/document.py", "embedded/__init__.py", "settings.py",
     },
     "pydantic_core": {
-        "schemas/genres.py", "schemas/import_file.py", "schemas/movies.py", "schemas/requests.py", "schemas/texts.py"},
+        "schemas/genres.py", "schemas/import_file.py", "schemas/movies.py", "schemas/parsing.py", "schemas/requests.py",
+        "schemas/texts.py"},
     "typing_extensions": {"schemas/movies.py"},
     "pydantic_settings": {"settings.py"},
     "pycurl": {"third_party/client.py"},

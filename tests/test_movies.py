@@ -70,8 +70,10 @@ async def test_the_last_page_has_no_next(alice: Api, third_party: ThirdParty) ->
 
 
 async def test_some_deployments_call_the_list_data(alice: Api, third_party: ThirdParty) -> None:
-    third_party.behaviour = page(listing(key="data"))
-    assert (await alice.get("/movies/")).json["data"] == [MOVIE]
+    absent: list[Any] = [{}, [], None]
+    for results in absent:
+        third_party.behaviour = page({"results": results} | listing(key="data"))
+        assert (await alice.get("/movies/")).json["data"] == [MOVIE]
 
 
 async def test_an_empty_page_is_passed_on(alice: Api, third_party: ThirdParty) -> None:

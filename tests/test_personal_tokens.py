@@ -120,7 +120,7 @@ async def test_a_token_reads_and_writes_the_collections_of_its_user(alice: Api, 
 async def test_everything_but_a_valid_token_is_401(alice: Api) -> None:
     token = (await made(alice)).json["token"]
     other = "A" if token[-1] != "A" else "B"
-    for text in ("msv_", "msv_x", token[:-1], token + "A", token[:-1] + other, token[4:], token.upper(),
+    for text in ("msv_", "msv_x", token[:-1], token + "A", token + "=", token[:-1] + other, token[4:], token.upper(),
                  str(PersonalToken.new(alice.user_id)), str(PersonalToken.new(str(uuid4())))):
         assert_unauthenticated(await alice.signed(text).get("/collection/"))
     assert (await alice.signed(token).get("/collection/")).status == 200

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from tests.factories import registration
 from tests.test_run import TOP, Server, gone, serving, sign_up, until
 
 CLIENTS = 8
+HALF_LOADED = 40 * 1024 * 1024  # bytes of a process that imports its modules
 
 
 class Load:
@@ -140,6 +142,20 @@ def test_shutdown_under_load(folder: Path) -> None:
         assert load.losses and all(loss.startswith("fresh: Connection") for loss in load.losses)
 
 
+def test_a_shutdown_during_a_rolling_restart_resets_no_connection(folder: Path) -> None:
+    """A process that is still starting holds the listening sockets, but accepts nothing: it must not be the last."""
+    with serving(folder, PROCESSES="2") as server:
+        before = workers(server)
+        load = Load(server, sign_up(server, registration()))
+        with load.running():
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: any(resident(pid) > HALF_LOADED for pid in workers(server) if pid not in before))
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: refused(server))
+            assert server.process.wait(20) == 0
+        assert load.losses and not [loss for loss in load.losses if "Refused" not in loss]
+
+
 def test_a_start_right_after_a_kill_waits_for_the_port(folder: Path) -> None:
     with serving(folder) as server:
         port = server.url.rpartition(":")[2]
@@ -211,6 +227,11 @@ def ready(connection: HTTPConnection) -> tuple[int, str | None]:
 def workers(server: Server) -> list[int]:
     """The serving processes."""
     return [pid for pid in server.children() if b"\0movieserver\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def resident(pid: int) -> int:
+    """The bytes of a process that are in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def refused(server: Server) -> bool:

@@ -367,6 +367,7 @@ class TestWithAResetToken:
             response = await wrong.post("/request-count/reset/")
             assert response.status == 401
             assert response.headers["WWW-Authenticate"] == "Bearer"
+            assert "needs the reset token" in response.json["detail"]
         assert await count(api) > 3
         assert (await api.signed("let-me").post("/request-count/reset/")).status == 200
         assert await count(api) == 1

@@ -63,9 +63,8 @@ class PersonalToken(NamedTuple):
             packed = base64.b64decode(text.removeprefix(PREFIX).encode("ascii"), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, binascii.Error):
             return None
-        if len(packed) != PACKED_BYTES or not text.startswith(PREFIX):
-            return None
-        return cls(str(uuid.UUID(bytes=packed[:16])), packed[16:])
+        token = cls(str(uuid.UUID(bytes=packed[:16])), packed[16:]) if len(packed) == PACKED_BYTES else None
+        return token if str(token) == text else None  # a token has one spelling
 
     def __str__(self) -> str:
         return PREFIX + base64.urlsafe_b64encode(uuid.UUID(self.user_id).bytes + self.secret).decode("ascii")

@@ -21,9 +21,10 @@ def username_fault(username: str) -> str | None:
         kind = REFUSED.get(unicodedata.category(character))
         if kind and character != "\0":
             return f"A user name must not contain {kind} characters: remove {_named(character)} at index {index}"
-    if not INVISIBLE.sub("", username):
+    visible = [*filter(_visible, username)]
+    if not visible:
         return "A user name must have a character that can be seen"
-    for end, character in (("begin", username[0]), ("end", username[-1])):
+    for end, character in (("begin", visible[0]), ("end", visible[-1])):
         if character.isspace():
             return f"A user name must not {end} with a space: remove {_named(character)}"
     return None
@@ -33,9 +34,13 @@ def username_key(username: str) -> bytes:
     """The same for all spellings of a name: case, Unicode form (NFKC) and surrounding spaces make no difference."""
     name = username.strip()
     if len(name) <= MAX_SPELLING:
-        visible = INVISIBLE.sub("", unicodedata.normalize("NFKD", name))
-        name = unicodedata.normalize("NFKC", visible.casefold())
+        name = unicodedata.normalize("NFKC", _visible(name).casefold())
     return hashlib.sha256(name.encode()).digest()
+
+
+def _visible(name: str) -> str:
+    """The name in NFKD, without invisible characters: some appear only in this form."""
+    return INVISIBLE.sub("", unicodedata.normalize("NFKD", name))
 
 
 def _length(username: str) -> int:

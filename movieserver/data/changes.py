@@ -12,6 +12,7 @@ from movieserver.postgres.database import Database
 
 CURSOR_DAYS = DELETION_DAYS - 1  # a day less, for statements in progress and for clocks that differ
 DAY = 86400 * 1_000_000
+STEADY = 600 * 1_000_000  # how long an empty page repeats its cursor, so that it keeps its entity tag
 CURSOR = struct.Struct(">BqQ16s")
 FORM = 1
 
@@ -62,9 +63,10 @@ async def list_page(db: Database, *, user_id: str, limit: int, after: Position |
         "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)
     assert row is not None
     changes, last_number, last_uuid, more, now, known = row
-    seen = after.seen if after else now
+    seen, found = after.seen if after else now, last_number is not None
     if not known or seen < now - CURSOR_DAYS * DAY:
         raise CursorExpired
-    following = Position(
-        number if last_number is None else last_number, last_uuid or collection_uuid, seen if more else now)
-    return Page(changes, following, last_number is not None, more)
+    if more or not found and now - seen < STEADY:
+        now = seen
+    following = Position(last_number if found else number, last_uuid or collection_uuid, now)
+    return Page(changes, following, found, more)

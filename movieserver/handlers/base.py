@@ -24,7 +24,7 @@ from movieserver.openapi.operation import operation_of
 from movieserver.openapi.parameters import QueryParameter
 from movieserver.redis.request_counter import Number
 from movieserver.resources import Resources
-from movieserver.schemas.requests import AnyBody, parse
+from movieserver.schemas.parsing import AnyBody, parse
 from movieserver.schemas.texts import Body
 from movieserver.serving.memory_limits import LARGE_BYTES
 from movieserver.serving.request import Request

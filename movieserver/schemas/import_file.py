@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -17,7 +19,8 @@ from movieserver.formats import NAMESPACE
 from movieserver.http.headers import JSON
 from movieserver.schemas.csv_formats import MAX_LINES, BadLine, Row, Table, read_table, year_of
 from movieserver.schemas.movies import MAX_MOVIES, Movie, StoredMovies, identity, movie_adapter, stored
-from movieserver.schemas.requests import TITLE_CHARACTERS, UUID_DETAIL, NewCollection, parse
+from movieserver.schemas.parsing import UUID_DETAIL, is_repeated, parse
+from movieserver.schemas.requests import TITLE_CHARACTERS, NewCollection
 from movieserver.schemas.texts import RawUuid
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
@@ -133,19 +136,39 @@ def _read_lines(file: ImportFile, text: bytes) -> None:
 
 def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
     """A line without its invalid movies, which are recorded as errors. Raises BadRequest."""
-    try:
-        return _collection(number, line, parse(ImportedCollection, line))
-    except InvalidBody as error:
-        faults = [(MOVIE_POINTER.match(fault.pointer), fault) for fault in error.faults]
-        wrong = {int(match[1]) for match, _ in faults if match}
-        if any(match is None for match, _ in faults):
-            raise
-    body = json.loads(line)
-    body["movies"] = [movie for index, movie in enumerate(body["movies"]) if index not in wrong]
-    collection = _collection(number, line, parse(ImportedCollection, json.dumps(body).encode()))
-    for index in sorted(wrong):
-        file.skip(number, _details([fault for match, fault in faults if match and int(match[1]) == index]))
-    return collection
+    text = line
+    kept: Sequence[int] = range(MAX_MOVIES)  # the index in the line of each movie in the text
+    while True:
+        try:
+            return _collection(number, line, parse(ImportedCollection, text))
+        except InvalidBody as error:
+            wrong = _invalid_movies(error)
+        for index, faults in wrong.items():
+            file.skip(number, _details([
+                fault._replace(pointer=fault.pointer.replace(f"/{index}", f"/{kept[index]}", 1)) for fault in faults]))
+        body = _known(json.loads(text), ImportedCollection.model_fields)
+        movies = [*enumerate(body["movies"])]
+        kept = [kept[index] for index, _ in movies if index not in wrong]
+        body["movies"] = [_known(movie, Movie.__annotations__) for index, movie in movies if index not in wrong]
+        text = json.dumps(body).encode()
+
+
+def _invalid_movies(error: InvalidBody) -> dict[int, list[Fault]]:
+    """The faults of each movie to leave out; the error itself if it has others.
+
+    A movie that only repeats an earlier one stays if that one is left out: then nothing is wrong with it.
+    """
+    found: dict[int, list[Fault]] = defaultdict(list)
+    for fault in error.faults:
+        if not (match := MOVIE_POINTER.match(fault.pointer)):
+            raise error
+        found[int(match[1])].append(fault)
+    return {index: faults for index, faults in found.items() if not all(map(is_repeated, faults))} or found
+
+
+def _known(value: Any, keys: Iterable[str]) -> Any:
+    """An object without other keys: they are ignored, and may have numbers that cannot be written again."""
+    return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
 
 
 def _details(faults: list[Fault]) -> str:

@@ -1,30 +1,21 @@
 """Request bodies: the models that they are parsed into."""
 from __future__ import annotations
 
-import codecs
-import re
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, ModelWrapValidatorHandler, PrivateAttr,
-    TypeAdapter, ValidationError, model_validator
+    TypeAdapter, model_validator
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, from_json
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from movieserver.accounts import usernames
 from movieserver.accounts.passwords import MIN_CHARACTERS, password_fault
-from movieserver.errors import BadRequest, Fault, InvalidBody
-from movieserver.formats import movie_uuid, parse_uuid
-from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, identities, movie_adapter, movies_adapter
+from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movie_adapter, movies_adapter
 from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
 MAX_BYTES = 8 * 1024 * 1024
-MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
-NUL = re.compile(rb"\\u0000")
-UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
-NO_IDENTITY = "Field required: a movie with neither ids nor a year needs a uuid"
 MAX_NESTING = 200  # pydantic's parser reads no further
 # for /openapi.json only: most of what `username_fault` refuses
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
@@ -36,8 +27,6 @@ TITLE_CHARACTERS = 255
 TOKEN_NAME_CHARACTERS = 100
 TOKEN_DAYS = 3660
 MAX_SHARE_DAYS = 3660
-
-AnyBody = TypeVar("AnyBody", bound=Body)
 
 
 def _username(name: str) -> str:
@@ -191,105 +180,3 @@ class Order(UuidList):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return handler(TypeAdapter(UuidList | Uuids).core_schema)
-
-
-def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
-    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
-    text = text.removeprefix(codecs.BOM_UTF8)
-    if b"NaN" in text or b"Infinity" in text:
-        _value(text, allow_inf_nan=False)
-    faults = list(_nul_characters(_value(text))) if NUL.search(text) else []
-    try:
-        body = kind.model_validate_json(text)
-    except ValidationError as error:
-        lines = error.errors(include_url=False, include_input=False)
-        if lines[0]["type"] == "json_invalid":
-            raise _not_json(lines[0]["ctx"]["error"]) from None
-        bounded = "movies" in kind.model_fields and not any(
-            line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
-        found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
-        raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
-    uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
-    if len(different := set(uuids)) < len(uuids) or "" in different:
-        faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
-    if faults:
-        raise InvalidBody(faults)
-    return body
-
-
-def _nul_characters(value: object, pointer: str = "") -> Iterator[Fault]:
-    """Each text in a JSON value that holds a NUL character, which PostgreSQL cannot store."""
-    if isinstance(value, str) and "\0" in value:
-        yield Fault(pointer, "A text must not contain a NUL character")
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from _nul_characters(child, f"{pointer}/{_step(key)}")
-
-
-def _value(text: bytes, allow_inf_nan: bool = True) -> Any:
-    try:
-        return from_json(text, allow_inf_nan=allow_inf_nan)
-    except ValueError as error:
-        raise _not_json(str(error)) from None
-
-
-def _not_json(reason: str) -> BadRequest:
-    if reason.startswith("recursion limit exceeded"):
-        return BadRequest(f"The body must not be nested more than {MAX_NESTING} levels deep.")
-    return BadRequest(f"The body is not valid JSON: {reason}.")
-
-
-def _fault(line: ErrorDetails) -> Fault:
-    detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
-    return Fault("".join(f"/{_step(step)}" for step in line["loc"]), detail)
-
-
-def _step(step: object) -> str:
-    """One step of a JSON pointer (RFC 6901)."""
-    return str(step).replace("~", "~0").replace("/", "~1")
-
-
-def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
-    """The movies of a body, or their uuids, by their pointers."""
-    body = from_json(text)
-    if kind is AddedMovies and isinstance(body, dict) and "movies" not in body:
-        return {"": body}
-    pointer, movies = ("/movies", body.get("movies")) if isinstance(body, dict) else ("", body)
-    if not isinstance(movies, list) or not pointer and kind not in (AddedMovies, Order):
-        return {}
-    return {f"{pointer}/{index}": movie for index, movie in enumerate(movies)}
-
-
-def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -> Iterator[Fault]:
-    """Faults, and each movie that has nothing to identify it before the other faults of that movie."""
-    missing = {
-        f"{pointer}/": Fault(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
-        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
-        if kind is not Order}
-    for fault in faults:
-        if (movie := MOVIE.match(fault.pointer)) and (unidentified := missing.pop(movie[0], None)):
-            yield unidentified
-        yield fault
-    yield from missing.values()
-
-
-def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
-    """Each movie with the uuid of an earlier one in its list."""
-    seen: set[str] = set()
-    for pointer, movie in _sent_movies(kind, text).items():
-        uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
-        if uuid in seen:
-            tail = "/uuid" if isinstance(movie, dict) else ""
-            yield Fault(pointer + tail, f"The movie {uuid} is already in this list; send it once")
-        elif uuid:
-            seen.add(uuid)
-
-
-def _sent_identity(movie: dict[str, Any]) -> str | None:
-    """The uuid of a movie as it was sent, which may have other faults."""
-    uuid, ids, title, year = (movie.get(key) for key in ("uuid", "ids", "title", "year"))
-    if uuid is not None:
-        return parse_uuid(uuid) if isinstance(uuid, str) else None
-    named = isinstance(ids, dict) and all(isinstance(value, str) for value in ids.values())
-    return movie_uuid(
-        ids if named else None, title if isinstance(title, str) else "", year if isinstance(year, int) else None)

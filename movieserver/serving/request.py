@@ -100,6 +100,8 @@ class IncomingRequest(HTTPMessageDelegate):
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         start = cast(RequestStartLine, start_line)
         content_type = headers.pop("Content-Type") if "Content-Type" in headers else None
+        if "Host" not in headers:  # HTTP/1.0
+            headers["Host"] = self._writer.own_address
         try:
             request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
         except HTTPInputError:

@@ -24,6 +24,7 @@ from movieserver.observability.logs import log
 TOP = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 9.0
+STARTING_SECONDS = 0.5  # until a process that is still starting has ended
 POLL_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
@@ -98,6 +99,10 @@ class Worker:
             self._on_exit(self._process.pid)
         return False
 
+    def starting(self) -> bool:
+        """Whether it runs and has not reported yet that it is ready."""
+        return self.alive() and not select.select([self._reading], [], [], 0)[0]
+
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         """Send a signal, if it runs."""
         self._process.send_signal(signal_number)
@@ -134,14 +139,24 @@ def inherit() -> Inheritance:
 
 
 def stop(workers: Sequence[Worker]) -> None:
-    """Stop all of them at once; one that has not ended in STOP_SECONDS is killed."""
-    for worker in workers:
-        worker.stop()
-    deadline = time.monotonic() + STOP_SECONDS
-    while any([worker.alive() for worker in workers]) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS / 5)
+    """Stop all of them; one that has not ended in STOP_SECONDS is killed.
+
+    Those that are still starting end first. They hold the listening sockets, but accept no connection: as the last ones
+    to end they would reset the connections in the queue.
+    """
+    starting = [worker for worker in workers if worker.starting()]
+    _stop(starting, STARTING_SECONDS)
+    _stop(workers, STOP_SECONDS)
     for worker in workers:
         worker.stop(signal.SIGKILL)
+
+
+def _stop(workers: Sequence[Worker], seconds: float) -> None:
+    for worker in workers:
+        worker.stop()
+    deadline = time.monotonic() + seconds
+    while any([worker.alive() for worker in workers]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS / 20)
 
 
 class Supervisor:

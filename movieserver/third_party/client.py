@@ -195,7 +195,8 @@ class Upstream:
             self._paused_until = max(self._paused_until, _now() + pause)
             raise _Retryable(UpstreamUnavailable(retry_after=max(1, math.ceil(pause))), f"status {response.status}")
         if response.status in (401, 403):
-            raise invalid_response(f"it requires other credentials (status {response.status})")
+            settings = "MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN for tmdb"
+            raise invalid_response(f"it requires valid {settings} (status {response.status})")
         raise invalid_response(f"status {response.status}: is MOVIE_API_URL right?")
 
 

@@ -50,7 +50,8 @@ class Plain:
 
 def _read_page(body: bytes) -> MoviePage:
     page = read_object(body)
-    entries = next((page[key] for key in ("results", "data") if isinstance(page.get(key), list)), None)
+    lists = [page[key] for key in ("results", "data") if isinstance(page.get(key), list)]
+    entries = max(lists, key=bool, default=None)  # the first one that is not empty
     movies, skipped = read_movies(entries, _read_movie)
     count = read_count(page.get("count"), entries)
     return MoviePage(count, bool(page.get("next")), bool(page.get("previous")), movies, skipped=skipped)
