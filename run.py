@@ -206,7 +206,7 @@ def _temporary_folder() -> Iterator[str]:
     try:
         folder = TemporaryDirectory(prefix="movieserver-")
     except OSError as error:
-        raise CannotStart(f"no temporary folder: {error.strerror}; make /tmp, or set TMPDIR") from None
+        raise CannotStart(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
     with folder as name:
         yield name
 

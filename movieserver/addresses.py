@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
-PERCENT_ENCODING = "a password in an address is percent-encoded (% is %25, @ is %40, / is %2F)"
+PERCENT_ENCODING = "if it has a password, percent-encode that (% is %25, @ is %40, / is %2F)"
 # parts of libpq's messages, which may quote the address, and the messages to show instead
 LIBPQ_FAULTS = {
     "percent-encoded token": "has a % that is not followed by two hexadecimal digits",
@@ -25,7 +25,7 @@ PATHS = {
     "redis": (DATABASE, "must end with the number of a database, such as /0, or have no path"),
     "rediss": (DATABASE, "must end with the number of a database, such as /0, or have no path"),
     "redis+cluster": (r"/?0?/?", "must have no path: a cluster has only database 0"),
-    "redis+sentinel": (r"/[^/]+(/[0-9]{0,9})?/?", "must end with the master's name, such as /mymaster or /mymaster/0"),
+    "redis+sentinel": (r"/[^/@]+(/[0-9]{0,9})?/?", "must end with the master's name, such as /mymaster or /mymaster/0"),
     "unix": (r"/+[^/].*", "must have the form unix:///path/to/redis.sock"),
 }
 ANY = r".+"
@@ -55,7 +55,7 @@ def check_redis_url(url: str) -> None:
 
 
 def check_movie_url(url: str) -> None:
-    """Raise ValueError unless it is an address of the web."""
+    """Raise ValueError unless it is an http:// or https:// address with a host."""
     _raise(_web_fault, url)
 
 

@@ -27,7 +27,7 @@ UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
-    """The application over open resources; SettingsError if the path of PUBLIC_URL could be one of a route."""
+    """The application over open resources. Raises SettingsError if the path of PUBLIC_URL could be one of a route."""
     reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
     urls = Urls(settings.public_url, proxies)
     check_prefix(urls.prefix)

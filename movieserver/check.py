@@ -41,7 +41,7 @@ POSTGRES_REASONS = (
      "add a line for them to its pg_hba.conf, or correct DATABASE_URL"),
     ("too many|connection slots|no more connections", "it has no connection left",
      "raise its max_connections (in PgBouncer, max_client_conn), or lower PROCESSES or DATABASE_POOL_SIZE"),
-    ("translate host name|Name or service|nodename", "there is no host of that name", "correct it in DATABASE_URL"),
+    ("translate host name|Name or service|nodename", "its host name cannot be resolved", "correct it in DATABASE_URL"),
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary responds",
      "promote one, or name the primary too in DATABASE_URL"),
@@ -52,17 +52,19 @@ POSTGRES_REASONS = (
 REDIS_REASONS = (
     ("NOAUTH|HELLO must|WRONGPASS|[Aa]uthentication|username-password|password", "it refuses this user and password",
      "correct them in REDIS_URL"),
-    ("NOPERM|no permissions", "it does not let this user write", "run `ACL SETUSER <user> +@all ~{movieserver}:* "
-     "~movieserver:* &{movieserver}:*`, or name another user in REDIS_URL"),
+    ("NOPERM|[Nn]o permissions", "it does not let this user write",
+     "run `ACL SETUSER <user> +@all resetkeys ~{movieserver}:* ~movieserver:* resetchannels &{movieserver}:*`, or name "
+     "another user in REDIS_URL"),
     ("read.?only|READONLY", "it is a replica: nothing can be written to it", "name the master in REDIS_URL"),
     ("OOM|maxmemory", "its memory is full: it refuses writes", "raise its maxmemory"),
     ("NOREPLICAS|good replicas", "it has too few replicas: it refuses writes",
      "start its replicas, or lower its min-replicas-to-write"),
     ("MISCONF|persist on disk", "it cannot save to its disk: it refuses writes", "look at its log and its disk"),
-    ("No master found .not every", "no sentinel that can be reached knows its master",
+    ("No master found .not every", "no sentinel that can be reached knows a reachable master of that name",
      "start the sentinels, or correct their hosts, their password or the master's name in REDIS_URL"),
-    ("No master found", "the sentinels know no such master", "start it, or correct its name in REDIS_URL"),
-    ("Name or service|nodename|address associated|name resolution", "there is no host of that name",
+    ("No master found", "the sentinels know no reachable master of that name",
+     "start it, or correct its name in REDIS_URL"),
+    ("Name or service|nodename|address associated|name resolution", "its host name cannot be resolved",
      "correct it in REDIS_URL"),
     ("[Cc]luster", "it is not a usable cluster",
      "start it, or correct REDIS_URL: redis+cluster:// is for clusters only"),
@@ -71,7 +73,7 @@ REDIS_REASONS = (
 )
 MOVIE_API_REASONS = (
     ("^it requires", "", "set or correct them"),
-    ("resolve", "there is no host of that name", "correct it in MOVIE_API_URL"),
+    ("resolve", "its host name cannot be resolved", "correct it in MOVIE_API_URL"),
     ("connect|status 5|did not respond|timed out", "it cannot be reached",
      "wait until it is back, or correct MOVIE_API_URL"),
 )
@@ -125,9 +127,9 @@ async def _state(database: Database) -> tuple[str | None, str | None]:
         if obstacle := await operations.obstacle(database):
             return _advice(obstacle)
         missing = operations.needed_migrations() - await operations.migrations(database)
-        problem = f"lacks the migrations {', '.join(sorted(missing))}"
+        problem = f"it lacks the migrations {', '.join(sorted(missing))}"
     except SchemaMissing:
-        problem = "is not migrated to this version"
+        problem = "it is not migrated to this version"
     else:
         if not missing:
             return None, None

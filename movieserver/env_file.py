@@ -30,7 +30,7 @@ def unknown_names(known: Collection[str]) -> list[str]:
 
 
 def mistakes(known: Collection[str], configured: Collection[str]) -> dict[str, str]:
-    """What is wrong, by name or file; no value is quoted. `configured` are the settings that have a value."""
+    """The mistakes in .env, by setting or by file, without values. `configured` are the settings that have a value."""
     if line := _unreadable_line():
         return {ENV_FILE: f"line {line} cannot be read: it must have the form NAME=value, with both quotes or none"}
     values = env_values()

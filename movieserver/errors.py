@@ -1,4 +1,4 @@
-"""The error responses that several modules share. A module that alone raises an error defines it, as one of these.
+"""The error responses that several modules name. One of a single feature is defined there, as a subclass of these.
 
 ApiError
 ├── BadRequest 400            malformed request

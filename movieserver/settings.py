@@ -96,7 +96,7 @@ def _split_origins(value: object) -> object:
 def _check_origin(origin: str) -> str:
     """An origin as browsers write it (RFC 6454 section 6.2), or *."""
     if origin != "*" and not ORIGIN.fullmatch(origin):
-        raise ValueError(f"{origin!r} is not an origin: https://app.example, in lower case, without a path")
+        raise ValueError(f"{origin!r} is no origin: write it like https://app.example, in lower case, without a path")
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
         raise ValueError(f"{origin!r} must not have the default port, because browsers omit it")
     return origin
@@ -146,9 +146,9 @@ class Settings(BaseSettings):
         """A forgotten address does not mean an empty embedded database."""
         database_url = info.data.get("database_url", redis_url)  # absent if it is bad itself
         if redis_url is None and database_url:
-            raise ValueError("is not set, but DATABASE_URL is: set it too, or set it to `embedded`")
+            raise ValueError("is not set, but DATABASE_URL is: set REDIS_URL to an address or to `embedded`")
         if redis_url and database_url is None:
-            raise ValueError("is set, but DATABASE_URL is not: set that too, or set it to `embedded`")
+            raise ValueError("is set, but DATABASE_URL is not: set DATABASE_URL to an address or to `embedded`")
         return redis_url
 
     @field_validator("movie_api_token")

@@ -53,7 +53,7 @@ def ask_password(name: str) -> str:
 
 
 def utf8(text: str, what: str) -> str:
-    """The text; Refused if it was read from bytes that are not UTF-8."""
+    """The same text. Raises Refused, which names `what`, if it was read from bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

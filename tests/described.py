@@ -21,7 +21,7 @@ WITHOUT_ROUTE = {"404", "400", "413", "431", "500", "503"}
 
 
 def path_of(address: str) -> str | None:
-    """The path of the description that an address belongs to; /collections/ is another spelling of /collection/."""
+    """The path in /openapi.json that an address belongs to; /collections/ is another spelling of /collection/."""
     sent = ALIAS.sub("/collection", urlsplit(address).path.removeprefix(PREFIX))
     return next((path for path, pattern in PATTERNS.items() if pattern.fullmatch(sent)), None)
 
@@ -93,5 +93,5 @@ def response_validator(path: str, verb: str, status: str, media: str) -> Draft20
 
 
 def compiled(schema: Json) -> Draft202012Validator:
-    """A validator of a schema of the description."""
+    """A validator of a schema of /openapi.json."""
     return Draft202012Validator({"components": DOCUMENT["components"], **schema}, validate_formats=True)

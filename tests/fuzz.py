@@ -1,4 +1,4 @@
-"""Sends requests that schemathesis generates from the description, valid and invalid ones, to a real server: none
+"""Sends requests that schemathesis generates from /openapi.json, valid and invalid ones, to a real server: none
 gets a 5xx, and every response is as described.
 
     python -m tests.fuzz --cases 20000 --minutes 30 --seed 7
@@ -66,7 +66,7 @@ def fuzz(description: str, *options: str, token: str | None = None, examples: in
 
 
 def with_headers(folder: Path) -> str:
-    """A file with the description, in which the optional headers are parameters, so that they are generated too."""
+    """A file with /openapi.json, in which the optional headers are parameters, so that they are generated too."""
     document: Any = copy.deepcopy(DOCUMENT)
     for item in document["paths"].values():
         for operation in (operation for verb, operation in item.items() if verb != "parameters"):

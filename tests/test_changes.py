@@ -276,6 +276,12 @@ async def test_an_empty_page_keeps_its_tag(alice: Api) -> None:
     assert first.json == {"changes": [], "next": cursor, "more": False}
     headers = {"If-None-Match": first.headers["ETag"]}
     assert (await alice.get(f"/changes/?since={cursor}", headers=headers)).status == 304
+    position = Position.parse(cursor)
+    assert position
+    for moment in (position.seen - data.STEADY, position.seen + data.DAY):  # too old; of a clock that was ahead
+        page = await alice.get(f"/changes/?since={position._replace(seen=moment)}")
+        following = Position.parse(page.json["next"])
+        assert following and position.seen <= following.seen < position.seen + data.DAY
     await alice.post("/collection/", collection())
     assert (await alice.get(f"/changes/?since={cursor}", headers=headers)).status == 200
 

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from tornado.testing import bind_unused_port
 
+from movieserver.check import REDIS_REASONS
 from movieserver.embedded.postgres import Postgres
 from movieserver.postgres import migrations
 from tests.conftest import ENVIRONMENT, SECRET, started, temporary_folder
@@ -121,16 +122,16 @@ PROBLEMS = [
     ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/movieserver?sslmode=require"}, "do not agree about TLS"),
     ("PostgreSQL", "DATABASE_URL", {r"@127.0.0.1:(\d+)": r"@127.0.0.1:1,127.0.0.1:\1"}, None),
     ("PostgreSQL", "DATABASE_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
-    ("PostgreSQL", "DATABASE_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
+    ("PostgreSQL", "DATABASE_URL", {"127.0.0.1": "no.such.host.invalid"}, "its host name cannot be resolved"),
     ("Redis", "REDIS_URL", {":hidden-word@": ":wrong-word@"}, "refuses this user and password"),
     ("Redis", "REDIS_URL", {":hidden-word@": ""}, "refuses this user and password"),
     ("Redis", "REDIS_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
-    ("Redis", "REDIS_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
+    ("Redis", "REDIS_URL", {"127.0.0.1": "no.such.host.invalid"}, "its host name cannot be resolved"),
     ("Redis", "REDIS_URL", {"redis:": "redis+cluster:"}, "not a usable cluster"),
     ("movie API", "MOVIE_API_PASSWORD", {"hidden": "wrong"}, "it requires valid MOVIE_API_USERNAME and MOVIE_API_PASS"),
     ("movie API", "MOVIE_API_URL", {"/movies/": "/films/"}, "status 404"),
     ("movie API", "MOVIE_API_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
-    ("movie API", "MOVIE_API_URL", {"127.0.0.1": "no.such.host.invalid"}, "no host of that name"),
+    ("movie API", "MOVIE_API_URL", {"127.0.0.1": "no.such.host.invalid"}, "its host name cannot be resolved"),
 ]
 
 
@@ -152,8 +153,8 @@ def test_one_problem(
 
 
 @pytest.mark.parametrize("url, words", [
-    ("redis+sentinel://:{}@127.0.0.1:1/name?sentinel_password={}", "no sentinel that can be reached knows its master"),
-    ("redis+sentinel://u:{}@127.0.0.1:1,127.0.0.1:2/password/0", "no sentinel that can be reached knows its master"),
+    ("redis+sentinel://:{}@127.0.0.1:1/name?sentinel_password={}", "no sentinel that can be reached knows a"),
+    ("redis+sentinel://u:{}@127.0.0.1:1,127.0.0.1:2/password/0", "no sentinel that can be reached knows a"),
 ])
 def test_sentinels_that_cannot_be_reached(good: dict[str, str], url: str, words: str) -> None:
     """redis-py's message has its whole configuration in it."""
@@ -279,13 +280,25 @@ def test_a_redis_user_without_rights(good: dict[str, str], redis_port: int) -> N
     for name, rights in {**users, "writer": complete}.items():
         ask(redis_port, "-a", WORD, "ACL", "SETUSER", name, "on", f">{WORD}", "+@connection", *rights)
     for name in users:
-        status, _, sections = check(good | {"REDIS_URL": good["REDIS_URL"].replace("//:", f"//{name}:")})
+        own = good | {"REDIS_URL": good["REDIS_URL"].replace("//:", f"//{name}:")}
+        status, _, sections = check(own)
         assert status == 1
         assert sections["Redis"].startswith("it does not let this user write: ")
-        assert "ACL SETUSER <user> +@all ~{movieserver}:* ~movieserver:* &{movieserver}:*" in sections["Redis"]
+        [advised] = re.findall("run `(ACL SETUSER <user> [^`]+)`", sections["Redis"])
+        assert ask(redis_port, "-a", WORD, *advised.replace("<user>", name).split()) == "OK"
+        assert check(own)[0] == 0
     status, _, sections = check(good | {"REDIS_URL": good["REDIS_URL"].replace("//:", "//writer:")})
     assert status == 0
     assert "warning: this user may not run INFO" in sections["Redis"]
+
+
+@pytest.mark.parametrize("message", [
+    "this user has no permissions to run the 'set' command or its subcommand", "No permissions to access a key",
+    "No permissions to access a channel"])
+def test_every_version_of_redis_is_understood(message: str) -> None:
+    """The second and the third are those of Redis 7."""
+    words = next(words for pattern, words, _ in REDIS_REASONS if re.search(pattern, message))
+    assert words == "it does not let this user write"
 
 
 def test_the_write_check_leaves_no_key(good: dict[str, str], redis_port: int) -> None:

@@ -15,6 +15,7 @@ from movieserver.formats import movie_uuid
 from movieserver.http import threads
 from movieserver.resources import Resources
 from movieserver.schemas import csv_formats, import_file
+from movieserver.schemas.movies import MAX_GENRES
 from movieserver.schemas.requests import MAX_BYTES
 from tests import files
 from tests.client import Response, Api, pointers
@@ -290,6 +291,24 @@ async def test_what_is_ignored_in_a_line_does_not_matter(alice: Api) -> None:
     assert counts(done) == (2, 0, 2)
     assert [error["detail"].partition(" ")[0] for error in done["errors"]] == ["/movies/0/title:", "/movies/3/uuid:"]
     assert [movie["title"] for movie in (await only(alice, done))["movies"]] == [good["title"], "again"]
+
+
+async def test_errors_are_in_the_order_of_the_movies(alice: Api) -> None:
+    first, second = movies(2)
+    unidentified = {key: value for key, value in first.items() if key != "uuid"}
+    line = json.dumps(collection(movies=[first, first, unidentified, second | {"title": ""}]))
+    done = await imported(alice, line, NDJSON)
+    assert [error["detail"].partition(":")[0] for error in done["errors"]] == [
+        f"/movies/{place}" for place in ("1/uuid", "2/uuid", "3/title")]
+
+
+async def test_a_line_that_is_refused_is_no_list_of_movies(alice: Api) -> None:
+    many = [movie | {"genres": [f"{number} {genre}" for genre in range(100)]}
+            for number, movie in enumerate(movies(MAX_GENRES // 100 + 1))]
+    lines = [json.dumps(collection(movies=[*many, many[0] | {"title": ""}])), json.dumps(collection())]
+    done = await imported(alice, "\n".join(lines), NDJSON)
+    assert [error["detail"].partition(":")[0] for error in done["errors"]] == ["/movies"]
+    assert len(done["collections"]) == 1
 
 
 @pytest.mark.parametrize("moment", [

@@ -173,7 +173,7 @@ def test_migrations_from_two_processes_at_once(direct: str, url: str, redis: Red
 
 
 def test_check_notes_that_there_is_a_pooler(url: str, redis: Redis) -> None:
-    assert run_py("check", url, redis).startswith("PostgreSQL: is not migrated")
+    assert run_py("check", url, redis).startswith("PostgreSQL: it is not migrated")
     migrations.migrate(url)
     [note] = re.findall("PostgreSQL: ok\n  where: .*\n  note: (.*)\n", run_py("check", url, redis))
     assert note.startswith("through a pooler such as PgBouncer: statements are not prepared")

@@ -106,7 +106,7 @@ def test_a_failed_rolling_restart_changes_nothing(folder: Path) -> None:
         before = workers(server)
         (folder.parent / ".env").write_text("BCRYPT_ROUNDS=\nACCESS_TOKEN_MINUTES=never\n", encoding="ascii")
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: "rolling restart given up" in server.log.read_text(encoding="utf-8"))
+        until(lambda: "rolling restart aborted" in server.log.read_text(encoding="utf-8"))
         (folder.parent / ".env").unlink()
         assert "ACCESS_TOKEN_MINUTES" in server.log.read_text(encoding="utf-8")
         assert workers(server) == before

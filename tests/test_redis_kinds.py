@@ -123,7 +123,7 @@ async def woken(one: Changes, other: Changes) -> None:
 
 async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
     async with open_redis(cluster_url) as client:
-        server = await facts(client)
+        server = await facts(client, seconds=20)
     assert server.version[0].isdecimal()
     assert (server.replica, server.appends, server.evicts) == (False, False, False)
 
@@ -268,14 +268,14 @@ def test_a_good_address(url: str) -> None:
     ("redis://:S3CRET@h/0/1", "number of a database"), ("redis://:S3CRET@h/1e3", "number of a database"),
     ("redis://:S3CRET@h/\u0663", "number of a database"), ("rediss://:S3CRET@h/abc", "number of a database"),
     ("redis+cluster://:S3CRET@h/1", "database 0"), ("redis+sentinel://:S3CRET@h", "master's name"),
-    ("redis+sentinel://:S3CRET@h/name/abc", "master's name"),
+    ("redis+sentinel://:S3CRET@h/name/abc", "master's name"), ("redis+sentinel://u:12/S3CRET@h/0", "master's name"),
     ("unix://:S3CRET@h/run/redis.sock", "unix:///"), ("unix://:S3CRET@", "unix:///"), ("unix:///", "unix:///"),
     ("redis://:S3CRET@h:0", "port"), ("redis://:S3CRET@h:65536", "port"), ("redis+cluster://:S3CRET@a,b:0", "port"),
-    ("redis://:S3CRET@h:S3CRET/0", "percent-encoded"), ("redis+cluster://:S3CRET@a,b:S3CRET", "percent-encoded"),
-    ("redis://:p@ss:S3CRET/x@h", "percent-encoded"), ("redis://:S3/CRET@h/0", "percent-encoded"),
-    ("redis://:S3#CRET@h/0", "percent-encoded"), ("redis://:S3?CRET@h/0", "percent-encoded"),
-    ("redis://:S3[CRET@h/0", "percent-encoded"), ("redis://:S3CRET@", "percent-encoded"),
-    ("redis://:S3CRET@h\u2100/0", "percent-encoded"), ("redis+cluster://:S3CRET@a,,b", "percent-encoded"),
+    ("redis://:S3CRET@h:S3CRET/0", "percent-encode"), ("redis+cluster://:S3CRET@a,b:S3CRET", "percent-encode"),
+    ("redis://:p@ss:S3CRET/x@h", "percent-encode"), ("redis://:S3/CRET@h/0", "percent-encode"),
+    ("redis://:S3#CRET@h/0", "percent-encode"), ("redis://:S3?CRET@h/0", "percent-encode"),
+    ("redis://:S3[CRET@h/0", "percent-encode"), ("redis://:S3CRET@", "percent-encode"),
+    ("redis://:S3CRET@h\u2100/0", "percent-encode"), ("redis+cluster://:S3CRET@a,,b", "percent-encode"),
     ("redis://:S3CRET@a,b", "several hosts"), ("http://:S3CRET@h", "must begin with"), ("S3CRET", "must begin with"),
 ])
 def test_a_bad_address_is_refused_and_not_quoted(url: str, words: str) -> None:

@@ -435,7 +435,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
         outside |= {"DATABASE_URL": url, "MOVIE_API_URL": address[1]}
         done = command("check", cwd=here, **outside)
         assert done.returncode == 1
-        assert "PostgreSQL: is not migrated to this version\n" in done.stdout
+        assert "PostgreSQL: it is not migrated to this version\n" in done.stdout
         assert "Redis: ok" in done.stdout
         assert "movie API: it requires valid MOVIE_API_USERNAME and MOVIE_API_PASSWORD" in done.stdout
         assert "  what to do: set or correct them\n" in done.stdout
@@ -446,7 +446,7 @@ def test_the_commands(folder: Path, postgres: Postgres, own_redis: Redis) -> Non
         *others, newest = sorted(needed_migrations())
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"rolled back {newest}")
         done = command("check", cwd=here, **outside)
-        assert f"PostgreSQL: lacks the migrations {newest}" in done.stdout
+        assert f"PostgreSQL: it lacks the migrations {newest}" in done.stdout
         done = command("rollback", "--all", "--yes", cwd=here, **outside)
         assert done.stdout.count("rolled back") == len(others)
         own_redis.stop()
@@ -467,7 +467,7 @@ def test_no_folder_for_temporary_files(empty: Path) -> None:
              "DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"})
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: no temporary folder: ")
-    assert done.stderr.endswith("; make /tmp, or set TMPDIR\n") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; make /tmp writable, or set TMPDIR\n") and done.stderr.count("\n") == 1
 
 
 ADDRESSES = [
@@ -494,7 +494,7 @@ def test_a_malformed_address_is_named_but_not_quoted(empty: Path, name: str, add
     assert done.returncode == 1
     output = done.stderr.splitlines()
     assert output[0] == "run.py: these settings are wrong:" and len(output) == 2
-    assert output[1].startswith(f"  {name}: ") and "a password in an address is percent-encoded" in output[1]
+    assert output[1].startswith(f"  {name}: ") and "if it has a password, percent-encode that" in output[1]
     assert "HIDDEN" not in done.stdout + done.stderr and "hidden" not in done.stderr.lower()
 
 
@@ -579,7 +579,7 @@ def test_unusable_services_are_logged_at_the_start(
         with serving(empty, **outside, DATABASE_URL=url) as server:
             found = unusable(server)
             assert set(found) == {"PostgreSQL", "Redis", "movie API"}
-            assert found["PostgreSQL"]["reason"] == "is not migrated to this version"
+            assert found["PostgreSQL"]["reason"] == "it is not migrated to this version"
             assert found["PostgreSQL"]["advice"] == "run `python run.py migrate`"
             assert "refuses this user and password" in found["Redis"]["reason"]
             assert found["Redis"]["advice"] == "correct them in REDIS_URL"

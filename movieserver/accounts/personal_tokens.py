@@ -94,6 +94,6 @@ class VerifiedTokens:
         self._verified[token.user_id, token.digest] = access, verified_at + seconds
 
     def forget(self, user_id: str) -> None:
-        """Look up the tokens of this user again."""
+        """Drop the tokens of this user from the cache."""
         for key in [key for key in self._verified if key[0] == user_id]:
             del self._verified[key]

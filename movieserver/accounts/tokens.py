@@ -61,9 +61,9 @@ class Tokens:
         return jwt.encode(claims, self._keys[0], ALGORITHM)
 
     def read(self, access_token: str) -> Access:
-        """Verify an access token; Unauthenticated if it is not valid.
+        """Verify an access token. Raises Unauthenticated if it is not valid.
 
-        A signature that was checked is not checked again; the expiry is.
+        A valid signature is checked only once, the expiry on every call.
         """
         if len(access_token) > MAX_CHARACTERS:
             raise Unauthenticated

@@ -30,7 +30,7 @@ class CursorExpired(ApiError):
 class Position(NamedTuple):
     """A position after a change, by its number and collection.
 
-    `seen` is when the client last had all changes, in microseconds since 1970.
+    `seen` is when the client had all changes, in microseconds since 1970; at most STEADY before it last had.
     """
 
     number: int
@@ -66,7 +66,7 @@ async def list_page(db: Database, *, user_id: str, limit: int, after: Position |
     seen, found = after.seen if after else now, last_number is not None
     if not known or seen < now - CURSOR_DAYS * DAY:
         raise CursorExpired
-    if more or not found and now - seen < STEADY:
+    if more or not found and 0 <= now - seen < STEADY:
         now = seen
     following = Position(last_number if found else number, last_uuid or collection_uuid, now)
     return Page(changes, following, found, more)

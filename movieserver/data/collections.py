@@ -129,7 +129,7 @@ def _parameters(new: NewCollection) -> dict[str, object]:
 
 
 def version_of(row: Row | None) -> str | None:
-    """The version that a row begins with; PreconditionFailed if it is null."""
+    """The version that a row begins with. Raises PreconditionFailed if it is null."""
     if row is None:
         return None
     if row[0] is None:

@@ -32,7 +32,7 @@ def needed_migrations() -> Set[str]:
 
 
 async def migrations(db: Database) -> Set[str]:
-    """The names of the applied migrations; SchemaMissing if none was ever applied."""
+    """The names of the applied migrations. Raises SchemaMissing if none was ever applied."""
     row = await db.read("operations.migrations")
     assert row
     return set(row[0])

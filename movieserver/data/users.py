@@ -39,7 +39,7 @@ class Ended(NamedTuple):
 
 
 async def register(db: Database, *, username: str, password_hash: str, lifetime: float) -> RefreshToken | None:
-    """Store a new user. The refresh token of a first login of `lifetime` seconds, or None if the name is taken."""
+    """Store a new user. Returns a refresh token that expires in `lifetime` seconds; None if the name is taken."""
     token = RefreshToken.new(str(uuid.uuid4()))
     row = await db.write(
         "users.register", user_id=token.user_id, username=username, username_key=username_key(username),

@@ -137,7 +137,7 @@ def _is_running(pid: str) -> bool:
 
 @contextmanager
 def _socket_folder(folder: Path) -> Iterator[Path]:
-    """A folder for Unix sockets: their paths have a maximum length, and PostgreSQL reads a comma as a separator."""
+    """`run` in `folder`; a temporary folder if that path is too long for a socket or has unusual characters."""
     if len(os.fsencode(folder / "run")) <= SOCKET_PATH_BYTES and PLAIN_PATH.fullmatch(str(folder)):
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         yield folder / "run"
@@ -145,7 +145,7 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
         try:
             short = tempfile.TemporaryDirectory(prefix="movieserver-")
         except OSError as error:
-            raise EmbeddedError(f"no temporary folder: {error.strerror}; make /tmp, or set TMPDIR") from None
+            raise EmbeddedError(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
         with short as name:
             yield Path(name)
 

@@ -64,7 +64,7 @@ class Postgres(Program):
         draft.rename(self.folder)
 
     def run(self, program: str, *arguments: str, text: str = "") -> None:
-        """Run a program of PostgreSQL with `text` as its standard input; EmbeddedError if it fails."""
+        """Run a program of PostgreSQL with `text` as its standard input. Raises EmbeddedError if it fails."""
         done = subprocess.run(
             [*self._setpriv, str(self._programs / program), *arguments],
             input=text, capture_output=True, text=True, cwd="/", check=False,

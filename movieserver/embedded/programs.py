@@ -24,7 +24,7 @@ class EmbeddedError(Refused):
 
 
 def package_folder(name: str) -> Path:
-    """The folder of an installed package, without importing it; EmbeddedError if it is not installed."""
+    """The folder of an installed package, without importing it. Raises EmbeddedError if it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(

@@ -132,12 +132,12 @@ def nothing_to_change(unknown: dict[str, object]) -> str:
 
 
 def uuid_of(segment: str) -> str:
-    """The uuid in a path; NotFound if it is malformed."""
+    """The uuid in a path. Raises NotFound if it is malformed."""
     return found(parse_uuid(segment))
 
 
 def found(value: T | None) -> T:
-    """The value; NotFound if it is None."""
+    """The value. Raises NotFound if it is None."""
     if value is None:
         raise NotFound(NO_COLLECTION)
     return value

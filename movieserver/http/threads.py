@@ -42,7 +42,7 @@ class BodyThreads(Threads):
         super().__init__(THREADS, "bodies")
 
     async def run(self, work: Callable[[], T], size: int) -> T:
-        """The result of `work` on about `size` bytes; Overloaded if too much is waiting."""
+        """The result of `work` on about `size` bytes. Raises Overloaded if too much is waiting."""
         if size <= INLINE_BYTES:
             return work()
         if self.waiting >= MAX_WAITING:

@@ -155,7 +155,7 @@ class Outage:
             log.warning(f"{self._what}: outage began", reason=reason)
 
     def record_success(self) -> None:
-        """Something succeeded; an outage ends with this, unless something fails in the next QUIET_SECONDS."""
+        """Something succeeded. The outage ends once nothing has failed for QUIET_SECONDS."""
         self._succeeded = True
         if self._failures and not self._ending:
             quiet = self._last + QUIET_SECONDS - time.monotonic()

@@ -1,1 +1,1 @@
-"""The description of the API: what a verb declares, and the document made of it."""
+"""/openapi.json: what a verb declares, and the document made of it."""

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), generated from the route table and the operations."""
+"""/openapi.json (OpenAPI 3.1), generated from the route table and the operations."""
 from __future__ import annotations
 
 import hashlib
@@ -36,16 +36,16 @@ INVALID = InvalidBody([Fault("/title", "Field required")])
 
 
 def document(routes: Sequence[Route], server: str = "/") -> Json:
-    """The description of a route table that is served at `server`.
+    """The OpenAPI document of a route table that is served at `server`.
 
     A second route of a handler is another spelling and not described.
     """
     described = list({route.handler_class: route for route in reversed(routes)}.values())
-    return _Description(described[::-1], server).document()
+    return _Document(described[::-1], server).document()
 
 
 def as_json(routes: Sequence[Route], server: str) -> tuple[str, str]:
-    """The description as JSON, and its version."""
+    """The OpenAPI document as JSON, and its version."""
     text = json.dumps(document(routes, server), ensure_ascii=False)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -95,8 +95,8 @@ class _Verb(NamedTuple):
         return sorted(errors, key=lambda error: error.status)
 
 
-class _Description:
-    """The description of routes with different handlers."""
+class _Document:
+    """The OpenAPI document of routes with different handlers."""
 
     def __init__(self, routes: list[Route], server: str) -> None:
         self.routes = routes

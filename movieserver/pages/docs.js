@@ -29,7 +29,7 @@ function inline(text = "") {
   });
 }
 
-// --- the description
+// --- the OpenAPI document
 
 function resolve(thing) {
   if (!thing?.$ref) return thing ?? {};

@@ -58,7 +58,7 @@ class ServerFacts(NamedTuple):
 
 
 async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
-    """The facts about the server; raises one of AWAY if it does not reply."""
+    """The version, role, persistence and eviction of Redis, from INFO. Raises one of AWAY if INFO fails."""
     info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(

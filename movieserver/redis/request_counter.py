@@ -124,7 +124,7 @@ class RequestCounter:
         return number
 
     async def reset(self) -> None:
-        """Set the count to zero, and drop requests without a number; CounterUnavailable if Redis is away."""
+        """Set the count to zero, and drop requests without a number. Raises CounterUnavailable if Redis is away."""
         try:
             epoch = await in_time(self._reset([COUNT]))
         except AWAY as error:

@@ -91,7 +91,7 @@ FORMATS = [
 
 
 def read_table(text: str) -> Table:
-    """The file, recognized by its header line; BadRequest that says what was expected."""
+    """Parse a file, whose header line shows its format. Raises BadRequest that lists the known formats."""
     for delimiter in DELIMITERS:
         lines = _lines(text, delimiter)
         title, description, names = _head(lines)

@@ -95,7 +95,7 @@ class ImportFile:
 
 
 def read_file(kind: str, body: bytes) -> ImportFile:
-    """The file of a media type; BadRequest if nothing of it can be read, InvalidBody for JSON with any fault."""
+    """The file of a media type. Raises BadRequest if nothing of it can be read, InvalidBody for JSON with any fault."""
     file = ImportFile()
     if kind == JSON:
         file.collections.append(_collection(1, body, parse(ImportedCollection, body)))
@@ -138,23 +138,28 @@ def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
     """A line without its invalid movies, which are recorded as errors. Raises BadRequest."""
     text = line
     kept: Sequence[int] = range(MAX_MOVIES)  # the index in the line of each movie in the text
+    skipped: dict[int, str] = {}
     while True:
         try:
-            return _collection(number, line, parse(ImportedCollection, text))
+            collection = _collection(number, line, parse(ImportedCollection, text))
+            break
         except InvalidBody as error:
             wrong = _invalid_movies(error)
         for index, faults in wrong.items():
-            file.skip(number, _details([
-                fault._replace(pointer=fault.pointer.replace(f"/{index}", f"/{kept[index]}", 1)) for fault in faults]))
+            skipped[kept[index]] = _details([
+                fault._replace(pointer=fault.pointer.replace(f"/{index}", f"/{kept[index]}", 1)) for fault in faults])
         body = _known(json.loads(text), ImportedCollection.model_fields)
         movies = [*enumerate(body["movies"])]
         kept = [kept[index] for index, _ in movies if index not in wrong]
         body["movies"] = [_known(movie, Movie.__annotations__) for index, movie in movies if index not in wrong]
         text = json.dumps(body).encode()
+    for _, detail in sorted(skipped.items()):
+        file.skip(number, detail)
+    return collection
 
 
 def _invalid_movies(error: InvalidBody) -> dict[int, list[Fault]]:
-    """The faults of each movie to leave out; the error itself if it has others.
+    """The faults of each movie to leave out. Raises the error itself if anything else is wrong.
 
     A movie that only repeats an earlier one stays if that one is left out: then nothing is wrong with it.
     """

@@ -24,7 +24,7 @@ AnyBody = TypeVar("AnyBody", bound=Body)
 
 
 def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
-    """The body as a `kind`; BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
+    """The body as a `kind`. Raises BadRequest if it is not JSON, InvalidBody that lists every invalid field."""
     text = text.removeprefix(codecs.BOM_UTF8)
     if b"NaN" in text or b"Infinity" in text:
         _value(text, allow_inf_nan=False)

@@ -294,7 +294,7 @@ class Problem(Response):
 
 
 class Root(Response):
-    """The addresses of the OpenAPI document and of the page for people."""
+    """The addresses of the OpenAPI document and of the docs."""
 
     openapi: Annotated[str, Field(pattern=r"/openapi\.json$")]
     docs: Annotated[str, Field(pattern="/docs/$")]

@@ -55,7 +55,7 @@ class ConnectionServer(Protocol):
         """A request begins."""
 
     def refuse(self, connection: Connection, error: ApiError) -> None:
-        """Respond with an error, through `send_last`, to what never becomes a request."""
+        """Respond, through `send_last`, to input that is refused before it becomes a request."""
 
 
 class Connection(asyncio.Protocol):

@@ -114,7 +114,7 @@ class Server:
         return self._app.start_request(connection, connection.writer)
 
     def refuse(self, connection: Connection, error: ApiError) -> None:
-        """Count and log what never becomes a request, and respond with an error document."""
+        """Count and log input that is refused before it becomes a request, and respond with an error document."""
         self._spawn(self._refuse(connection, error))
 
     async def _refuse(self, connection: Connection, error: ApiError) -> None:

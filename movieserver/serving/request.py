@@ -14,8 +14,8 @@ from tornado.web import Application
 
 from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
-from movieserver.http.urls import Urls
 from movieserver.http.headers import bearer_token, is_accepted, request_id
+from movieserver.http.urls import Urls
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import Route, operation_of
 from movieserver.resources import Resources

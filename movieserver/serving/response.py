@@ -31,7 +31,7 @@ class ResponseWriter(HTTPConnection):
         self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
         self._own = transport.get_extra_info("sockname")
         self.keep_alive = True  # after this response
-        self.request_id = ""  # of the request that is responded to
+        self.request_id = ""  # of the current request
         self.body_bytes = 0  # of this response, written to an open connection
         self.closed = False
         self.close_callback: Callable[[], None] | None = None
@@ -141,7 +141,7 @@ class ResponseWriter(HTTPConnection):
 
 
 def response_head(start_line: ResponseStartLine, request_id: str, headers: HTTPHeaders) -> bytes:
-    """The head as it is sent; ValueError if a line of it cannot be sent as one line."""
+    """The head as it is sent. Raises ValueError if a line of it cannot be sent as one line."""
     lines = [
         f"HTTP/1.1 {start_line.code} {start_line.reason}", f"Date: {date()}", f"X-Request-ID: {request_id}",
         "X-Content-Type-Options: nosniff"]

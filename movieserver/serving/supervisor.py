@@ -208,7 +208,7 @@ class Supervisor:
             self._leaving.append(fresh)
             if not fresh.wait_ready():
                 fresh.stop(signal.SIGKILL)
-                log.error("rolling restart given up: the old processes keep serving", process=fresh.name)
+                log.error("rolling restart aborted: the processes not yet replaced keep serving", process=fresh.name)
                 return
             self._leaving[-1], self.workers[index] = old, fresh
             old.stop()

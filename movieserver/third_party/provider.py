@@ -99,7 +99,7 @@ def check_words(query: str | None) -> None:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """A JSON object; UpstreamFault if it is none. Bytes that are not UTF-8 are replaced, NaN is null."""
+    """A JSON object. Raises UpstreamFault if it is none. Bytes that are not UTF-8 are replaced, NaN is null."""
     try:
         value = json.loads(
             body.decode("utf-8", "replace").lstrip("\ufeff"), parse_constant=lambda name: None,
@@ -112,7 +112,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tuple[str, tuple[str, ...]]:
-    """The movies as JSON, each uuid once, and why entries were left out; UpstreamFault if all of them were."""
+    """The movies as JSON, each uuid once, and why entries were left out. Raises UpstreamFault if all of them were."""
     if not isinstance(entries, list):
         raise invalid_response("the page cannot be read: it has no list of movies")
     movies: dict[str, Movie] = {}
@@ -141,7 +141,7 @@ def read_count(value: object, entries: list[Any] | None) -> int:
 
 
 def make_movie(identity: str | None, titles: list[object], description: object, genres: object) -> Movie:
-    """A movie with the first title that is not blank; InvalidEntry if it has no title, or no uuid."""
+    """A movie with the first title that is not blank. Raises InvalidEntry if it has no title, or no uuid."""
     title = next(filter(str.strip, (text(title, MOVIE_TITLE_CHARACTERS) for title in titles)), None)
     if title is None:
         raise InvalidEntry("has no title")
@@ -163,7 +163,7 @@ def poster_of(value: object) -> str | None:
 
 
 def ids_of(value: object) -> dict[str, str] | None:
-    """The first ids that can be stored, whole numbers as texts; None if there is none."""
+    """The first MOVIE_IDS ids that can be stored, whole numbers as strings; None if there are none."""
     found = value if isinstance(value, dict) else {}
     ids = {
         name: written for name, each in found.items()
