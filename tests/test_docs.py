@@ -2,26 +2,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from movieserver.handlers.docs import CSS, HTML, JAVASCRIPT
-from tests import browser, record
-from tests.browser import Browser, browsing
+from tests import record
 from tests.client import Api
-from tests.conftest import SignUp
 from tests.factories import collection, registration
+from tests.web import Page, Person
 
 FILES = {"/docs/": HTML, "/docs/docs.css": CSS, "/docs/docs.js": JAVASCRIPT}
 CREATE, LIST, READ, DELETE, DELETE_ACCOUNT = (f'[id="{call}"]' for call in (
     "POST/collection/", "GET/collection/", "GET/collection/{collection_uuid}/", "DELETE/collection/{collection_uuid}/",
     "DELETE/account/"))
 VERBS = ("get", "post", "put", "patch", "delete")
-in_a_browser: Callable[..., Any] = pytest.mark.skipif(
-    not browser.PROGRAM, reason="there is no Chromium on this machine (apt-get install chromium)")
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -50,147 +46,139 @@ async def test_other_files_are_404(api: Api, path: str) -> None:
     assert (await api.get(path)).status == 404
 
 
-async def shown(page: Browser, call: str) -> tuple[str, Any]:
+def click(page: Page, selector: str) -> None:
+    element = page.find(selector)
+    page.run("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
+
+
+def fill(page: Page, selector: str, text: str) -> None:
+    click(page, selector)
+    page.find(selector).send_keys(Keys.CONTROL, "a")
+    page.find(selector).send_keys(text)
+
+
+def text(page: Page, selector: str) -> str:
+    """The text of an element, once it has one."""
+    found: str = page.until("document.querySelector(arguments[0])?.textContent", selector)
+    return found
+
+
+def shown(page: Page, call: str) -> tuple[str, Any]:
     """Click "Try it"; the status and the body that the page then shows."""
-    await page.click(f"{call} .try button")
-    status = await page.until(f"document.querySelector('{call} .status strong')?.textContent")
-    return status, json.loads(await page.evaluate(f"document.querySelector('{call} .result .body').textContent"))
+    click(page, f"{call} .try button")
+    return text(page, f"{call} .status strong"), json.loads(text(page, f"{call} .result .body"))
 
 
-async def enter(page: Browser, pair: dict[str, Any], way: str) -> None:
+def enter(page: Page, pair: dict[str, Any], way: str) -> None:
     """Fill in the form at the top and click one of its buttons."""
     record.exchanged(pair)
-    for name, text in pair.items():
-        await page.type(f"#sign-in [name={name}]", text)
-    await page.click(f"#sign-in [value='{way}']")
+    for name, value in pair.items():
+        fill(page, f"#sign-in [name={name}]", value)
+    click(page, f"#sign-in [value='{way}']")
 
 
-def own(api: Api, page: Browser) -> bool:
-    """Whether the page sent requests only to this server."""
-    return all(address.startswith((f"{api.base_url}/", "data:")) for address in page.requests)
-
-
-@in_a_browser
-async def test_creating_a_collection_on_the_page(api: Api, tmp_path: Path) -> None:
-    pair, new = registration(), collection()
-    async with browsing() as page:
-        await page.look(1280, 900)
-        await page.open(f"{api.base_url}/docs")
-        await enter(page, pair, "/register/")
-        assert await page.until("document.getElementById('name').textContent") == pair["username"]
-        await page.click(f"{CREATE} > summary")
-        await page.type(f"{CREATE} textarea", json.dumps(new))
-        status, created = await shown(page, CREATE)
-        assert status == "201 Created"
-        await page.click(f"{LIST} > summary")
-        status, listed = await shown(page, LIST)
-        assert status == "200 OK"
-        assert listed["data"]["collections"][0]["uuid"] == created["collection_uuid"]
-        await page.click(f"{READ} > summary")
-        _, read = await shown(page, READ)  # the uuid has been filled in
-        assert (read["title"], read["movies"]) == (new["title"], new["movies"])
-        await page.screenshot(tmp_path / "docs.png")
-        assert page.complaints == []
-        assert own(api, page)
-        assert {f"{api.base_url}/register/", f"{api.base_url}/collection/"} < set(page.requests)
-
-
-@in_a_browser
-async def test_deleting_asks_first_and_deleting_the_account_signs_out(api: Api) -> None:
+def opened(page: Page, *calls: str) -> dict[str, Any]:
+    """The page with some calls unfolded, and a new user signed in there."""
     pair = registration()
-    async with browsing() as page:
-        await page.open(f"{api.base_url}/docs/")
-        await enter(page, pair, "/register/")
-        await page.until("document.body.classList.contains('signed')")
-        await page.click(f"{CREATE} > summary")
-        assert (await shown(page, CREATE))[0] == "201 Created"
-        for call in (DELETE, DELETE_ACCOUNT):
-            await page.click(f"{call} > summary")
-        page.accepts = False
-        for call in (DELETE, DELETE_ACCOUNT):
-            await page.click(f"{call} .try button")
-        assert page.dialogs == [
-            "Delete a collection? This cannot be undone.", "Delete my account? This cannot be undone."]
-        assert (await api.post("/login/", pair)).status == 200
-        assert not await page.evaluate("document.querySelector('.call[id^=DELETE] .status')")
-        page.accepts = True
-        assert (await shown(page, DELETE))[0] == "200 OK"
-        assert (await shown(page, DELETE_ACCOUNT))[0] == "200 OK"
-        await page.until("!document.body.classList.contains('signed')")
-        assert await page.evaluate("document.getElementById('message').textContent") == "Your account is deleted."
-        assert (await api.post("/login/", pair)).status == 401
-        assert len(page.dialogs) == 4 and page.complaints == []
+    page.open("/docs/")
+    enter(page, pair, "/register/")
+    page.until("document.body.classList.contains('signed')")
+    assert text(page, "#name") == pair["username"]
+    for call in calls:
+        click(page, f"{call} > summary")
+    return pair
 
 
-@in_a_browser
-async def test_json_is_coloured_and_copied_and_the_sign_in_stays_in_view(api: Api) -> None:
-    async with browsing() as page:
-        await page.look(1280, 800)
-        await page.open(f"{api.base_url}/docs/")
-        await enter(page, registration(), "/register/")
-        await page.until("document.body.classList.contains('signed')")
-        await page.click(f"{CREATE} > summary")
-        await shown(page, CREATE)
-        body = f"document.querySelector('{CREATE} .result .body')"
-        assert await page.evaluate(f"{body}.querySelector('.key').textContent") == '"collection_uuid"'
-        await page.click(f"{CREATE} .result .copy")
-        await page.until(f"document.querySelector('{CREATE} .result .copy').textContent === 'Copied'")
-        assert await page.evaluate(f"getSelection().toString() === {body}.textContent")
-        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        await page.until("document.getElementById('sign-out').getBoundingClientRect().top >= 0 && scrollY > 1000")
-        assert await page.evaluate("document.querySelector('h1 small a').getAttribute('href')") == "/"
-        assert page.complaints == []
+def confirm(page: Page, call: str, yes: bool) -> str:
+    """Click "Try it", and answer the question that the page then asks."""
+    click(page, f"{call} .try button")
+    dialog = page.driver.switch_to.alert
+    question = dialog.text
+    if yes:
+        dialog.accept()
+    else:
+        dialog.dismiss()
+    return question
 
 
-@in_a_browser
-async def test_optional_headers_can_be_filled_in(api: Api) -> None:
-    async with browsing() as page:
-        await page.open(f"{api.base_url}/docs/")
-        await enter(page, registration(), "/register/")
-        await page.until("document.body.classList.contains('signed')")
-        await page.click(f"{LIST} > summary")
-        await page.evaluate(f"document.querySelector('{LIST} details').open = true")
-        await page.type(f"{LIST} [data-name=If-None-Match]", "*")
-        await page.click(f"{LIST} .try button")
-        assert await page.until(f"document.querySelector('{LIST} .status strong')?.textContent") == "304 Not Modified"
+def test_creating_a_collection_on_the_page(page: Page) -> None:
+    opened(page, CREATE, LIST, READ)
+    new = collection()
+    fill(page, f"{CREATE} textarea", json.dumps(new))
+    status, created = shown(page, CREATE)
+    assert status == "201 Created"
+    status, listed = shown(page, LIST)
+    assert status == "200 OK"
+    assert listed["data"]["collections"][0]["uuid"] == created["collection_uuid"]
+    _, read = shown(page, READ)  # the uuid has been filled in
+    assert (read["title"], read["movies"]) == (new["title"], new["movies"])
+    assert {f"{page.server.url}/{path}" for path in ("register/", "collection/")} < set(page.requests())
 
 
-@in_a_browser
-async def test_an_error_is_shown(api: Api) -> None:
-    pair = registration()
-    assert (await api.post("/register/", pair)).status == 201
-    async with browsing() as page:
-        await page.open(f"{api.base_url}/docs/")
-        await enter(page, pair | {"password": "not this one"}, "/login/")
-        assert "wrong" in await page.until("document.getElementById('message').textContent")
-        await page.click(f"{LIST} > summary")
-        status, problem = await shown(page, LIST)
-        assert (status, problem["code"]) == ("401 Unauthorized", "unauthenticated")
-        await enter(page, pair, "/login/")
-        assert await page.until("document.getElementById('name').textContent") == pair["username"]
-        await page.click("#sign-out")
-        assert await page.until("document.getElementById('message').textContent") == "Logged out."
-        await page.until("!document.getElementById('sign-in').hidden")
-        assert not await page.evaluate("document.body.classList.contains('signed')")
-        assert own(api, page)
+def test_deleting_asks_first_and_deleting_the_account_signs_out(page: Page) -> None:
+    pair = opened(page, CREATE, DELETE, DELETE_ACCOUNT)
+    assert shown(page, CREATE)[0] == "201 Created"
+    questions = ["Delete a collection? This cannot be undone.", "Delete my account? This cannot be undone."]
+    assert [confirm(page, call, False) for call in (DELETE, DELETE_ACCOUNT)] == questions
+    assert page.server.call("POST", "/login/", pair)[0] == 200
+    assert not page.run("return document.querySelector('.call[id^=DELETE] .status')")
+    for call, question in zip((DELETE, DELETE_ACCOUNT), questions):
+        assert confirm(page, call, True) == question
+        assert text(page, f"{call} .status strong") == "200 OK"
+    page.until("!document.body.classList.contains('signed')")
+    assert text(page, "#message") == "Your account is deleted."
+    assert page.server.call("POST", "/login/", pair)[0] == 401
 
 
-@in_a_browser
-async def test_the_page_has_every_operation_and_fits_a_phone(api: Api, sign_up: SignUp) -> None:
-    paths = (await api.get("/openapi.json")).json["paths"]
+def test_json_is_coloured_and_copied_and_the_sign_in_stays_in_view(page: Page) -> None:
+    opened(page, CREATE)
+    shown(page, CREATE)
+    assert text(page, f"{CREATE} .result .body .key") == '"collection_uuid"'
+    click(page, f"{CREATE} .result .copy")
+    page.until("document.querySelector(arguments[0]).textContent === 'Copied'", f"{CREATE} .result .copy")
+    assert page.run("return getSelection().toString()") == text(page, f"{CREATE} .result .body")
+    page.run("scrollTo(0, document.body.scrollHeight)")
+    page.until("document.getElementById('sign-out').getBoundingClientRect().top >= 0 && scrollY > 1000")
+    assert page.run("return document.querySelector('h1 small a').getAttribute('href')") == "/"
+
+
+def test_optional_headers_can_be_filled_in(page: Page) -> None:
+    opened(page, LIST)
+    page.run("document.querySelector(arguments[0]).open = true", f"{LIST} details")
+    fill(page, f"{LIST} [data-name=If-None-Match]", "*")
+    click(page, f"{LIST} .try button")
+    assert text(page, f"{LIST} .status strong") == "304 Not Modified"
+
+
+def test_an_error_is_shown(page: Page, person: Person) -> None:
+    page.statuses = {"401"}
+    page.open("/docs/")
+    enter(page, person.pair | {"password": "not this one"}, "/login/")
+    assert "wrong" in text(page, "#message")
+    click(page, f"{LIST} > summary")
+    status, problem = shown(page, LIST)
+    assert (status, problem["code"]) == ("401 Unauthorized", "unauthenticated")
+    enter(page, person.pair, "/login/")
+    assert text(page, "#name") == person.name
+    click(page, "#sign-out")
+    page.until("document.getElementById('message').textContent === 'Logged out.'")
+    page.until("!document.getElementById('sign-in').hidden")
+    assert not page.run("return document.body.classList.contains('signed')")
+
+
+def test_the_page_has_every_operation_and_fits_a_phone(page: Page, person: Person) -> None:
+    paths = person.call("GET", "/openapi.json")["paths"]
     calls = {f"{verb.upper()}{path}" for path, item in paths.items() for verb in VERBS if verb in item}
-    token = (await sign_up()).token
-    assert token
-    async with browsing() as page:
-        await page.look(360, 740, "dark")
-        await page.open(f"{api.base_url}/docs/")
-        assert await page.until("document.querySelectorAll('.call').length") == len(calls)
-        assert set(await page.evaluate("[...document.querySelectorAll('.call')].map(({id}) => id)")) == calls
-        await page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert await page.evaluate(
-            "[...document.querySelectorAll('input, select, textarea')].every((each) => each.labels.length)")
-        await page.type("#authorise input", token)
-        await page.click("#authorise button")
-        assert (await shown(page, LIST))[0] == "200 OK"
-        assert page.complaints == []
+    page.look(360, 740, "dark")
+    page.open("/docs/")
+    page.until("document.querySelectorAll('.call').length === arguments[0]", len(calls))
+    assert set(page.run("return [...document.querySelectorAll('.call')].map(({id}) => id)")) == calls
+    page.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert page.run(
+        "return [...document.querySelectorAll('input, select, textarea')].every((each) => each.labels.length)")
+    fill(page, "#authorise input", person.tokens["access_token"])
+    click(page, "#authorise button")
+    assert shown(page, LIST)[0] == "200 OK"
+    page.look(1280, 800, "light")

@@ -12,11 +12,9 @@ from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.handlers.web import VERSION
 from movieserver.settings import Settings
-from tests.browser import browsing
 from tests.client import Api
 from tests.conftest import make_settings
-from tests.factories import collection, movies, registration
-from tests.test_docs import LIST, enter, in_a_browser, shown
+from tests.factories import collection, movies
 from tests.test_movies import listing
 from tests.test_run import command
 from tests.third_party import ThirdParty, page
@@ -79,20 +77,6 @@ async def test_other_prefixes_are_404(api: Api) -> None:
                  "/films*"):
         assert (await api.get(path)).status == 404
     assert (await api.get("/films/healthz")).status == (await api.get("/healthz")).status == 200
-
-
-@in_a_browser
-async def test_the_page_works_under_the_prefix(api: Api) -> None:
-    async with browsing() as browser:
-        await browser.open(f"{api.base_url}/films/docs")
-        await enter(browser, registration(), "/register/")
-        await browser.until("document.body.classList.contains('signed')")
-        await browser.click(f"{LIST} > summary")
-        assert (await shown(browser, LIST))[0] == "200 OK"
-        assert "/films/collection/" in await browser.evaluate(f"document.querySelector('{LIST} .curl').textContent")
-        assert browser.complaints == []
-        assert {f"{api.base_url}/films/{path}" for path in ("docs/docs.css", "openapi.json", "collection/")} < set(
-            browser.requests)
 
 
 @pytest.mark.parametrize(("url", "kept"), [

@@ -17,6 +17,8 @@ from selenium.webdriver.common.keys import Keys
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from tests.conftest import SECRET, temporary_folder
+from tests.factories import registration
+from tests.test_docs import LIST, click, enter, shown, text
 from tests.test_redis_kinds import free_port
 from tests.test_run import Server, serving
 from tests.web import BROWSER, DRIVER, MISSING, Page, Person, browsing
@@ -134,8 +136,15 @@ def test_the_page_works_below_a_path(base: dict[str, str], port: dict[str, str])
         page.driver.get(str(page.named("Link").get_attribute("value")))
         page.see("Metropolis")
         assert page.run("return location.pathname").startswith("/films/shared/")
+        page.open("/films/docs")
+        enter(page, registration(), "/register/")
+        page.until("document.body.classList.contains('signed')")
+        click(page, f"{LIST} > summary")
+        assert shown(page, LIST)[0] == "200 OK"
+        assert "/films/collection/" in text(page, f"{LIST} .curl")
         paths = {urlsplit(url).path for url in page.requests() if url.startswith(server.url)} - {"/favicon.ico"}
-        assert paths and all(path.startswith("/films/") for path in paths)
+        assert {f"/films/{path}" for path in ("docs/docs.css", "openapi.json", "collection/")} < paths
+        assert all(path.startswith("/films/") for path in paths)
 
 
 def test_films_that_do_not_come_are_said_and_collections_go_on(base: dict[str, str]) -> None:
