@@ -277,8 +277,8 @@ class World:
             until(lambda: all(map(gone, family)))  # a process of the killed server still holds the port
             self.start()
         elif part == "backend":
-            backends = _children(self._pids("postgres")[0])
-            _kill(self._chance.choice(backends))
+            until(lambda: bool(_children(self._pids("postgres")[0])))  # it may have just been started
+            _kill(self._chance.choice(_children(self._pids("postgres")[0])))
         elif self._embedded or part == "worker":
             _kill(self._chance.choice(self._pids({"redis": "redis-server", "worker": "python"}.get(part, part))))
         else:
