@@ -113,7 +113,7 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[Any], yes: bool) -> None:
-    """Print what will be lost, and ask for confirmation; Refused unless it is confirmed, or `yes` is set."""
+    """Print what will be lost, and ask for confirmation. Raises Refused unless it is confirmed, or `yes` is set."""
     from movieserver.postgres.hosts import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")

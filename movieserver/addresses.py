@@ -46,20 +46,20 @@ PARAMETERS = {
 
 def check_database_url(url: str) -> None:
     """Raise ValueError unless the URI names a PostgreSQL database."""
-    _raise(_database_fault, url)
+    _check(_database_fault, url)
 
 
 def check_redis_url(url: str) -> None:
     """Raise ValueError unless the Redis client can use the address."""
-    _raise(_redis_fault, url)
+    _check(_redis_fault, url)
 
 
 def check_movie_url(url: str) -> None:
     """Raise ValueError unless it is an http:// or https:// address with a host."""
-    _raise(_web_fault, url)
+    _check(_web_fault, url)
 
 
-def _raise(find_fault: Callable[[str], str | None], url: str) -> None:
+def _check(find_fault: Callable[[str], str | None], url: str) -> None:
     try:
         fault = find_fault(url)
     except ValueError:  # its message may quote the address

@@ -5,8 +5,8 @@ import re
 from functools import partial
 
 from movieserver.handlers import (
-    accounts, changes, collection_movies, collections, docs, exports, genres, imports, limits, movies, openapi,
-    operations, personal_tokens, request_count, root, sessions, shares, web
+    accounts, changes, collection_movies, collections, docs, exports, fallback, genres, imports, limits, movies,
+    openapi, operations, personal_tokens, request_count, root, sessions, shares, web
 )
 from movieserver.handlers.base import Route
 from movieserver.http.proxies import Proxies
@@ -22,8 +22,8 @@ ROUTES = [
     *collection_movies.routes, *shares.routes, *changes.routes, *genres.routes, *exports.routes, *imports.routes,
     *limits.routes, *request_count.routes, *operations.routes, *openapi.routes, *docs.routes, *root.routes,
 ]
-SERVER = Route("*", operations.ServerHandler, protected=False)
-UNKNOWN = Route("unknown", operations.UnknownPathHandler, protected=False)
+SERVER = Route("*", fallback.ServerHandler, protected=False)
+UNKNOWN = Route("unknown", fallback.UnknownPathHandler, protected=False)
 
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
@@ -47,7 +47,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
 
 
 def check_prefix(prefix: str) -> None:
-    """SettingsError for a path like /collection: a proxy may or may not have removed it from /collection/docs/."""
+    """Raise SettingsError for a path like /collection: a proxy may have removed it from /collection/docs/, or not."""
     taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
     if prefix and prefix.split("/")[1] in taken:
         raise SettingsError({"public_url": f"has the path {prefix}, which begins like one of this server"}, None)

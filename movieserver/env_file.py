@@ -20,7 +20,7 @@ logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # `mistakes` says what
 
 
 def env_values() -> dict[str, str | None]:
-    """The values by name; OSError or UnicodeError if the file is there and cannot be read."""
+    """The values by name. Raises OSError or UnicodeError if the file is there and cannot be read."""
     return dotenv_values(ENV_FILE, encoding=ENCODING)
 
 

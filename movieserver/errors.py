@@ -1,4 +1,4 @@
-"""The error responses that several modules name. One of a single feature is defined there, as a subclass of these.
+"""The error responses that several modules use. A feature defines its own as subclasses of these.
 
 ApiError
 ├── BadRequest 400            malformed request
@@ -49,7 +49,7 @@ class ApiError(Exception):
 
     status = 500
     code = "internal_error"
-    detail = "The server failed unexpectedly. Send its operator the request_id: the log has the reason."
+    detail = "The server failed unexpectedly. Report the request_id to its operator; the log has the reason."
     headers: dict[str, str] = {}
     faults: list[Fault] = []
 

@@ -25,7 +25,7 @@ def show(*lines: str) -> None:
 
 
 def confirm(question: str, command: str, nothing: str, yes: bool) -> None:
-    """Ask at a terminal; Refused with `nothing` unless the answer, or `yes`, is yes."""
+    """Ask at a terminal. Raises Refused with `nothing` unless the answer, or `yes`, is yes."""
     if yes:
         return
     if not sys.stdin.isatty():

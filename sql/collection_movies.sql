@@ -26,7 +26,8 @@ WITH stored AS (
         array_agg(uuid ORDER BY index) AS uuids, string_agg(genres::text, ',' ORDER BY index) AS genres
     FROM sent WHERE new
 ), outcome AS MATERIALIZED (
-    SELECT current_setting('movieserver.owns_key', true) IS DISTINCT FROM 'false' AS owns_key, gen_random_uuid() AS version,
+    SELECT current_setting('movieserver.owns_key', true) IS DISTINCT FROM 'false' AS owns_key,
+        gen_random_uuid() AS version,
         new.count + coalesce((SELECT cardinality(movie_uuids) FROM found), 0) <= %(max)s AS fits,
         (
             SELECT format('{"added":%%s,"existing":%%s,"items":[%%s]}', new.count, count(*) - new.count, string_agg(

@@ -12,7 +12,7 @@ import psycopg2
 from tornado.testing import bind_unused_port
 
 from movieserver.embedded.postgres import DATABASE, SUPERUSER, Postgres
-from movieserver.embedded.programs import own_by_unprivileged
+from movieserver.embedded.programs import chown_to_unprivileged
 from movieserver.postgres import migrations
 from tests.conftest import temporary_folder
 
@@ -52,7 +52,7 @@ class Node(Postgres):
             super().create()
             return
         self.folder.mkdir(mode=0o700)
-        own_by_unprivileged(self.folder)
+        chown_to_unprivileged(self.folder)
         self.run(
             "pg_basebackup", "-d", self._upstream.url, "-D", str(self.folder), "-R", "-X", "stream", "-c", "fast")
 

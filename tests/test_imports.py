@@ -302,7 +302,7 @@ async def test_errors_are_in_the_order_of_the_movies(alice: Api) -> None:
         f"/movies/{place}" for place in ("1/uuid", "2/uuid", "3/title")]
 
 
-async def test_a_line_that_is_refused_is_no_list_of_movies(alice: Api) -> None:
+async def test_a_refused_line_is_one_error(alice: Api) -> None:
     many = [movie | {"genres": [f"{number} {genre}" for genre in range(100)]}
             for number, movie in enumerate(movies(MAX_GENRES // 100 + 1))]
     lines = [json.dumps(collection(movies=[*many, many[0] | {"title": ""}])), json.dumps(collection())]

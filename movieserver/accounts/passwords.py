@@ -51,7 +51,7 @@ def normalized(password: str) -> str:
 
 
 def password_fault(password: str) -> str | None:
-    """Why this may not become somebody's password, or None if it may. NUL is checked with the whole body."""
+    """Why this may not be a password, or None if it may. NUL is checked with the whole body."""
     if (length := len(normalized(password))) < MIN_CHARACTERS:
         return f"A password must have at least {MIN_CHARACTERS} characters; this one has {length}"
     return "This password is too common; choose one that attackers do not try first" if is_common(password) else None

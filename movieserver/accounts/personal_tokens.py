@@ -63,7 +63,9 @@ class PersonalToken(NamedTuple):
             packed = base64.b64decode(text.removeprefix(PREFIX).encode("ascii"), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, binascii.Error):
             return None
-        token = cls(str(uuid.UUID(bytes=packed[:16])), packed[16:]) if len(packed) == PACKED_BYTES else None
+        if len(packed) != PACKED_BYTES:
+            return None
+        token = cls(str(uuid.UUID(bytes=packed[:16])), packed[16:])
         return token if str(token) == text else None  # a token has one spelling
 
     def __str__(self) -> str:

@@ -30,7 +30,8 @@ class CursorExpired(ApiError):
 class Position(NamedTuple):
     """A position after a change, by its number and collection.
 
-    `seen` is when the client had all changes, in microseconds since 1970; at most STEADY before it last had.
+    `seen` is a time at which the client had all changes, in microseconds since 1970: the last one, or one at most
+    STEADY before it.
     """
 
     number: int

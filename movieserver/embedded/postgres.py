@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlencode
 
-from movieserver.embedded.programs import EmbeddedError, Program, own_by_unprivileged, package_folder, setpriv_command
+from movieserver.embedded.programs import EmbeddedError, Program, chown_to_unprivileged, package_folder, setpriv_command
 
 DATABASE = "movieserver"
 SUPERUSER = "postgres"
@@ -36,7 +36,7 @@ class Postgres(Program):
         super().__init__(command, folder.with_suffix(".log"), lock)
 
     def start(self) -> None:
-        own_by_unprivileged(self._sockets)
+        chown_to_unprivileged(self._sockets)
         if not (self.folder / "PG_VERSION").exists():
             self.create()
         self._remove_stale_pid_files()
@@ -55,7 +55,7 @@ class Postgres(Program):
         draft = self.folder.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        own_by_unprivileged(draft)
+        chown_to_unprivileged(draft)
         self.run(
             "initdb", "-D", str(draft), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8",
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",

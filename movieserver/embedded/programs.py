@@ -34,7 +34,7 @@ def package_folder(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
-def own_by_unprivileged(folder: Path) -> None:
+def chown_to_unprivileged(folder: Path) -> None:
     """Make the user of programs with `drop_root` the owner of `folder`."""
     if os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
@@ -90,7 +90,7 @@ class Program:
         raise NotImplementedError
 
     def wait_ready(self) -> None:
-        """Wait until it is ready; EmbeddedError with the end of its log if it ends or takes over START_SECONDS."""
+        """Wait until it is ready. Raises EmbeddedError with the end of its log if it ends, or after START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         while not self.ready():
             if not self.alive() or time.monotonic() > deadline:

@@ -37,7 +37,7 @@ async def _look_up(resources: Resources, token: PersonalToken) -> Access | None:
 
 
 def check_scope(scope: str, method: str, login_only: bool) -> None:
-    """LoginRequired or InsufficientScope unless a token of this scope allows the request."""
+    """Raise LoginRequired or InsufficientScope unless a token of this scope allows the request."""
     if login_only and scope != LOGIN:
         raise LoginRequired
     if scope == READ and method not in READING:

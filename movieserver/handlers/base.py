@@ -164,7 +164,7 @@ class Handler(RequestHandler):
 
     @property
     def client_network(self) -> str:
-        """The IPv4 address of the client, or the network of its IPv6 address: by this, attempts are limited."""
+        """The IPv4 address of the client, or the network of its IPv6 address: what limits are counted by."""
         network: str = self.settings["proxies"].client(
             self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
         return network

@@ -1,11 +1,11 @@
-"""For operators: liveness, readiness and metrics, which are not counted; and requests that no resource handles."""
+"""For operators: liveness, readiness and metrics. These requests are not counted."""
 from __future__ import annotations
 
 import asyncio
 
 from movieserver.data import operations
-from movieserver.errors import MethodNotAllowed, NotFound, Unavailable
-from movieserver.handlers.base import VERBS, OpenHandler, Route
+from movieserver.errors import Unavailable
+from movieserver.handlers.base import OpenHandler, Route
 from movieserver.observability import metrics
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.schemas import responses
@@ -30,25 +30,6 @@ class HealthHandler(OperationsHandler):
         "getHealth", "Check whether the process is alive", responses.Status, description="Does no I/O. Not counted.")
     def get(self) -> None:
         self.write_json({"status": "ok"})
-
-
-class ServerHandler(OpenHandler):
-    """OPTIONS *: the methods that the server knows (RFC 9110 section 9.3.7). The path * comes with no other method."""
-
-    def options(self, *path: str) -> None:
-        super().options()
-        self.set_header("Allow", ", ".join((*VERBS, "HEAD", "OPTIONS")))
-
-
-class UnknownPathHandler(OpenHandler):
-    """404 for every path without a route; the request counts."""
-
-    async def prepare(self) -> None:
-        try:
-            await super().prepare()
-        except MethodNotAllowed:
-            raise NotFound from None
-        raise NotFound
 
 
 class ReadyHandler(OperationsHandler):

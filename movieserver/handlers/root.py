@@ -6,7 +6,7 @@ from movieserver.handlers.web import wants_page, write_page
 from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 
-DESCRIPTION, PAGE = "/openapi.json", "/docs/"
+DOCUMENT, PAGE = "/openapi.json", "/docs/"
 
 
 class RootHandler(OpenHandler):
@@ -19,7 +19,7 @@ class RootHandler(OpenHandler):
         if wants_page(self):
             await write_page(self)
         else:
-            self.write_json({"openapi": self.relative_url(DESCRIPTION), "docs": self.relative_url(PAGE)})
+            self.write_json({"openapi": self.relative_url(DOCUMENT), "docs": self.relative_url(PAGE)})
 
 
 routes = [Route("/", RootHandler, protected=False)]

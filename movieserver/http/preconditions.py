@@ -31,7 +31,7 @@ class Precondition(NamedTuple):
 
     @classmethod
     def parse(cls, if_match: str | None, if_none_match: str | None) -> Precondition:
-        """BadRequest if one of the headers is malformed."""
+        """The preconditions in the headers. Raises BadRequest if one is malformed."""
         match = None if if_match is None else _tags("If-Match", if_match)
         return cls(match, [] if if_none_match is None else _tags("If-None-Match", if_none_match))
 

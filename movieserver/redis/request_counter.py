@@ -150,7 +150,7 @@ class RequestCounter:
             self._number += 1
 
     async def _deliver(self, batch: _Batch) -> None:
-        """Add a batch to the count in Redis; retries until that succeeds, or until Redis has another epoch."""
+        """Add a batch to the count in Redis, in its current epoch; retries without limit."""
         failures = 0
         while True:
             epoch = self._epoch

@@ -172,7 +172,7 @@ def _invalid_movies(error: InvalidBody) -> dict[int, list[Fault]]:
 
 
 def _known(value: Any, keys: Iterable[str]) -> Any:
-    """An object without other keys: they are ignored, and may have numbers that cannot be written again."""
+    """An object with only these keys. The others are ignored, and may have numbers that cannot be written again."""
     return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
 
 

@@ -1,6 +1,7 @@
 """The Tornado application, and how a request gets from its connection to its handler."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -22,6 +23,7 @@ from movieserver.resources import Resources
 from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving import syntax
 from movieserver.serving.connection import Connection
+from movieserver.serving.listening import netloc
 from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
 from movieserver.serving.response import ResponseWriter
 
@@ -85,6 +87,12 @@ class MovieServer(Application):
             incoming.release()
 
 
+def own_address(transport: asyncio.Transport) -> str:
+    """Host and port of this end of a connection, as in a URL."""
+    own = transport.get_extra_info("sockname")
+    return netloc(*own[:2]) if isinstance(own, tuple) else "localhost"
+
+
 class IncomingRequest(HTTPMessageDelegate):
     """Receives a request and starts its handler. A refused body is ignored, and not awaited if possible."""
 
@@ -101,7 +109,7 @@ class IncomingRequest(HTTPMessageDelegate):
         start = cast(RequestStartLine, start_line)
         content_type = headers.pop("Content-Type") if "Content-Type" in headers else None
         if "Host" not in headers:  # HTTP/1.0
-            headers["Host"] = self._writer.own_address
+            headers["Host"] = own_address(self._connection.transport)
         try:
             request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
         except HTTPInputError:

@@ -9,7 +9,6 @@ from tornado.concurrent import Future
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
 
 from movieserver.http.headers import date
-from movieserver.serving.listening import netloc
 
 STALL_SECONDS, STALL_BYTES = 10.0, 64 * 1024
 REPLACED = ("Server", "Date")  # Tornado's own
@@ -29,7 +28,6 @@ class ResponseWriter(HTTPConnection):
     def __init__(self, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
         peer = transport.get_extra_info("peername")
         self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0")
-        self._own = transport.get_extra_info("sockname")
         self.keep_alive = True  # after this response
         self.request_id = ""  # of the current request
         self.body_bytes = 0  # of this response, written to an open connection
@@ -52,11 +50,6 @@ class ResponseWriter(HTTPConnection):
         self._unwritten = None
         self.body_bytes = 0
         self._eof_callback = None
-
-    @property
-    def own_address(self) -> str:
-        """Host and port of this end of the connection."""
-        return netloc(*self._own[:2]) if isinstance(self._own, tuple) else "localhost"
 
     def writing(self) -> bool:
         """Whether there are unsent bytes."""

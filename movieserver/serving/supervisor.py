@@ -144,19 +144,18 @@ def stop(workers: Sequence[Worker]) -> None:
     Those that are still starting end first. They hold the listening sockets, but accept no connection: as the last ones
     to end they would reset the connections in the queue.
     """
-    starting = [worker for worker in workers if worker.starting()]
-    _stop(starting, STARTING_SECONDS)
-    _stop(workers, STOP_SECONDS)
+    _terminate([worker for worker in workers if worker.starting()], STARTING_SECONDS)
+    _terminate(workers, STOP_SECONDS)
     for worker in workers:
         worker.stop(signal.SIGKILL)
 
 
-def _stop(workers: Sequence[Worker], seconds: float) -> None:
+def _terminate(workers: Sequence[Worker], seconds: float) -> None:
     for worker in workers:
         worker.stop()
     deadline = time.monotonic() + seconds
     while any([worker.alive() for worker in workers]) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS / 20)
+        time.sleep(POLL_SECONDS / 5)
 
 
 class Supervisor:

@@ -32,7 +32,7 @@ def parse_head(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
 
 
 def check_trailer(line: str) -> None:
-    """BadRequest unless the line is a trailer field."""
+    """Raise BadRequest unless the line is a trailer field."""
     if CONTROL.search(line) or "\n" in line:
         raise BadRequest("A trailer contains a control character. Remove it, and end lines with CR LF.")
     _fields(f"{line}\n")

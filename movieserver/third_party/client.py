@@ -119,12 +119,12 @@ class Upstream:
         self._outage = Outage("movie API")
 
     def check(self, end: float) -> None:
-        """UpstreamUnavailable if no request may be sent before `end`: a Retry-After, or the breaker is open."""
+        """Raise UpstreamUnavailable if no request may be sent before `end`: a Retry-After, or the breaker is open."""
         self._check_pause(end)
         self.breaker.check()
 
     async def get(self, call: Call, end: float) -> bytes:
-        """The body of a 200, received before the moment `end` of the loop's clock; NoSuchPage for a 404."""
+        """The body of a 200, received before the moment `end` of the loop's clock. Raises NoSuchPage for a 404."""
         if self._waiting >= MAX_WAITING:
             raise UpstreamUnavailable("Too many requests for the movie catalogue are waiting. Try again shortly.")
         self._check_pause(end)

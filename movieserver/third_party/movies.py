@@ -57,7 +57,7 @@ class MovieApi:
         self._remembered: dict[str, tuple[MoviePage, float]] = {}  # with the time of the fetch
 
     async def page(self, number: int, query: str | None = None) -> Listed:
-        """Page `number` (from 1); NoSuchPage past the end, or one of the Upstream errors."""
+        """Page `number` (from 1). Raises NoSuchPage past the end, or one of the Upstream errors."""
         self.provider.check(query)
         if not self._fresh_seconds:
             async with self._time_limit() as end:

@@ -28,7 +28,7 @@ class Plain:
         }
 
     def check(self, query: str | None) -> None:
-        """BadRequest if the address of the list names no parameter for searches."""
+        """Raise BadRequest if the address of the list names no parameter for searches."""
         if query is not None and not SEARCH.search(self.url):
             raise BadRequest("This catalogue cannot be searched. Omit the query parameter query.")
         check_words(query)
@@ -51,7 +51,7 @@ class Plain:
 def _read_page(body: bytes) -> MoviePage:
     page = read_object(body)
     lists = [page[key] for key in ("results", "data") if isinstance(page.get(key), list)]
-    entries = max(lists, key=bool, default=None)  # the first one that is not empty
+    entries = max(lists, key=bool, default=None)  # the first that is not empty, or the first
     movies, skipped = read_movies(entries, _read_movie)
     count = read_count(page.get("count"), entries)
     return MoviePage(count, bool(page.get("next")), bool(page.get("previous")), movies, skipped=skipped)

@@ -79,10 +79,10 @@ class Provider(Protocol):
     """A kind of movie API (MOVIE_API_KIND): what to request, and what its responses mean."""
 
     def check(self, query: str | None) -> None:
-        """BadRequest if the list cannot be searched for `query`."""
+        """Raise BadRequest if the list cannot be searched for `query`."""
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
-        """Page `number` (from 1) of the list, or of what `query` finds; NoSuchPage past the end."""
+        """Page `number` (from 1) of the list, or of what `query` finds. Raises NoSuchPage past the end."""
 
     async def close(self) -> None:
         """Stop the background calls."""
@@ -93,7 +93,7 @@ class InvalidEntry(Exception):
 
 
 def check_words(query: str | None) -> None:
-    """BadRequest for a search without a word."""
+    """Raise BadRequest for a search without a word."""
     if query is not None and not query.strip():
         raise BadRequest("The query parameter query is empty. Omit it, or send words to search for.")
 

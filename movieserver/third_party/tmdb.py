@@ -36,7 +36,7 @@ class Tmdb:
         self._outage = Outage("movie API, genre names")
 
     def check(self, query: str | None) -> None:
-        """BadRequest for a search without words."""
+        """Raise BadRequest for a search without words."""
         check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
