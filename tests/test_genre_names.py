@@ -24,7 +24,6 @@ from tests.test_migrations import run
 from tests.third_party import ThirdParty
 
 NFC, NFD = unicodedata.normalize("NFC", "Comédie"), unicodedata.normalize("NFD", "Comédie")
-LOCALES = {"embedded": "", "C": "LOCALE_PROVIDER libc LOCALE 'C' ENCODING 'UTF8' TEMPLATE template0"}
 ONE_GENRE = [
     ["Драма", "драма", "ДРАМА"], [NFC, NFD], [NFC, NFD.upper(), NFC.lower()],
     ["Drama", "\ufeffDrama", "Drama\u200b", " \u200f Drama \u2060\u00a0", "\u00adDRAMA"],
@@ -38,19 +37,22 @@ SEVERAL_GENRES = [
 ]
 
 
-@pytest.fixture(params=LOCALES)
-def database_url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[str]:
-    """A database of the embedded server's locale, and one of locale C."""
-    if request.param == "embedded":
-        yield postgres.url
-        return
-    run(postgres.url, f"CREATE DATABASE other {LOCALES[request.param]}")
+@pytest.fixture(scope="module")
+def database_of_locale_c(postgres: Postgres) -> Iterator[str]:
+    """A database of locale C, on the server whose databases have another one."""
+    run(postgres.url, "CREATE DATABASE other LOCALE_PROVIDER libc LOCALE 'C' ENCODING 'UTF8' TEMPLATE template0")
     other = postgres.url.replace(f"/{DATABASE}?", "/other?")
     migrations.migrate(other)
     assert run(other, "SELECT lower('Д'), datlocprovider FROM pg_database WHERE datname = 'other'") == ("Д", "c")
     yield other
     assert_exact(other)
     run(postgres.url, "DROP DATABASE other WITH (FORCE)")
+
+
+@pytest.fixture(params=["embedded", "C"])
+def database_url(request: pytest.FixtureRequest, postgres: Postgres, database_of_locale_c: str) -> str:
+    """A database of the embedded server's locale, and one of locale C."""
+    return postgres.url if request.param == "embedded" else database_of_locale_c
 
 
 async def genres(api: Api, query: str = "") -> list[tuple[str, int]]:
@@ -235,7 +237,7 @@ async def test_a_hundred_thousand_genres(alice: Api, resources: Resources, postg
     assert touched.rows() == 100
     assert (await alice.delete(second)).status == 200
     assert touched.rows() == 2 + 99  # and the genres that the removal left at 0 are deleted
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
 
 
 @pytest.mark.gen_test(timeout=60)
@@ -253,7 +255,7 @@ async def test_a_small_write_after_large_ones_touches_few_rows(
     assert touched.rows() == 2
     assert (await alice.get("/genres/?limit=1")).json["genres"] == [{"genre": "Genre 0 0-0", "count": 2}]
     assert (await alice.get("/genres/?limit=1")).json["count"] == 6 * 20_000 + 1
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
 
 
 async def test_many_movies_with_few_genres_are_counted(alice: Api) -> None:

@@ -221,7 +221,8 @@ async def test_into_a_collection(alice: Api, sign_up: SignUp, postgres: Postgres
             response = await send(bob, body, kind, query)
             assert (response.status, response.json["detail"]) == (404, "You have no such collection.")
     assert await exported(alice) == before and await exported(bob) == b""
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
+    assert_exact(postgres.url, bob)
 
 
 async def test_a_uuid_of_another_user_makes_an_own_collection(
@@ -237,7 +238,8 @@ async def test_a_uuid_of_another_user_makes_an_own_collection(
     assert await exported(alice) == before
     await bob.delete(f"/collection/{uuid}/")
     assert await exported(alice) == before
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
+    assert_exact(postgres.url, bob)
 
 
 async def test_a_line_of_an_existing_collection_only_adds_movies(alice: Api) -> None:
@@ -364,7 +366,8 @@ async def test_a_large_export_can_be_imported(
     for page in found:
         assert (await imported(bob, page.body, NDJSON))["skipped"] == 0
     assert await exported(bob) == await exported(alice)
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
+    assert_exact(postgres.url, bob)
 
 
 async def test_two_imports_of_one_file_at_a_time_add_it_once(alice: Api, postgres: Postgres) -> None:

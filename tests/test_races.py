@@ -11,7 +11,6 @@ import pytest
 
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.resources import Resources
 from movieserver.settings import Settings
 from tests.chaos import TORN
 from tests.client import Response, Api
@@ -213,9 +212,13 @@ def seeded() -> random.Random:
     return random.Random(seed)
 
 
-def assert_nothing_torn(postgres: Postgres) -> None:
-    assert_exact(postgres.url)
-    assert run(postgres.url, TORN) is None
+def assert_nothing_torn(postgres: Postgres, user: Api) -> None:
+    assert_exact(postgres.url, user)
+    assert run(postgres.url, f"{TORN} AND user_id = '{user.user_id}'") is None
+
+
+def assert_gone(postgres: Postgres, user: Api) -> None:
+    assert run(postgres.url, "SELECT " + ROWS % {"user_id": user.user_id}) == (0,)
 
 
 @pytest.mark.parametrize("round_number", range(3))
@@ -226,7 +229,7 @@ async def test_concurrent_writes_of_every_kind(api: Api, postgres: Postgres, rou
         *[race.call("change password", race.change_password) for _ in range(2)])
     for name, response in race.responses:
         assert response.status in EXPECTED[name], (name, response.status, response.json)
-    assert_nothing_torn(postgres)
+    assert_nothing_torn(postgres, race.api)
     await assert_counted(race.api)
     made = {response.json["collection_uuid"] for name, response in race.responses if response.status == 201}
     deleted = [name for name, response in race.responses if name == "delete" and response.status == 200]
@@ -239,11 +242,10 @@ async def test_concurrent_writes_of_every_kind(api: Api, postgres: Postgres, rou
 
 @pytest.mark.parametrize("round_number", range(5))
 async def test_an_account_is_deleted_during_writes_of_every_kind(
-    api: Api, resources: Resources, postgres: Postgres, round_number: int
+    api: Api, postgres: Postgres, round_number: int
 ) -> None:
     chance = seeded()
     race = await starting(api, chance)
-    user_id = resources.tokens.read(str(race.api.token)).user_id
     after = chance.randrange(CLIENTS * CALLS // 2)
 
     async def end() -> None:
@@ -254,8 +256,7 @@ async def test_an_account_is_deleted_during_writes_of_every_kind(
     await asyncio.gather(*[race.client() for _ in range(CLIENTS)], end())
     for name, response in race.responses:
         assert response.status in EXPECTED[name] | GONE.get(name, set()), (name, response.status, response.json)
-    assert run(postgres.url, "SELECT " + ROWS % {"user_id": user_id}) == (0,)
-    assert_nothing_torn(postgres)
+    assert_gone(postgres, race.api)
 
 
 @pytest.mark.parametrize("key", [True, False])
@@ -268,7 +269,7 @@ async def test_creates_during_deletion_of_the_account(sign_up: SignUp, postgres:
         deleted, *responses = await meet(leaving.delete("/account/"), *creates)
         assert deleted.status == 200
         assert set(statuses(responses)) <= {201, 401}
-    assert_nothing_torn(postgres)
+        assert_gone(postgres, leaving)
 
 
 @pytest.mark.parametrize("key", [True, False])
@@ -281,4 +282,4 @@ async def test_additions_during_deletion_of_the_account(sign_up: SignUp, postgre
         deleted, *responses = await meet(leaving.delete("/account/"), *additions)
         assert deleted.status == 200
         assert set(statuses(responses)) <= {200, 404}
-    assert_nothing_torn(postgres)
+        assert_gone(postgres, leaving)

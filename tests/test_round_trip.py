@@ -77,7 +77,8 @@ async def test_an_export_in_an_empty_account_is_the_same_export(
             assert done["skipped"] == 0 and (done["added"] == 0 or not again)
         assert [page.body for page in await pages(bob)] == before
     assert (await bob.get("/genres/")).json["genres"] == (await alice.get("/genres/")).json["genres"]
-    assert_exact(postgres.url)
+    assert_exact(postgres.url, alice)
+    assert_exact(postgres.url, bob)
 
 
 @pytest.mark.parametrize("seed", range(12))

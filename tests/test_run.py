@@ -28,7 +28,7 @@ from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.programs import EmbeddedError, package_folder
 from movieserver.embedded.redis import Redis
 from movieserver.postgres import migrations
-from tests import described, record
+from tests import described, forked, record
 from tests.conftest import ENVIRONMENT, SECRET, create_cluster
 from tests.factories import registration
 
@@ -138,10 +138,7 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `run.py` to its end, with `sent` as its standard input."""
     record.settings(settings)
-    done = subprocess.run(
-        [sys.executable, str(TOP / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
-        input=sent, errors="surrogateescape", env={**ENVIRONMENT, **settings}, check=False,
-    )
+    done = forked.run(arguments, cwd, {**ENVIRONMENT, **settings}, sent)
     record.add((done.stdout + done.stderr).encode())
     return done
 
