@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 from pydantic import SecretStr
+from selenium.webdriver import Chrome
 from tornado.httpclient import AsyncHTTPClient
 from tornado.platform.asyncio import AsyncIOLoop
 
@@ -210,20 +211,19 @@ def site(postgres: Postgres, redis: Redis) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def browser(site: Any) -> Iterator[web.Page]:
-    """A browser on that server."""
-    if not (web.BROWSER and web.DRIVER):
-        pytest.skip(web.MISSING)
-    with web.browsing(site) as page:
-        yield page
+def browser() -> Iterator[Chrome]:
+    """A browser."""
+    with web.browsing() as driver:
+        yield driver
 
 
 @pytest.fixture
-def page(browser: web.Page) -> Iterator[web.Page]:
+def page(browser: Chrome, site: Any) -> Iterator[web.Page]:
     """The browser as if it were new; in the end there is no message in its console and no request to another host."""
-    yield browser
-    complaints, foreign = browser.complaints(), browser.foreign()
-    browser.forget()
+    page = web.Page(browser, site)
+    yield page
+    complaints, foreign = page.complaints(), page.foreign()
+    page.forget()
     assert complaints == [] and foreign == []
 
 

@@ -23,8 +23,8 @@ def run(arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], sent
     """Run `run.py` to its end, with `sent` as its standard input: as subprocess.run does."""
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
-        for stream in streams:
-            stream.write_text(sent or "" if stream is streams[0] else "", encoding="utf-8")
+        for stream, text in zip(streams, (sent or "", "", "")):
+            stream.write_text(text, encoding="utf-8", errors="surrogateescape")
         process = FORKS.Process(target=_main, args=(arguments, str(cwd), environment, [str(each) for each in streams]))
         process.start()
         process.join(SECONDS)
@@ -41,7 +41,7 @@ def _main(arguments: tuple[str, ...], cwd: str, environment: dict[str, str], str
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     os.chdir(cwd)
     os.environ.clear()

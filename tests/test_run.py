@@ -138,7 +138,13 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `run.py` to its end, with `sent` as its standard input."""
     record.settings(settings)
-    done = forked.run(arguments, cwd, {**ENVIRONMENT, **settings}, sent)
+    environment = {**ENVIRONMENT, **settings}
+    if any(name.startswith("PYTHON") for name in settings):  # read when a Python starts
+        done = subprocess.run(
+            [sys.executable, forked.PROGRAM, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
+            input=sent, errors="surrogateescape", env=environment, check=False)
+    else:
+        done = forked.run(arguments, cwd, environment, sent)
     record.add((done.stdout + done.stderr).encode())
     return done
 

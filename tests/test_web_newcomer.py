@@ -26,8 +26,9 @@ def test_a_newcomer_wonders_nothing(page: Page, tmp_path: Path) -> None:
     page.click("Make a link")
     link = str(page.named("Link").get_attribute("value"))
     page.press(Keys.ESCAPE)
-    with browsing(page.server) as other:
-        other.driver.get(link)
+    with browsing() as driver:
+        other = Page(driver, page.server)
+        driver.get(link)
         other.see("Rainy evenings")
         assert other.all(".card h3") == ORDERED
         other.click("Make your own list")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import trustme
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
 from movieserver.embedded.postgres import Postgres
@@ -21,9 +22,8 @@ from tests.factories import registration
 from tests.test_docs import LIST, click, enter, shown, text
 from tests.test_redis_kinds import free_port
 from tests.test_run import Server, serving
-from tests.web import BROWSER, DRIVER, MISSING, Page, Person, browsing
+from tests.web import Page, Person
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=MISSING)
 PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="300"><rect width="200" height="300"/></svg>'
 STOPPED = {"ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE"}
 HAS_TITLE = "document.querySelector('.title input').value === arguments[0]"
@@ -44,12 +44,15 @@ def port() -> dict[str, str]:
 
 
 @contextmanager
-def browsed(settings: dict[str, str], *options: str) -> Iterator[tuple[Server, Page]]:
-    """A server and a browser of their own; in the end there is no message in the console that is not expected."""
+def browsed(browser: Chrome, settings: dict[str, str]) -> Iterator[tuple[Server, Page]]:
+    """A server of its own and its page; in the end there is no message in the console that is not expected."""
     with temporary_folder() as folder, serving(folder / "data", **settings) as server:
-        with browsing(server, *options) as page:
+        page = Page(browser, server)
+        try:
             yield server, page
             assert page.complaints() == []
+        finally:
+            page.forget()
 
 
 class Pictures:
@@ -86,9 +89,12 @@ class Pictures:
         self.server.server_close()
 
 
-def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(base: dict[str, str]) -> None:
+def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(
+    browser: Chrome, base: dict[str, str]
+) -> None:
+    browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
     with Pictures() as ours, Pictures() as theirs, browsed(
-        base | {"POSTER_HOSTS": ours.name}, "--ignore-certificate-errors",
+        browser, base | {"POSTER_HOSTS": ours.name},
     ) as (server, page):
         person = Person(server)
         posters = (f"{ours.name}/there.svg", f"{ours.name}/missing.svg", f"{theirs.name}/there.svg")
@@ -102,12 +108,15 @@ def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(
         page.until("document.querySelectorAll('.stack img').length === 1")
         assert set(ours.paths) == {"/there.svg", "/missing.svg"} and theirs.paths == []
         assert {url.split("/")[2] for url in page.foreign()} == {ours.name}
+    browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
 
 
-def test_where_registration_is_closed_the_page_says_so_and_one_can_sign_in(base: dict[str, str]) -> None:
+def test_where_registration_is_closed_the_page_says_so_and_one_can_sign_in(
+    browser: Chrome, base: dict[str, str]
+) -> None:
     with temporary_folder() as folder, serving(folder / "data", **base) as other:
         person = Person(other)
-    with browsed(base | {"REGISTRATION": "closed"}) as (_, page):
+    with browsed(browser, base | {"REGISTRATION": "closed"}) as (_, page):
         page.open()
         page.see("Nobody can register on this server. Ask its operator for an account.")
         assert not page.named_now("Create account") and not page.named_now("New here? Create an account")
@@ -117,9 +126,9 @@ def test_where_registration_is_closed_the_page_says_so_and_one_can_sign_in(base:
         page.see("All genres")
 
 
-def test_the_page_works_below_a_path(base: dict[str, str], port: dict[str, str]) -> None:
+def test_the_page_works_below_a_path(browser: Chrome, base: dict[str, str], port: dict[str, str]) -> None:
     """PUBLIC_URL: everything is there, the link of a collection too, and tokens are kept apart from other paths."""
-    with browsed(base | port | {"PUBLIC_URL": f"http://localhost:{port['PORT']}/films"}) as (server, page):
+    with browsed(browser, base | port | {"PUBLIC_URL": f"http://localhost:{port['PORT']}/films"}) as (server, page):
         person = Person(server)
         uuid = person.collection("Evenings", person.films()[:2])
         page.open("/films/")
@@ -147,8 +156,8 @@ def test_the_page_works_below_a_path(base: dict[str, str], port: dict[str, str])
         assert all(path.startswith("/films/") for path in paths)
 
 
-def test_films_that_do_not_come_are_said_and_collections_go_on(base: dict[str, str]) -> None:
-    with browsed(base | {"MOVIE_API_URL": NOWHERE}) as (server, page):
+def test_films_that_do_not_come_are_said_and_collections_go_on(browser: Chrome, base: dict[str, str]) -> None:
+    with browsed(browser, base | {"MOVIE_API_URL": NOWHERE}) as (server, page):
         page.statuses = {"502", "503", "504"}
         person = Person(server)
         person.collection("Evenings", [])
@@ -161,9 +170,9 @@ def test_films_that_do_not_come_are_said_and_collections_go_on(base: dict[str, s
 
 
 def test_a_server_that_is_stopped_and_started_again_loses_nothing_that_was_typed(
-    base: dict[str, str], port: dict[str, str]
+    browser: Chrome, base: dict[str, str], port: dict[str, str]
 ) -> None:
-    with browsed(base | port) as (server, page):
+    with browsed(browser, base | port) as (server, page):
         page.statuses = STOPPED
         person = Person(server)
         uuid = person.collection("Evenings", person.films()[:2])
@@ -180,10 +189,10 @@ def test_a_server_that_is_stopped_and_started_again_loses_nothing_that_was_typed
 
 
 def test_two_windows_stay_alike_when_the_database_comes_back_from_a_backup(
-    base: dict[str, str], port: dict[str, str], postgres: Postgres
+    browser: Chrome, base: dict[str, str], port: dict[str, str], postgres: Postgres
 ) -> None:
     """The cursor of the page is then none of this database any more: 410."""
-    with browsed(base | port) as (server, page):
+    with browsed(browser, base | port) as (server, page):
         page.statuses = {*STOPPED, "410"}
         person = Person(server)
         uuid = person.collection("Evenings", person.films()[:2])

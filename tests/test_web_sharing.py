@@ -214,7 +214,8 @@ def test_two_windows_stay_alike(page: Page, person: Person) -> None:
     page.see("City Lights")
     page.lose("Metropolis")
     assert page.named("Title").get_attribute("value") == "Nights"
-    with browsing(person.server) as other:
+    with browsing() as driver:
+        other = Page(driver, person.server)
         other.sign_in(person, "#/collections")
         other.see("Nights")
         page.click("Remove City Lights (1931)")

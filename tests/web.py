@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
@@ -79,6 +80,10 @@ class Page:
         self.server = server
         self.statuses: set[str] = set()
         self.cut = False
+        self.look(1280, 800, "light")
+        driver.execute_cdp_cmd("Network.enable", {})
+        self.log()  # of the test before
+        self.requests()
 
     def open(self, path: str = "/") -> None:
         """Load an address."""
@@ -227,21 +232,19 @@ class Page:
 
 
 @contextmanager
-def browsing(server: Server, *more: str) -> Iterator[Page]:
-    """A browser on the page of a server, with `more` options of its command line."""
-    assert BROWSER and DRIVER
+def browsing() -> Iterator[Chrome]:
+    """A browser of its own."""
+    if not (BROWSER and DRIVER):
+        pytest.skip(MISSING)
     for name in ("selenium", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     options = ChromeOptions()
     options.binary_location = BROWSER
-    for option in (*OPTIONS, *more):
+    for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=ChromeService(DRIVER))
     try:
-        page = Page(driver, server)
-        page.look(1280, 800, "light")
-        driver.execute_cdp_cmd("Network.enable", {})
-        yield page
+        yield driver
     finally:
         driver.quit()
