@@ -63,6 +63,8 @@ $(VENV)/dev.ready: requirements-dev.txt $(VENV)/embedded.ready
 	@touch $@
 
 # In a folder of its own: redis-py would use hiredis in the server too, if it found it.
-$(RIVAL)/ready: benchmarks/requirements.txt $(VENV)/dev.ready
+$(RIVAL)/ready: benchmarks/requirements.txt benchmarks/package.json $(VENV)/dev.ready
 	@$(INSTALL) --no-deps --upgrade --target $(RIVAL) -r benchmarks/requirements.txt
+	@if command -v npm >/dev/null; then mkdir -p $(RIVAL)/node && cp benchmarks/package.json $(RIVAL)/node/ && \
+		npm install --prefix $(RIVAL)/node --silent --no-audit --no-fund --no-package-lock; fi
 	@touch $@

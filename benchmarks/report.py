@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import chart, growth
 from benchmarks.calls import TITLES
 from benchmarks.people import USERS
-from benchmarks.results import ALL_CPU, BARE, CPU, OURS, P99, RATE, ROWS, TWO, WHOLE, Series, Results, Spread
+from benchmarks.results import ALL_CPU, BARE, CPU, NODE, OURS, P99, RATE, ROWS, TWO, WHOLE, Series, Results, Spread
 from benchmarks.services import POOL
 from benchmarks.targets import CONNECTIONS, targets
 
@@ -53,6 +53,9 @@ measurement, whose accounts are deleted and vacuumed after it: nothing grows fro
   validate bodies as the server does, check tokens (and cache those that they have checked), count exactly and write
   a log line. They have no metrics, no entity tags, no memory limits and no limit on the size of a page, all of which
   makes them faster.
+- **{NODE}** has the five reads on Node, where `make bench` finds it (`benchmarks/fastify_service.mjs`): Fastify,
+  postgres.js with {POOL} connections, ioredis and fast-jwt, on the users, the database and the statements of {ROWS}. It
+  leaves out what the services on FastAPI leave out.
 
 Before the measurements, every user's response from every contender is compared by content, 16 at a time. Under load,
 every response is checked by status and length; a wrong one, or a broken connection, makes the run invalid.
@@ -147,21 +150,21 @@ def _by_contender(results: Results, metrics: dict[str, tuple[str, str]]) -> str:
 
 
 def _rates(results: Results) -> str:
-    return _by_contender(results, {name: (RATE, name) for name in (BARE, OURS, ROWS, WHOLE, TWO)})
+    return _by_contender(results, {name: (RATE, name) for name in (BARE, OURS, ROWS, WHOLE, NODE, TWO)})
 
 
 def _latencies(results: Results) -> str:
-    return _by_contender(results, {name: (P99, name) for name in (BARE, OURS, ROWS, WHOLE, TWO)})
+    return _by_contender(results, {name: (P99, name) for name in (BARE, OURS, ROWS, WHOLE, NODE, TWO)})
 
 
 def _costs(results: Results) -> str:
     return _by_contender(results, {f"{BARE}": (CPU, BARE)} | {
-        f"{name}{kind}": (metric, name) for name in (OURS, ROWS, WHOLE)
+        f"{name}{kind}": (metric, name) for name in (OURS, ROWS, WHOLE, NODE)
         for kind, metric in ((": service", CPU), (": all", ALL_CPU))})
 
 
 def _ratios(results: Results) -> str:
-    pairs = ((OURS, BARE), (OURS, ROWS), (OURS, WHOLE), (WHOLE, BARE), (TWO, OURS))
+    pairs = ((OURS, BARE), (OURS, ROWS), (OURS, WHOLE), (OURS, NODE), (WHOLE, BARE), (TWO, OURS))
     return table(["call", "connections", *(f"{one} / {other}" for one, other in pairs)], [
         (TITLES[call], str(connections), *(
             spread(results.ratio(RATE, Series(call, connections, one), Series(call, connections, other)), 2)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 OURS, TWO, BARE = "movieserver", "movieserver, 2 processes", "bare Tornado"
-ROWS, WHOLE = "FastAPI, rows", "FastAPI, whole"
+ROWS, WHOLE, NODE = "FastAPI, rows", "FastAPI, whole", "Fastify, rows"
 RATE, P99, CPU, ALL_CPU = "rate", "p99", "cpu", "all cpu"  # a second; ms; µs a request: of its workers, of everything
 
 

@@ -15,7 +15,7 @@ from benchmarks.client import BenchmarkError, ask
 from benchmarks.load import measure
 from benchmarks.messages import ANY_BYTES, Request
 from benchmarks.people import Person, comparable
-from benchmarks.results import BARE, OURS, ROWS, TWO, WHOLE, Series, Results
+from benchmarks.results import BARE, NODE, OURS, ROWS, TWO, WHOLE, Series, Results
 from benchmarks.services import Ground, Service, cpu_used
 
 PAGE = 2
@@ -72,6 +72,9 @@ def field(ground: Ground, plan: Plan) -> Iterator[Field]:
         _store_page(ground.variables["REDIS_URL"], contenders[OURS])
         for name, contender in contenders.items():
             _check(name, behaviour(contender.service), behaviour(running[OURS]))
+        if services.NODE_RIVAL.exists():
+            node = stack.enter_context(services.fastify(ground))
+            contenders[NODE] = Contender(node, contenders[ROWS].people)
         if plan.two:
             two = stack.enter_context(services.server(ground.folder / "server-2.log", ground.variables, 2))
             contenders[TWO] = Contender(two, contenders[OURS].people)
@@ -146,9 +149,15 @@ def measure_rounds(field: Field, plan: Plan, results: Results, say: Say) -> None
         for call in chosen:
             say(f"round {number + 1} of {plan.rounds}: {call.title}")
             for connections in set(call.connections) & set(plan.connections):
-                names = [name for name in field.contenders if name != TWO or connections > 1 and not call.writes]
+                names = [name for name in field.contenders if _takes_part(name, call, connections)]
                 for name in reversed(names) if number % 2 else names:
                     _turn(field, plan, call, Series(call.name, connections, name), results)
+
+
+def _takes_part(name: str, call: Call, connections: int) -> bool:
+    if name in (NODE, TWO) and call.writes:
+        return False
+    return name != TWO or connections > 1
 
 
 def _turn(field: Field, plan: Plan, call: Call, series: Series, results: Results) -> None:

@@ -20,11 +20,13 @@ import psycopg2
 import redis
 
 from benchmarks.client import BenchmarkError
+from benchmarks.fastapi_storage import STORAGES
 from movieserver.embedded.postgres import DATABASE, Postgres
 from movieserver.embedded.redis import Redis
 
 TOP = Path(__file__).parents[1]
 RIVAL = Path(sys.prefix) / "benchmarks"  # where `make bench` installs the packages of fastapi_service.py
+NODE_RIVAL = RIVAL / "node"  # and those of fastify_service.mjs, if there is Node
 POOL = 10
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -128,11 +130,13 @@ def ground(secret: str) -> Iterator[Ground]:
 
 
 @contextmanager
-def program_on_port(log: Path, arguments: list[str], variables: dict[str, str], text: str = "") -> Iterator[Service]:
+def program_on_port(
+    log: Path, arguments: list[str], variables: dict[str, str], text: str = "", program: str = sys.executable,
+) -> Iterator[Service]:
     """A Python program that prints the address on which it listens; it gets `text` and is ended with SIGTERM."""
     with open(log, "a", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+            [program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             cwd=log.parent, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), **variables})
     with process:
         try:
@@ -183,4 +187,14 @@ def fastapi(ground: Ground, storage: str, **settings: str) -> Iterator[Service]:
     variables |= {"PYTHONPATH": f"{TOP}:{RIVAL}"}
     log = ground.folder / f"{storage}.log"
     with program_on_port(log, ["-m", "benchmarks.fastapi_service", storage], variables) as service:
+        yield service
+
+
+@contextmanager
+def fastify(ground: Ground) -> Iterator[Service]:
+    """The reads on Fastify, with the database and the users of FastAPI on rows."""
+    variables = ground.on_database("fastapi_rows") | {"PACKAGES": str(NODE_RIVAL)}
+    statements = json.dumps(STORAGES["rows"]._asdict())
+    log = ground.folder / "fastify.log"
+    with program_on_port(log, [str(TOP / "benchmarks/fastify_service.mjs")], variables, statements, "node") as service:
         yield service

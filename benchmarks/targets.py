@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from benchmarks import growth
 from benchmarks.calls import CALLS, MIXED, TITLES
-from benchmarks.results import ALL_CPU, BARE, OURS, P99, RATE, ROWS, WHOLE, Series, Results, Spread
+from benchmarks.results import ALL_CPU, BARE, NODE, OURS, P99, RATE, ROWS, WHOLE, Series, Results, Spread
 
 CONNECTIONS = 16
 # by call: the ratio of the rates to reach, as minimum and goal (None: no target)
@@ -15,6 +15,7 @@ BY_BARE = {"list": (0.65, 0.80), "list-movies": (0.60, 0.65), "one": (0.85, 0.95
 BY_ROWS = {"list": 1.5, "list-movies": 1.6, "one": 1.8, "create-2": 1.2, "create-100": 1.0, "create-10000": 1.2}
 BY_WHOLE = {"list": 1.7, "list-movies": 1.7, "one": 1.9, "movies": 1.6, "count": 1.2, "create-2": 1.2,
             "create-100": 1.2, "create-10000": 1.2}
+BY_NODE = {"list": 0.6, "list-movies": 1.0}
 ALONE = 1.1  # at 1 connection
 CROWDED, CROWDED_CREATES = 1.5, 1.2  # at 64
 LARGE = 1.5
@@ -61,6 +62,8 @@ def _rates(results: Results) -> Iterator[Target]:
         yield _target(f"{TITLES[call]}, by {ROWS}", _ratio(results, call, ROWS), "≥", bound, None)
     for call, bound in BY_WHOLE.items():
         yield _target(f"{TITLES[call]}, by {WHOLE}", _ratio(results, call, WHOLE), "≥", None, bound)
+    for call, bound in BY_NODE.items():
+        yield _target(f"{TITLES[call]}, by {NODE}", _ratio(results, call, NODE), "≥", None, bound)
 
 
 def _worst(results: Results) -> Iterator[Target]:

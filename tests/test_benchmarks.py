@@ -142,6 +142,14 @@ def test_fastapi_responds_as_the_server_does(ground: Ground, server: Service, st
         assert reads_of_two_users(fastapi) == reads_of_two_users(server)
 
 
+@pytest.mark.skipif(not services.NODE_RIVAL.exists(), reason="`make bench` installs what Fastify needs")
+def test_fastify_responds_as_fastapi_does(ground: Ground) -> None:
+    with services.fastapi(ground, "rows") as fastapi, services.fastify(ground) as fastify:
+        with people.crowd(fastapi.port, fastapi.database, count=2, filled=True) as crowd:
+            requests = [request for call in CALLS[:3] for request in call.requests(crowd)]
+            assert ask(fastify.port, requests) == ask(fastapi.port, requests)
+
+
 def reads_of_two_users(service: Service) -> list[object]:
     """What they get before a mixed load."""
     with people.crowd(service.port, service.database, count=2, filled=True) as crowd:
