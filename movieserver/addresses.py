@@ -106,6 +106,8 @@ def _web_fault(url: str) -> str | None:
         return "must begin with https:// or http://"
     if not split.hostname:
         return "has no host"
+    if not re.fullmatch(r"[!-~]+", url):
+        return "has a space or another character that must be percent-encoded"
     split.port  # ValueError unless it is a number
     return "has an @ after its host" if "@" in split.path + split.query + split.fragment else None
 

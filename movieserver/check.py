@@ -186,7 +186,7 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
         f"it is version {server.version}; {OLDEST_REDIS} is the oldest supported one":
             int(server.version.partition(".")[0]) < OLDEST_REDIS,
         "appendonly is off: after a crash, the request count is that of the last snapshot": not server.appends,
-        "maxmemory-policy allows evicting the request count: use noeviction or a volatile- policy": server.evicts,
+        "maxmemory-policy allows evicting the request count: use volatile-lru": server.evicts,
     }
     return [warning for warning, holds in found.items() if holds]
 

@@ -141,12 +141,14 @@ class Conflict(ApiError):
 
 
 class CollectionFull(Conflict):
-    """409: a collection has at most `limit` movies; none was added."""
+    """409: a collection has at most `limit` movies, and these at most `limit_bytes`; none was added."""
 
     code = "collection_full"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"A collection holds at most {limit} movies, and these would exceed that. Send fewer.")
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"A collection holds at most {limit} movies, which take at most {limit_bytes} bytes as JSON, and these "
+            "would exceed that. Send fewer, or add them to another collection.")
 
 
 class KeyInUse(Conflict):

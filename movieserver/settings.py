@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     movie_api_username: str | None = None
     movie_api_password: SecretStr | None = None
     movie_api_token: SecretStr | None = Field(None, validate_default=True)
-    movie_api_seconds: float = Field(8, gt=0, le=60)
+    movie_api_seconds: float = Field(8, ge=0.5, le=60)
     movie_cache_seconds: float = Field(60, ge=0, le=86400)
     jwt_secret: SecretStr | None = Field(None, validate_default=True)
     access_token_minutes: float = Field(15, gt=0, le=60 * 24 * 7)
@@ -154,11 +154,12 @@ class Settings(BaseSettings):
     @field_validator("movie_api_token")
     @classmethod
     def _token_for_tmdb(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if info.data.get("movie_api_kind") == "tmdb" and not (token and info.data.get("movie_api_url")):
+        url = info.data.get("movie_api_url", "bad itself")
+        if info.data.get("movie_api_kind") == "tmdb" and not (token and url):
             raise ValueError("is required with MOVIE_API_KIND=tmdb, and so is MOVIE_API_URL")
         return token
 
-    @field_validator("counter_reset_token")
+    @field_validator("counter_reset_token", "movie_api_token")
     @classmethod
     def _bearer_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and not BEARER_TOKEN.fullmatch(token.get_secret_value()):
@@ -252,7 +253,8 @@ def _words(message: str) -> str:
 
 def _rest(faults: dict[str, str]) -> Settings:
     """The settings that are not bad, with a stand-in for the key and the defaults of the others."""
-    bad = {*faults, *(("movie_api_kind", "movie_api_url") if "movie_api_token" in faults else ())}
+    needs_both = ("movie_api_kind", "movie_api_url") if faults.keys() & {"movie_api_token", "movie_api_url"} else ()
+    bad = {*faults, *needs_both}
     stand_ins = {name: field.default for name, field in Settings.model_fields.items() if name in bad}
     embedded = {name: SecretStr(EMBEDDED) for name in ("database_url", "redis_url") if name in bad}
     return Settings(**stand_ins | embedded | {"jwt_secret": SecretStr("-" * SECRET_BYTES)})

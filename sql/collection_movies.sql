@@ -1,6 +1,6 @@
 -- name: add
 -- Append movies to a collection; those that it already has do not change. Nothing is added if it would have more than
--- %(max)s movies, or if the idempotency key is stored or a request with it is running; expired keys are deleted.
+-- %(max)s movies or %(max_bytes)s bytes of them, or if the idempotency key is stored or a request with it is running; expired keys are deleted.
 -- One row (whether the stored request is the same, whether no other is running, whether the collection exists, whether
 -- the precondition holds, whether all fit, response json, version).
 UPDATE users SET change_number = change_number + 1
@@ -28,7 +28,9 @@ WITH stored AS (
 ), outcome AS MATERIALIZED (
     SELECT current_setting('movieserver.owns_key', true) IS DISTINCT FROM 'false' AS owns_key,
         gen_random_uuid() AS version,
-        new.count + coalesce((SELECT cardinality(movie_uuids) FROM found), 0) <= %(max)s AS fits,
+        new.count = 0 OR new.count + coalesce((SELECT cardinality(movie_uuids) FROM found), 0) <= %(max)s
+            AND octet_length(new.movies) + coalesce((SELECT octet_length(movies::text) FROM found), 0) <= %(max_bytes)s
+            AS fits,
         (
             SELECT format('{"added":%%s,"existing":%%s,"items":[%%s]}', new.count, count(*) - new.count, string_agg(
                 format('{"uuid":"%%s","result":"%%s"}', uuid, CASE WHEN sent.new THEN 'added' ELSE 'existing' END), ','

@@ -1,7 +1,7 @@
 -- name: store
 -- Store a collection of a file. If %(create)s, and the user has no collection with that uuid, it is created, with the
 -- timestamps that are not null. Otherwise the movies that the collection lacks are appended, unless it would have more
--- than %(max)s; nothing is changed if it lacks none. If its updated_at is that of the file, it stays: then the line
+-- than %(max)s or %(max_bytes)s bytes of them; nothing is changed if it lacks none. If its updated_at is that of the file, it stays: then the line
 -- continues an earlier line of the same export.
 -- One row (number of movies that were new, whether they fit), or none if there is no such user or collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
@@ -36,6 +36,7 @@ WITH found AS MATERIALIZED (
     FROM found, new
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND new.count > 0
         AND new.count + cardinality(found.movie_uuids) <= %(max)s
+        AND octet_length(new.movies) + octet_length(found.movies::text) <= %(max_bytes)s
     RETURNING user_id, json_append('[]', new.genres) AS genres
 ), counted AS (
     INSERT INTO user_genres AS old (user_id, genre, times, spelling, spellings)

@@ -308,6 +308,22 @@ async def test_pipelined_requests_beyond_the_memory_limit_are_dropped(
     assert app.memory.total == 0
 
 
+async def test_pipelined_requests_are_dropped_behind_a_response_that_is_not_sent_yet(
+    alice: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends with that response: what follows would be parsed from the middle."""
+    assert (await alice.post("/collection/", collection(movies=movies(500, description="d" * 9_000)))).status == 201
+    monkeypatch.setattr(memory_limits, "REQUEST_BYTES_PER_USER", 30_000)
+    reader, writer = await connect(port_of(alice), head(alice, "/collection/"))
+    sent = await reader.readuntil(b"\r\n\r\n")
+    writer.write(HEALTH * 2000)
+    await writer.drain()
+    body = await reader.read()
+    writer.close()
+    length = re.search(rb"Content-Length: (\d+)", sent)
+    assert length and len(body) == int(length[1]) > 4_500_000
+
+
 # request targets
 
 

@@ -10,6 +10,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.handlers.collections import CollectionsHandler
+from movieserver.schemas.movies import MAX_COLLECTION_BYTES
 from movieserver.schemas.requests import MAX_BYTES
 from movieserver.serving import connection, http_server as module, memory_limits, response as response_module
 from movieserver.serving.http_server import Server
@@ -125,7 +126,7 @@ async def whole_list(api: Api) -> tuple[int, bytes]:
 
 
 def test_a_page_always_fits() -> None:
-    assert PAGE_BYTES + 2 * MAX_BYTES <= memory_limits.RESPONSE_BYTES_PER_USER <= memory_limits.RESPONSE_BYTES
+    assert PAGE_BYTES + MAX_COLLECTION_BYTES <= memory_limits.RESPONSE_BYTES_PER_USER <= memory_limits.RESPONSE_BYTES
     assert MAX_BYTES <= memory_limits.REQUEST_BYTES_PER_USER <= memory_limits.REQUEST_BYTES
 
 

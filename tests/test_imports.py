@@ -217,7 +217,7 @@ async def test_into_a_collection(alice: Api, sign_up: SignUp, postgres: Postgres
     before = await exported(alice)
     bob = await sign_up()
     for query in (f"?into={uuid}", "?into=57baf4f4-c9ef-4197-9e4f-acf04eae5b4d", "?into=x", "?into="):
-        for kind, body in ((CSV, text), (NDJSON, line), (JSON, line)):
+        for kind, body in ((CSV, text), (NDJSON, line), (JSON, line), (CSV, "Title,Year\n,1931\n")):
             response = await send(bob, body, kind, query)
             assert (response.status, response.json["detail"]) == (404, "You have no such collection.")
     assert await exported(alice) == before and await exported(bob) == b""

@@ -110,6 +110,7 @@ EXCESSES: dict[str, Excess] = {
 }
 OTHERS = {  # these have tests of their own
     "headers bytes", "headers fields", "query arguments", "registration password_characters_at_least", "pages bytes",
+    "collection bytes",
     "personal_tokens tokens", "registration window_seconds", "registration from_an_address",
     "pages /collection/ default", "pages /movies/<uuid>/collections/ default", "pages /genres/ default",
     "login window_seconds", "login wrong_passwords_for_an_account",
@@ -150,6 +151,20 @@ async def test_a_full_collection_names_its_limit(alice: Api) -> None:
     beyond = await added(alice, bound + 1)
     assert beyond.status == 409
     assert str(bound) in beyond.json["detail"]
+
+
+async def test_a_collection_cannot_become_too_large_to_be_read(alice: Api) -> None:
+    bound = (await published(alice))["collection bytes"]
+    uuid = await created(alice, movies=[])
+    parts = [movies(700, description="d" * 10_000) for _ in range(3)]
+    assert [(await alice.post(f"/collection/{uuid}/movies/", part)).status for part in parts] == [200, 200, 409]
+    beyond = await alice.post(f"/collection/{uuid}/movies/", parts[2])
+    assert beyond.json["code"] == "collection_full" and str(bound) in beyond.json["detail"]
+    assert (await alice.post(f"/collection/{uuid}/movies/", parts[0])).json["existing"] == 700
+    line = json.dumps({"uuid": uuid, "title": "x", "movies": parts[2]})
+    imported = await alice.post("/import/", raw=line.encode(), headers={"Content-Type": "application/x-ndjson"})
+    assert imported.json["added"] == 0 and str(bound) in imported.json["errors"][0]["detail"]
+    assert len((await alice.get(f"/collection/{uuid}/")).json["movies"]) == 1_400
 
 
 async def test_a_short_password_names_its_limit(api: Api) -> None:

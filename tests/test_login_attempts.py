@@ -307,6 +307,24 @@ async def test_a_slot_is_freed_after_an_outage(own_redis: Redis, monkeypatch: py
             assert await redis.keys(f"{login_attempts.PREFIX}*")
 
 
+async def test_a_slot_is_freed_if_the_reply_that_gave_it_was_lost(
+    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 1.0)
+    async with proxy(own_redis.url) as between, open_redis(own_redis.url) as redis, \
+            open_login_attempts(f"redis://127.0.0.1:{between.port}", b"key") as attempts:
+        async with attempts.attempt(b"account", HOME):
+            pass
+        between.black_hole = True
+        async with attempts.attempt(b"account", HOME):
+            assert attempts.away
+        between.black_hole = False
+        seen: list[list[str]] = []
+        while not any(seen) or seen[-1]:
+            seen.append(await redis.keys(f"{login_attempts.PREFIX}*"))
+            await asyncio.sleep(0.01)
+
+
 class TestWithRedisThatDoesNotReply:
     @pytest.fixture
     def between(self, io_loop: AsyncIOLoop, own_redis: Redis) -> Iterator[Proxy]:

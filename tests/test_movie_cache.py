@@ -45,8 +45,8 @@ def grow_old(movies: MovieApi, seconds: float) -> None:
     """Make every cached page `seconds` older."""
     get = movies.cache.get
 
-    async def older(key: str) -> Any:
-        entry = await get(key)
+    async def older(key: str, lifetime: int) -> Any:
+        entry = await get(key, lifetime)
         return entry and entry._replace(age=entry.age + seconds)
 
     movies.cache.get = older  # type: ignore[method-assign]
@@ -108,7 +108,7 @@ async def test_redis_that_was_away_for_a_moment_leaves_no_lock(
     async with open_redis(own_redis.url, 5) as redis:
         await redis.client_pause(600)
         while not movies.cache.away:
-            await movies.cache.get("any key")
+            await movies.cache.get("any key", 1)
         await redis.ping()
         released.set()
         assert_page(await asking)
@@ -243,12 +243,33 @@ async def test_a_fresh_page_that_was_read_from_redis_is_not_read_again(
 
 async def test_a_page_is_cached_for_a_day(own_redis: Redis, resources: Resources) -> None:
     cache = resources.movie_api.cache
-    await cache.put("key", "text é")
-    entry = await cache.get("key")
+    await cache.put("key", "text é", 86400)
+    entry = await cache.get("key", 86400)
     assert entry and entry.text == "text é" and 0 <= entry.age < 5
     async with open_redis(own_redis.url) as redis:
         assert 86000 < await redis.ttl("movieserver:page:{key}") <= 86400
-    assert await cache.get("other") is None
+    assert await cache.get("other", 86400) is None
+
+
+class TestSearches:
+    @pytest.fixture
+    def settings(self, postgres: Postgres, own_redis: Redis, third_party: ThirdParty) -> Settings:
+        return make_settings(
+            postgres.url, own_redis.url, f"{third_party.url}?search={{query}}", movie_cache_seconds=60)
+
+    async def test_a_search_is_cached_for_ten_minutes(
+        self, alice: Api, third_party: ThirdParty, own_redis: Redis
+    ) -> None:
+        """Any number of texts can be searched for, and their pages would fill Redis."""
+        third_party.behaviour = page(listing())
+        for _ in range(2):
+            response = await alice.get("/movies/?query=metropolis")
+            assert_page(response)
+            assert 0 <= int(response.headers["Age"]) < 60
+        assert len(third_party.calls) == 1
+        async with open_redis(own_redis.url) as redis:
+            [key] = await redis.keys("movieserver:page:*")
+            assert 590 < await redis.ttl(key) <= 600
 
 
 async def test_cached_pages_are_served_during_retry_after(

@@ -135,9 +135,9 @@ async def test_pages_on_a_cluster(cluster_url: str) -> None:
                 assert locked
                 async with cache.lock(f"key {number}") as again:
                     assert not again
-                await cache.put(f"key {number}", f"text {number}")
+                await cache.put(f"key {number}", f"text {number}", 60)
         for number in range(20):
-            page = await cache.get(f"key {number}")
+            page = await cache.get(f"key {number}", 60)
             assert page and page.text == f"text {number}"
 
 
@@ -177,9 +177,9 @@ async def test_a_cluster_that_is_down() -> None:
         with pytest.raises(CounterUnavailable):
             await one.reset()
     async with open_page_cache("redis+cluster://127.0.0.1:1") as cache:
-        assert await cache.get("key") is None
+        assert await cache.get("key", 60) is None
         assert cache.away
-        await cache.put("key", "text")
+        await cache.put("key", "text", 60)
 
 
 @pytest.mark.usefixtures("hasty")

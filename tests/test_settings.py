@@ -157,6 +157,7 @@ BAD = {
     "REDIS_URL": "hidden-word", "MOVIE_API_URL": "ftp://h", "JWT_SECRET": "hidden-word", "BCRYPT_ROUNDS": "3",
     "ACCESS_TOKEN_MINUTES": "0", "REFRESH_TOKEN_DAYS": "soon", "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml", "COUNTER_RESET_TOKEN": "hidden-word é", "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/33",
+    "MOVIE_API_TOKEN": "hidden-word\n", "MOVIE_API_SECONDS": "0.1",
     "CORS_ORIGINS": "https://app.example/", "POSTER_HOSTS": "https://image.tmdb.org/",
 }
 
@@ -181,6 +182,8 @@ def test_one_message_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name, value", [
     ("DATABASE_URL", "postgresql://h/d?hidden=1"), ("DATABASE_URL", "postgresql://h:port/d"), ("DATABASE_URL", "h"),
     ("REDIS_URL", "redis://h:port"), ("MOVIE_API_URL", "http://h:port/"), ("MOVIE_API_URL", "http://"),
+    ("MOVIE_API_URL", "https://exämple.org/list"), ("MOVIE_API_URL", "https://h/a list"),
+    ("MOVIE_API_URL", "https://h/list\n"),
 ])
 def test_invalid_addresses(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
@@ -193,7 +196,7 @@ def test_tmdb_needs_an_address_and_a_token(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("MOVIE_API_URL", "MOVIE_API_TOKEN"):
         with pytest.raises(SettingsError, match="MOVIE_API_TOKEN: is required with MOVIE_API_KIND=tmdb"):
             load()
-        monkeypatch.setenv(name, "https://h/3")
+        monkeypatch.setenv(name, "https://h/3" if name == "MOVIE_API_URL" else "token")
     assert load().movie_api_kind == "tmdb"
 
 
@@ -278,6 +281,14 @@ def test_invalid_proxies(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", text)
     with pytest.raises(SettingsError, match="TRUSTED_PROXIES: "):
         load()
+
+
+def test_a_token_is_not_missed_because_the_address_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("KIND", "tmdb"), ("TOKEN", "token"), ("URL", "h")):
+        monkeypatch.setenv(f"MOVIE_API_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "MOVIE_API_URL" in str(caught.value) and "MOVIE_API_TOKEN" not in str(caught.value)
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,7 @@ def test_several_at_once(view: Page, person: Person, uuid: str) -> None:
 def test_delete_a_collection_and_undo(view: Page, person: Person, uuid: str) -> None:
     view.click("Delete")
     view.see("Deleted “Evenings”")
+    view.see("Your first collection starts here")
     view.click("Undo")
     view.see("Metropolis")
     view.click("Delete")
@@ -190,6 +191,20 @@ def test_a_conflict_shows_both_and_lets_one_choose(
     view.click(choice)
     stored(person, uuid, "title", title, view)
     view.until("document.querySelector('.title input').value === arguments[0]", title)
+
+
+def test_a_conflict_without_a_choice_is_asked_again(view: Page, person: Person, uuid: str) -> None:
+    view.statuses = {"412"}
+    view.fill("Title", "Mine")
+    person.call("PUT", f"/collection/{uuid}/", {"title": "Theirs"})
+    view.press(Keys.ENTER)
+    view.see("Changed somewhere else")
+    view.press(Keys.ESCAPE)
+    view.see("Not saved yet: it was changed in another window too.")
+    assert view.named("Title").get_attribute("value") == "Mine"
+    view.driver.refresh()
+    view.click("Keep mine")
+    stored(person, uuid, "title", "Mine", view)
 
 
 def test_what_others_changed_elsewhere_in_it_is_kept_without_asking(view: Page, person: Person, uuid: str) -> None:

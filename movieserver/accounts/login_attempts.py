@@ -102,6 +102,7 @@ class LoginAttempts:
         """
         keys, name = self._keys(account, address), secrets.token_hex(8)
         if not await self._has_begun(keys, name):
+            self._end_later(keys, name, "neither")  # Redis may have begun it, and the reply is lost
             yield
             return
         outcome = "neither"
@@ -112,16 +113,19 @@ class LoginAttempts:
             outcome = "wrong"
             raise
         finally:
-            ending = asyncio.create_task(self._finish(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-            await asyncio.wait([ending], timeout=client.SECONDS)
+            await asyncio.wait([self._end_later(keys, name, outcome)], timeout=client.SECONDS)
 
     async def close(self) -> None:
         """Stop reporting outcomes to Redis."""
         for ending in self._ending:
             ending.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def _end_later(self, keys: list[str], name: str, outcome: str) -> asyncio.Task[None]:
+        ending = asyncio.create_task(self._finish(keys, [name, outcome, int(WINDOW_SECONDS * 1000)]))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
 
     async def _finish(self, keys: list[str], arguments: list[object]) -> None:
         """Report the outcome of an attempt, with retries: other attempts may be waiting for the slot."""

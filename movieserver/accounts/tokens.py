@@ -26,14 +26,14 @@ CLAIMS = ["sub", "iat", "exp", "iss", "jti", "typ"]
 TIMES = ["iat", "exp", "nbf"]
 UUIDS = ["sub", "sid"]
 ACCESS = "access"
-LOGIN, READ, WRITE = "login", "read", "write"  # what a token may do: everything, or as a personal token
+LOGIN, READ = "login", "read"  # what a token may do: everything, or as a personal token, which may be "write" too
 MAX_CHARACTERS = 1024  # ours have about 350
 SKEW_SECONDS = 60  # how far another machine's clock may be ahead
 MAX_VERIFIED = 10_000  # verified tokens that are cached
 
 
 class Access(NamedTuple):
-    """The user of a token, the public uuid of its login, and its scope: LOGIN, READ or WRITE."""
+    """The user of a token, the public uuid of its login, and its scope: LOGIN, READ or "write"."""
 
     user_id: str
     login: str | None

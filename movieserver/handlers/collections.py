@@ -84,9 +84,10 @@ class CollectionHandler(Handler):
 
     @UPDATE
     async def put(self, segment: str) -> None:
-        changes, precondition, collection_uuid = self.body(CollectionChanges), self.precondition, uuid_of(segment)
+        changes, precondition = self.body(CollectionChanges), self.precondition
         if not changes.named:
             raise BadRequest(nothing_to_change(changes.model_extra or {}))
+        collection_uuid = uuid_of(segment)
         version = found(await collections.update(
             self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
             precondition=precondition))

@@ -4,20 +4,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from movieserver.data import imports
+from movieserver.data import collections, imports
 from movieserver.errors import NotFound, Unauthenticated
 from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, Route
-from movieserver.handlers.collections import NO_COLLECTION, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, MAX_ERRORS, NDJSON, ImportedCollection, ImportFile, read_file
-from movieserver.schemas.movies import MAX_MOVIES
+from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES
 from movieserver.schemas.texts import UUID_PATTERN
 
 INTO = TextParameter("into", "The uuid of one of your collections, to which all movies are added", pattern=UUID_PATTERN)
-FULL = f"The collection would hold more than {MAX_MOVIES} movies; no movie of this line was added"
+FULL = (
+    f"The collection would hold more than {MAX_MOVIES} movies or {MAX_COLLECTION_BYTES} bytes of them; no movie of "
+    "this line was added")
 
 
 class ImportHandler(Handler):
@@ -31,8 +33,10 @@ class ImportHandler(Handler):
         f"skipped; `errors` has the reasons for the first {MAX_ERRORS}. JSON is imported as a whole or not at all.")
     async def post(self) -> None:
         kind, segment, body = self.body_type(ImportedCollection), self.query(INTO), self.request.body
-        into = None if segment is None else uuid_of(segment)
         file = await self.resources.body_threads.run(partial(read_file, kind, body), len(body))
+        into = None if segment is None else uuid_of(segment)
+        if into and not file.collections:
+            found(await collections.get(self.resources.database, user_id=self.owner, collection_uuid=into))
         stored = await self._store(file, into)
         self.write_json({
             "added": sum(each["added"] for each in stored),

@@ -37,7 +37,8 @@ LIMITS = {
         "days": requests.TOKEN_DAYS,
     },
     "collection": {
-        "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES, "genres": movies.MAX_GENRES,
+        "title_characters": requests.TITLE_CHARACTERS, "movies": movies.MAX_MOVIES,
+        "bytes": movies.MAX_COLLECTION_BYTES, "genres": movies.MAX_GENRES,
     },
     "movie": {
         "title_characters": formats.MOVIE_TITLE_CHARACTERS, "description_characters": formats.DESCRIPTION_CHARACTERS,

@@ -15,7 +15,7 @@ from movieserver.postgres.connection import ConnectionLost, NotApplied, Row, Sta
 from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
-MAX_RUNNING = 2  # batches of one name; meanwhile the next one gathers reads
+MAX_RUNNING = 2  # batches of one name, until the next one has MAX_BATCH reads
 EARLY_BATCH, MAX_BATCH = 8, 32  # reads: of a batch that starts at once while fewer run, and of any batch
 MAX_WRITES = 2  # of one user in each process; the second one can refuse a repeated idempotency key at once
 MAX_RUNS = 3  # of a statement that was not applied

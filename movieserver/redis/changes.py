@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import AWAY, Client, cancel, open_redis
+from movieserver.redis.client import Client, cancel, open_redis
 
 CHANNEL = "{movieserver}:changes"
 GATHER_SECONDS = 0.05
@@ -114,10 +114,10 @@ class Changes:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what is announced; it is dropped if Redis is away."""
+        """Send what is announced; it is dropped after any error."""
         self._announced.clear()
         users, self._changed = self._changed, set()
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(Exception):
             if users:
                 await self._redis.publish(CHANNEL, " ".join(users))  # with the client's own time limits
 

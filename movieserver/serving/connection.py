@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writing_paused = False
         if self._finished:
-            self._wait_for_request()
+            self._response_finished()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = self.writer.closed = True

@@ -90,7 +90,7 @@ class MovieServer(Application):
 def own_address(transport: asyncio.Transport) -> str:
     """Host and port of this end of a connection, as in a URL."""
     own = transport.get_extra_info("sockname")
-    return netloc(*own[:2]) if isinstance(own, tuple) else "localhost"
+    return netloc(own[0].partition("%")[0], own[1]) if isinstance(own, tuple) else "localhost"  # without a zone
 
 
 class IncomingRequest(HTTPMessageDelegate):

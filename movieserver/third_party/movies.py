@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from movieserver.third_party.client import NoSuchPage, Upstream
 from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.provider import MoviePage, Provider, load_page
 
+PAGE_SECONDS, SEARCH_SECONDS = 86_400, 600  # in Redis; searches shorter, because users can make up any number of them
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 0.3  # to store a page that arrives at the last moment
 INCOMPLETE_SECONDS = 10
@@ -62,13 +64,14 @@ class MovieApi:
         if not self._fresh_seconds:
             async with self._time_limit() as end:
                 return Listed(await self._request(number, query, end), 0, 0)
-        key = hashlib.sha256(f"{self._name} {number} {query!r}".encode()).hexdigest()[:32]
-        cached = await self._cached(key)
+        lifetime = PAGE_SECONDS if query is None else max(SEARCH_SECONDS, math.ceil(self._fresh_seconds))
+        key = hashlib.sha256(f"{self._name} {number} {query!r} {lifetime}".encode()).hexdigest()[:32]
+        cached = await self._cached(key, lifetime)
         if cached is None:
             metrics.page_cache_results["miss"].inc()
-            return self._listed(await asyncio.shield(self._shared_fetch(key, number, query)), 0)
+            return self._listed(await asyncio.shield(self._shared_fetch(key, lifetime, number, query)), 0)
         if not cached.fresh:
-            self._shared_fetch(key, number, query)
+            self._shared_fetch(key, lifetime, number, query)
         metrics.page_cache_results["fresh" if cached.fresh else "stale"].inc()
         return cached
 
@@ -83,11 +86,11 @@ class MovieApi:
     def _listed(self, page: MoviePage, age: float) -> Listed:
         return Listed(page, age, self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS))
 
-    def _shared_fetch(self, key: str, number: int, query: str | None) -> asyncio.Task[MoviePage]:
+    def _shared_fetch(self, key: str, lifetime: int, number: int, query: str | None) -> asyncio.Task[MoviePage]:
         """The one call of this process for a page."""
         fetch = self._fetches.get(key)
         if fetch is None:
-            fetch = self._fetches[key] = asyncio.create_task(self._fetch(key, number, query))
+            fetch = self._fetches[key] = asyncio.create_task(self._fetch(key, lifetime, number, query))
             fetch.add_done_callback(lambda done: self._forget(key, done))
         return fetch
 
@@ -96,7 +99,7 @@ class MovieApi:
         if not fetch.cancelled():
             fetch.exception()  # it is logged already, and possibly no request waits for it
 
-    async def _cached(self, key: str) -> Listed | None:
+    async def _cached(self, key: str, lifetime: int) -> Listed | None:
         """The page in the memory of this process if it is fresh there, else in Redis."""
         now = asyncio.get_running_loop().time()
         if key in self._remembered:
@@ -104,7 +107,7 @@ class MovieApi:
             if (listed := self._listed(page, now - since)).fresh:
                 return listed
             del self._remembered[key]
-        entry = await self.cache.get(key)
+        entry = await self.cache.get(key, lifetime)
         found = entry and load_page(entry.text)
         if not entry or not found:
             return None
@@ -117,26 +120,26 @@ class MovieApi:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = page, since
 
-    async def _fetch(self, key: str, number: int, query: str | None) -> MoviePage:
+    async def _fetch(self, key: str, lifetime: int, number: int, query: str | None) -> MoviePage:
         """A page from the third party, or from the process that is fetching it already."""
         async with self._time_limit() as end:
             while True:
                 self.upstream.check(end)
                 async with self.cache.lock(key) as locked:
-                    cached = await self._cached(key)  # the previous holder of the lock may have stored it
+                    cached = await self._cached(key, lifetime)  # the previous holder of the lock may have stored it
                     if cached and cached.fresh:
                         return cached.page
                     if locked or self.cache.away:
-                        return await self._fetch_alone(key, number, query, end)
+                        return await self._fetch_alone(key, lifetime, number, query, end)
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _fetch_alone(self, key: str, number: int, query: str | None, end: float) -> MoviePage:
+    async def _fetch_alone(self, key: str, lifetime: int, number: int, query: str | None, end: float) -> MoviePage:
         try:
             page = await self._request(number, query, end)
         except NoSuchPage:
             await self.cache.delete(key)
             raise
-        await self.cache.put(key, page.dump())
+        await self.cache.put(key, page.dump(), lifetime)
         return page
 
     async def _request(self, number: int, query: str | None, end: float) -> MoviePage:

@@ -1,4 +1,4 @@
-"""Pages of the third party in Redis, for a day. While Redis is away nothing is cached."""
+"""Pages of the third party in Redis. While Redis is away nothing is cached."""
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from movieserver.redis.client import AWAY, SECONDS, Calls, Client, Script, in_time, open_redis
 
-CACHED_SECONDS = 86400
 LOCK_SECONDS = 3.0  # how long a process that died with the lock blocks the others
 
 GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
@@ -39,20 +38,23 @@ class PageCache:
         """Whether Redis failed to reply a moment ago."""
         return self._calls.away
 
-    async def get(self, key: str) -> Entry | None:
-        """The text under `key`, if there is one; calls in the same event loop iteration share one command."""
+    async def get(self, key: str, lifetime: int) -> Entry | None:
+        """The text that was stored under `key` for `lifetime` seconds, if there is one.
+
+        Calls in the same event loop iteration share one command.
+        """
         if key not in self._reads:
-            self._reads[key] = asyncio.create_task(self._read(key))
+            self._reads[key] = asyncio.create_task(self._read(key, lifetime))
         return await asyncio.shield(self._reads[key])
 
-    async def _read(self, key: str) -> Entry | None:
+    async def _read(self, key: str, lifetime: int) -> Entry | None:
         del self._reads[key]
         found = await self._calls.ask(lambda: self._get([_page(key)]))
-        return Entry(found[0], CACHED_SECONDS - found[1] / 1000) if found and found[0] else None
+        return Entry(found[0], lifetime - found[1] / 1000) if found and found[0] else None
 
-    async def put(self, key: str, text: str) -> None:
+    async def put(self, key: str, text: str, lifetime: int) -> None:
         """Store a text, as of now."""
-        await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=CACHED_SECONDS))
+        await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=lifetime))
 
     async def delete(self, key: str) -> None:
         """Delete what is stored under `key`."""

@@ -83,8 +83,5 @@ function deletionForm(name) {
   const form = h("form", {}, label(W.type(name), h("input", { name: "name", required: true, autocomplete: "off", autocapitalize: "none" })),
     h("button", { class: "button danger", disabled: true }, W.deleteNow));
   form.addEventListener("input", () => { form.lastElementChild.disabled = form.elements.name.value !== name; });
-  return onSubmit(form, async () => {
-    await call("DELETE", "account/");
-    forget(W.deleted);
-  });
+  return onSubmit(form, async () => { await call("DELETE", "account/"); forget(W.deleted); });
 }

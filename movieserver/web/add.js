@@ -2,7 +2,7 @@
 import { card, poster } from "./card.js";
 import { dialog } from "./dialog.js";
 import { button, h, onSubmit } from "./dom.js";
-import { add, create, genresOf, holding, named, newKey, remove, titles } from "./store.js";
+import { add, creator, genresOf, holding, named, remove, titles } from "./store.js";
 import words from "./words.js";
 const W = words.add;
 
@@ -38,27 +38,28 @@ function about(movie) {
 
 function tick({ uuid, title }, movie, checked, status) {
   const box = h("input", { type: "checkbox", checked });
-  box.addEventListener("change", async () => {
+  let sent = Promise.resolve();
+  async function send(inside) {
     try {
-      await (box.checked ? add(uuid, [movie]) : remove(uuid, movie.uuid));
-      status.textContent = box.checked ? W.added(title) : W.removed(title);
+      await (inside ? add(uuid, [movie]) : remove(uuid, movie.uuid));
+      status.textContent = inside ? W.added(title) : W.removed(title);
     } catch (error) {
-      box.checked = !box.checked;
+      box.checked = !inside;
       status.textContent = error.message;
     }
-  });
+  }
+  box.addEventListener("change", () => { sent = sent.then(() => send(box.checked)); }); // one after the other
   return h("li", {}, h("label", { class: "check" }, box, title));
 }
 
-// A new collection with these films; one key for all its attempts.
+// A new collection with these films.
 function fresh(movies, list, status, done = () => {}) {
-  let key = newKey();
+  const create = creator();
   const field = h("input", {
     name: "title", required: true, maxlength: 255, placeholder: W.fresh, "aria-label": W.fresh, autocomplete: "off" });
   const form = h("form", { class: "inline" }, field, h("button", { class: "button" }, W.create));
   return onSubmit(form, async ({ title }) => {
-    const uuid = await create({ title, movies }, key);
-    key = newKey();
+    const uuid = await create({ title, movies });
     list.hidden = false;
     list.prepend(tick({ uuid, title }, movies[0], true, status));
     form.reset();
@@ -70,10 +71,7 @@ function fresh(movies, list, status, done = () => {}) {
 // Copies several films into one collection, old or new.
 export async function copyDialog(movies, done) {
   const list = h("ul", { class: "ticks" }), status = h("p", { class: "status", role: "status" });
-  const finish = () => {
-    shown.close();
-    done();
-  };
+  const finish = () => { shown.close(); done(); };
   const shown = dialog(W.title, list, fresh(movies, h("ul"), status, finish), status);
   const copyTo = (uuid) => add(uuid, movies).then(finish, (error) => { status.textContent = error.message; });
   list.append(...(await titles()).map(({ uuid, title }) => h("li", {}, button(title, () => copyTo(uuid)))));

@@ -4,6 +4,7 @@ import words from "./words.js";
 const known = new Map(); // path → the response that was read last, which is not sent again while it is current
 export const reach = new EventTarget(); // "lost" and "back": whether the server responds
 export let lost = false;
+const SECONDS = 30; // until a request has failed
 let renewing;
 
 // An error of the API (RFC 9457), or `status` 0 where there was no response.
@@ -21,30 +22,31 @@ function reached(yes) {
 
 // Sends a request; gives {status, etag, data, link}. Throws a Problem. `open` needs no token, `text` gives a blob, and
 // `again` renews a token that is refused; `more` goes to fetch().
-export async function call(method, path, { body, headers = {}, open = false, text = false, seconds = 30, again = true, ...more } = {}) {
+export async function call(method, path, { body, headers = {}, open = false, text = false, again = true, signal, ...more } = {}) {
   const sent = { Accept: text ? "*/*" : "application/json", ...headers };
   if (!open) sent.Authorization = `Bearer ${await accessToken()}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
-  const response = await request(new URL(path, BASE), {
+  const response = await received(fetch(new URL(path, BASE), {
     method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
-    credentials: "omit", signal: AbortSignal.timeout(1000 * seconds), ...more,
-  });
+    credentials: "omit", signal: AbortSignal.any([AbortSignal.timeout(1000 * SECONDS), ...(signal ? [signal] : [])]), ...more,
+  }));
   if (response.status === 401 && !open && again) {
     if (sent.Authorization === `Bearer ${read()?.access}`) await renew(); // or another request has done so already
-    return call(method, path, { body, headers, text, seconds, again: false, ...more });
+    return call(method, path, { body, headers, text, signal, again: false, ...more });
   }
   if (!response.ok && response.status !== 304) throw new Problem(response.status, await response.json().catch(() => ({})));
   return {
     status: response.status, etag: response.headers.get("ETag"), link: response.headers.get("Link"),
-    data: text ? await response.blob() : await response.json().catch(() => null),
+    data: response.status === 304 ? null : await received(text ? response.blob() : response.json()),
   };
 }
 
-async function request(address, init) {
+// What comes over the network; a Problem if it does not come, or not whole.
+async function received(promise) {
   try {
-    const response = await fetch(address, init);
+    const value = await promise;
     reached(true);
-    return response;
+    return value;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     reached(false);
@@ -54,7 +56,7 @@ async function request(address, init) {
 
 // Asks whether the server is back.
 export function probe() {
-  return request(new URL("healthz", BASE), { cache: "no-store" }).catch(() => {});
+  return received(fetch(new URL("healthz", BASE), { cache: "no-store" })).catch(() => {});
 }
 
 // GET, with the response of before if that is still current.
@@ -84,12 +86,13 @@ async function accessToken() {
   return read()?.access;
 }
 
-// Another window may have renewed the tokens meanwhile: what is stored counts.
+// Another window may have renewed the tokens meanwhile, or have signed out: what is stored counts.
 function renew() {
-  renewing ??= call("POST", "refresh/", { body: { refresh_token: read().refresh }, open: true })
-    .then((response) => keep(response.data))
+  const { refresh } = read(), current = () => read()?.refresh === refresh;
+  renewing ??= call("POST", "refresh/", { body: { refresh_token: refresh }, open: true })
+    .then(({ data }) => current() && keep(data))
     .catch((error) => {
-      if (error.status === 401) forget(words.expired);
+      if (error.status === 401 && current()) forget(words.expired);
       throw error;
     })
     .finally(() => { renewing = undefined; });

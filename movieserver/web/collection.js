@@ -9,7 +9,7 @@ import { changes } from "./live.js";
 import { sortable } from "./order.js";
 import { go } from "./router.js";
 import { shareDialog } from "./share.js";
-import { genresOf, named, remove } from "./store.js";
+import { deleting, genresOf, named, remove } from "./store.js";
 import { flush, later, toast } from "./toast.js";
 import { save } from "./transfer.js";
 import words from "./words.js";
@@ -18,9 +18,9 @@ const UNKNOWN = {}; // a change of which nothing is known: read the collection a
 export const title = () => words.nav.collections;
 
 export async function show(main, signal, uuid) {
-  const view = new View(main, signal, uuid);
-  changes.addEventListener("change", ({ detail }) => view.follow(detail ? detail.get(uuid) : UNKNOWN), { signal });
-  await view.load();
+  const view = new View(main, signal, uuid), loaded = view.load(), follow = (change) => loaded.then(() => view.follow(change), () => {});
+  changes.addEventListener("change", ({ detail }) => follow(detail ? detail.get(uuid) : UNKNOWN), { signal });
+  await loaded;
 }
 
 class View {
@@ -61,10 +61,13 @@ class View {
   }
 
   text(key, attributes) {
-    const part = (collection) => collection[key];
-    return textField({ draft: `${this.uuid}:${key}`, value: part(this.editor.data), signal: this.signal, ...attributes,
+    return this.field(key, (collection) => collection[key], (mine) => ({ [key]: mine }), attributes);
+  }
+
+  field(name, part, body, attributes) {
+    return textField({ draft: `${this.uuid}:${name}`, value: part(this.editor.data), signal: this.signal, ...attributes,
       save: async (mine, base) => {
-        await this.editor.change({ part, base, mine, body: () => ({ [key]: mine }), show: (text) => text });
+        await this.editor.change({ part, base, mine, body, show: (text) => text });
         this.render(this.editor.data);
         return part(this.editor.data);
       } });
@@ -115,14 +118,8 @@ class View {
   note(movie) {
     const part = (collection) => collection.movies.find(({ uuid }) => uuid === movie.uuid)?.note ?? "";
     const noted = ({ note, ...rest }, text) => (text ? { ...rest, note: text } : rest);
-    const body = (mine, { movies }) => ({
-      movies: movies.map((each) => (each.uuid === movie.uuid ? noted(each, mine) : each)) });
-    return textField({ draft: `${this.uuid}:${movie.uuid}`, value: movie.note ?? "", signal: this.signal, lines: true, maxlength: 2000,
-      "aria-label": W.note(named(movie)), placeholder: W.addNote,
-      save: async (mine, base) => {
-        await this.editor.change({ part, base, mine, body, show: (text) => text });
-        return part(this.editor.data);
-      } });
+    const body = (mine, { movies }) => ({ movies: movies.map((each) => (each.uuid === movie.uuid ? noted(each, mine) : each)) });
+    return this.field(movie.uuid, part, body, { lines: true, maxlength: 2000, "aria-label": W.note(named(movie)), placeholder: W.addNote });
   }
 
   async reorder(order, before) {
@@ -138,11 +135,9 @@ class View {
 
   // Removes films from sight, and from the collection when that cannot be undone any more.
   remove(movies) {
+    this.order.settle();
     const gone = movies.map(({ uuid }) => uuid), first = [...this.list.children].findIndex((row) => row.dataset.uuid === gone[0]);
-    const again = () => {
-      gone.forEach((uuid) => this.leaving.delete(uuid));
-      if (!this.signal.aborted) this.render(this.editor.data);
-    };
+    const again = () => { gone.forEach((uuid) => this.leaving.delete(uuid)); if (!this.signal.aborted) this.render(this.editor.data); };
     gone.forEach((uuid) => { this.leaving.add(uuid); this.picked.delete(uuid); });
     this.render(this.editor.data);
     this.showSelection();
@@ -156,9 +151,10 @@ class View {
 
   delete() {
     const { title: name } = this.editor.data;
+    deleting.add(this.uuid);
     go("collections");
-    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true }));
-    const undo = () => go(`collections/${this.uuid}`);
+    const keep = () => deleting.delete(this.uuid), undo = () => go(`collections/${this.uuid}`, keep());
+    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true })).finally(keep);
     addEventListener("hashchange", () => later(W.deleted(name), send, undo), { once: true }); // the next view flushes before
   }
 

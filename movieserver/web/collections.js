@@ -5,7 +5,7 @@ import { dialog } from "./dialog.js";
 import { button, empty, h, label, onSubmit, whenNear } from "./dom.js";
 import { changes } from "./live.js";
 import { go } from "./router.js";
-import { create, newKey } from "./store.js";
+import { creator, listed } from "./store.js";
 import words from "./words.js";
 const W = words.lists;
 const FIRST = "collection/?limit=24";
@@ -19,20 +19,20 @@ export async function show(main, signal) {
 
   async function load() {
     if (loading || !next) return;
-    loading = true;
-    const first = next === FIRST, { data } = await get(next, { signal }).finally(() => { loading = false; });
+    const path = next;
+    [loading, next] = [true, null];
+    const { data } = await get(path, { signal })
+      .catch((error) => { next ??= path; throw error; }).finally(() => { loading = false; });
+    if (next) return load(); // something has changed meanwhile
     next = pathOf(data.next);
-    if (first) list.replaceChildren();
-    list.append(...data.data.collections.map(stack));
+    if (path === FIRST) list.replaceChildren();
+    list.append(...listed(data).map(stack));
     more.hidden = !next;
     message.replaceChildren(...(list.children.length ? [] : [empty(W.empty, W.emptyHint, button(W.fresh, createDialog, "primary"),
       h("a", { class: "button", href: "#/transfer" }, W.bring))]));
   }
 
-  changes.addEventListener("change", () => {
-    next = FIRST;
-    load().catch(() => {});
-  }, { signal });
+  changes.addEventListener("change", () => { next = FIRST; load().catch(() => {}); }, { signal });
   await load();
   whenNear(more, load, signal);
 }
@@ -47,11 +47,11 @@ function stack({ uuid, title: name, description, movies, shared }) {
 }
 
 function createDialog() {
-  const key = newKey();
+  const create = creator();
   const form = h("form", {}, label(W.name, h("input", { name: "title", required: true, maxlength: 255, autocomplete: "off" })),
     label(W.about, h("textarea", { name: "description", rows: 3 })), h("button", { class: "button primary" }, W.create));
   const shown = dialog(W.fresh, onSubmit(form, async (values) => {
-    const uuid = await create(values, key);
+    const uuid = await create(values);
     shown.close();
     go(`collections/${uuid}`);
   }));

@@ -20,7 +20,7 @@ export class Editor {
   }
 
   // One change after the other. `part(collection)` is what changes, `base` that part as the user saw it, `mine` as it is
-  // to be; `body(mine, collection)` and `path` make the request; `show` makes a part readable. Gives whether mine stands.
+  // to be; `body(mine, collection)` and `path` make the request; `show` makes a part readable. Fails if the user does not choose.
   change(step) {
     const done = this.#queue.then(() => this.#change(step));
     this.#queue = done.catch(() => {});
@@ -32,13 +32,12 @@ export class Editor {
     for (;;) {
       const theirs = part(this.data);
       if (!same(theirs, seen) && !same(theirs, mine)) {
-        if (!await choose(show(mine), show(theirs))) return false;
+        if (!await choose(show(mine), show(theirs))) return;
         seen = theirs;
       }
       try {
         await call("PUT", path, { body: body(mine, this.data), headers: { "If-Match": this.etag } });
-        await this.load();
-        return true;
+        return await this.load();
       } catch (error) {
         if (error.status !== 412) throw error;
         await this.load();
@@ -48,17 +47,13 @@ export class Editor {
 }
 
 function choose(mine, theirs) {
-  return new Promise((resolve) => {
-    let keep = false;
-    const pick = (yes) => () => {
-      keep = yes;
-      shown.close();
-    };
+  return new Promise((resolve, reject) => {
+    const pick = (yes) => () => { resolve(yes); shown.close(); };
     const side = (title, content, text, yes) => h("section", {}, h("h3", {}, title),
       h("div", { class: "version" }, content || words.conflict.blank), button(text, pick(yes), yes ? "primary" : ""));
     const shown = dialog(words.conflict.title, h("p", {}, words.conflict.text), h("div", { class: "versions" },
       side(words.conflict.mine, mine, words.conflict.keepMine, true),
       side(words.conflict.theirs, theirs, words.conflict.keepTheirs, false)));
-    shown.addEventListener("close", () => resolve(keep));
+    shown.addEventListener("close", () => reject(new Error(words.conflict.open)));
   });
 }

@@ -32,10 +32,7 @@ function fill(panel, isNew) {
     h("label", { class: "check" }, h("input", { name: "stay", type: "checkbox" }), W.stay),
     h("button", { class: "button primary wide" }, isNew ? W.up : W.in));
   onSubmit(form, (values) => enter(isNew ? "register/" : "login/", values));
-  const other = button(isNew ? W.toIn : W.toUp, () => {
-    fill(panel, !isNew);
-    panel.querySelector("input").focus();
-  }, "link");
+  const other = button(isNew ? W.toIn : W.toUp, () => { fill(panel, !isNew); panel.querySelector("input").focus(); }, "link");
   panel.replaceChildren(h("h2", {}, isNew ? W.up : W.in), form, h("p", {}, CLOSED ? W.closed : other));
 }
 

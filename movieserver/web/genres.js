@@ -26,11 +26,7 @@ function render(body, chosen, counted, films) {
   if (!films.length) {
     return body.replaceChildren(empty(W.empty, W.emptyHint, h("a", { class: "button primary", href: "#/movies" }, words.list.find)));
   }
-  const choose = (values) => {
-    Object.assign(chosen, values);
-    ask(chosen);
-    render(body, chosen, counted, films);
-  };
+  const choose = (values) => { ask(Object.assign(chosen, values)); render(body, chosen, counted, films); };
   const pick = (key) => (value) => {
     choose({ [key]: chosen[key] === value ? "" : value });
     body.querySelector(`[data-key="${key}"][data-value="${CSS.escape(value)}"]`)?.focus();

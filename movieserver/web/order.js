@@ -15,6 +15,7 @@ export function sortable(list, { signal, say, done }) {
   function start(event) {
     const handle = event.target.closest(".handle");
     if (!handle || event.button) return;
+    settle();
     dragged = handle.closest("li");
     before = order().join();
     dragged.classList.add("dragged");
@@ -62,6 +63,8 @@ export function sortable(list, { signal, say, done }) {
     timer = setTimeout(save, PAUSE);
   }
 
+  const settle = () => timer && save();
+
   function save() {
     clearTimeout(timer);
     timer = undefined;
@@ -72,7 +75,6 @@ export function sortable(list, { signal, say, done }) {
   list.addEventListener("pointermove", move);
   for (const name of ["pointerup", "pointercancel"]) list.addEventListener(name, end);
   list.addEventListener("keydown", key);
-  const settle = () => timer && save();
   signal.addEventListener("abort", settle);
   return { settle, moving: () => Boolean(dragged || timer) };
 }

@@ -8,13 +8,21 @@ export function read() {
   return JSON.parse(sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? "null");
 }
 
+const store = (next) => (next.stay ? localStorage : sessionStorage).setItem(KEY, JSON.stringify(next));
+
+// A tab that was duplicated has the same tokens, and they can be renewed once.
+const tabs = new BroadcastChannel(KEY);
+tabs.addEventListener("message", ({ data: { before, next } }) => read()?.refresh === before && store(next));
+
 // `tokens` is what the server sent; `more` adds the name and whether to stay.
 export function keep(tokens, more = {}) {
   const next = {
     ...read(), ...more, access: tokens.access_token, refresh: tokens.refresh_token,
     expires: Date.now() + 1000 * tokens.expires_in,
   };
-  (next.stay ? localStorage : sessionStorage).setItem(KEY, JSON.stringify(next));
+  const before = read()?.refresh;
+  store(next);
+  if (before) tabs.postMessage({ before, next });
   if (more.name) changed.dispatchEvent(new CustomEvent("in"));
 }
 

@@ -13,18 +13,26 @@ async function walk(path, take) {
   return all;
 }
 
-export const titles = () => walk("collection/?movies=false&limit=100", (page) => page.data.collections);
+export const deleting = new Set(); // the uuids of collections whose deletion can still be undone
+export const listed = (page) => page.data.collections.filter(({ uuid }) => !deleting.has(uuid));
+export const titles = () => walk("collection/?movies=false&limit=100", listed);
 export const whole = () => walk("collection/?limit=100", (page) => page.data.collections);
 export const genres = () => walk("genres/", (page) => page.genres);
 export const holding = (movie) => walk(`movies/${movie.uuid}/collections/?limit=100`, (page) => page.collections);
 
 // crypto.randomUUID() is there over https and on localhost only.
-export const newKey = () => crypto.randomUUID?.() ?? String(Math.random());
+const newKey = () => crypto.randomUUID?.() ?? String(Math.random());
 
-// Creates a collection; the same key twice creates one, so it is safe to try again.
-export async function create(collection, key) {
-  const { data } = await call("POST", "collection/", { body: collection, headers: { "Idempotency-Key": key } });
-  return data.collection_uuid;
+// Gives a function that creates a collection: what it sends again after a failure is not created twice.
+export function creator() {
+  let key, sent;
+  return async (collection) => {
+    const text = JSON.stringify(collection);
+    if (text !== sent) [key, sent] = [newKey(), text];
+    const { data } = await call("POST", "collection/", { body: collection, headers: { "Idempotency-Key": key } });
+    sent = undefined;
+    return data.collection_uuid;
+  };
 }
 
 export const add = (uuid, movies) => call("POST", `collection/${uuid}/movies/`, { body: { movies } });

@@ -8,10 +8,7 @@ export function toast(text, ...actions) {
   const shown = h("div", { class: "toast" }, h("p", {}, text), actions);
   document.getElementById("toasts").append(shown);
   const timer = setTimeout(() => shown.remove(), 1000 * SECONDS);
-  return () => {
-    clearTimeout(timer);
-    shown.remove();
-  };
+  return () => { clearTimeout(timer); shown.remove(); };
 }
 
 // Tells what was done; does it when nobody can undo it any more. `undo` puts back what is shown.

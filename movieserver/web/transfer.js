@@ -5,7 +5,7 @@ import { BASE, read } from "./session.js";
 import { titles } from "./store.js";
 import words from "./words.js";
 const W = words.transfer;
-const MAX_BYTES = 8 * 1024 * 1024;
+const MAX_BYTES = 8 * 1024 * 1024, MAX_LINES = 1000, SECONDS = 300; // of an import
 const SHOWN = 8;
 const KINDS = { csv: "text/csv", json: "application/json", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson" };
 export const title = () => W.title;
@@ -41,7 +41,7 @@ async function preview(steps, file) {
   const text = await file.text(), extension = file.name.split(".").pop().toLowerCase();
   const kind = KINDS[extension] ?? (/^\s*\{/.test(text) ? KINDS.ndjson : KINDS.csv);
   const { known, names } = kind === KINDS.csv ? ofCsv(text) : ofJson(text, kind);
-  if (!names.length) return refuse(steps, W.unreadable);
+  if (!names) return refuse(steps, W.unreadable);
   if (kind !== KINDS.ndjson && file.size > MAX_BYTES) return refuse(steps, W.tooLarge);
   const into = h("select", {}, options([["", W.fresh]])), go = button(W.start, () => send(steps, parts(text, kind), kind, into.value), "primary");
   steps.replaceChildren(h("p", {}, h("strong", {}, file.name), h("br"), h("small", {}, `${W.known[known]} · ${W.rows(names.length)}`)),
@@ -54,25 +54,23 @@ async function preview(steps, file) {
 
 function ofJson(text, kind) { // one collection, or one in every line
   try {
-    const collections = (kind === KINDS.ndjson ? lines(text) : [text]).map((each) => JSON.parse(each));
-    return { known: "own", names: collections.flatMap(({ movies }) => movies.map((movie) => movie.title)) };
+    const collections = (kind === KINDS.ndjson ? text.split("\n").filter((line) => line.trim()) : [text]).map((each) => JSON.parse(each));
+    return { known: "own", names: collections.flatMap(({ movies }) => (movies ?? []).map((movie) => movie.title)) };
   } catch {
-    return { known: "own", names: [] };
+    return {};
   }
 }
-
-const lines = (text) => text.split("\n").filter((line) => line.trim());
 
 // Only for the preview: the server reads the file itself.
 function ofCsv(text) {
   const rows = csv(text), at = rows.findIndex((row) => row.some((cell) => /^(name|title)$/i.test(cell.trim())));
-  if (at < 0) return { names: [] };
+  if (at < 0) return {};
   const header = rows[at].map((cell) => cell.trim().toLowerCase()), has = (name) => header.includes(name);
   const name = header.findIndex((cell) => cell === "name" || cell === "title"), year = header.indexOf("year");
   const known = has("letterboxd uri") || (has("url") && has("name")) ? "letterboxd"
     : has("const") ? "imdb" : has("trakt_id") ? "trakt" : has("uuid") ? "own" : "csv";
   const titled = rows.slice(at + 1).filter((row) => row[name]?.trim());
-  return { known, names: titled.map((row) => (row[year] ? `${row[name]} (${row[year]})` : row[name])) };
+  return { known, names: titled.length && titled.map((row) => (row[year] ? `${row[name]} (${row[year]})` : row[name])) };
 }
 
 function csv(text) {
@@ -87,14 +85,17 @@ function csv(text) {
   return rows;
 }
 
-// A file of many collections in parts that the server takes.
+// A file of many collections in parts that the server takes; `numbers` are those of its lines in the file.
 function parts(text, kind) {
-  if (kind !== KINDS.ndjson) return [text];
-  const all = [""];
-  for (const line of lines(text)) {
-    if (all.at(-1).length + line.length > MAX_BYTES / 4) all.push("");
-    all[all.length - 1] += `${line}\n`;
-  }
+  if (kind !== KINDS.ndjson) return [{ text }];
+  const all = [{ text: "", numbers: [] }];
+  text.split("\n").forEach((line, index) => {
+    if (!line.trim()) return;
+    const { text: before, numbers } = all.at(-1);
+    if (numbers.length === MAX_LINES || before.length + line.length > MAX_BYTES / 4) all.push({ text: "", numbers: [] });
+    all.at(-1).text += `${line}\n`;
+    all.at(-1).numbers.push(index + 1);
+  });
   return all;
 }
 
@@ -103,8 +104,9 @@ async function send(steps, all, kind, into) {
   steps.replaceChildren(h("p", { role: "status" }, W.sending), bar);
   const sum = { added: 0, existing: 0, skipped: 0, collections: [], errors: [] };
   try {
-    for (const [index, part] of all.entries()) {
-      const done = await upload(part, kind, into, (share) => { bar.value = index + share; });
+    for (const [index, { text, numbers }] of all.entries()) {
+      const done = await upload(text, kind, into, (share) => { bar.value = index + share; });
+      for (const error of done.errors) error.line = numbers?.[error.line - 1] ?? error.line;
       for (const key of Object.keys(sum)) sum[key] = sum[key].concat?.(done[key]) ?? sum[key] + done[key];
     }
     finished(steps, sum);
@@ -122,12 +124,12 @@ async function upload(text, kind, into, progress) {
     request.setRequestHeader("Authorization", `Bearer ${read().access}`);
     request.setRequestHeader("Content-Type", kind);
     request.upload.addEventListener("progress", ({ loaded, total }) => progress(0.9 * loaded / total));
+    Object.assign(request, { responseType: "json", timeout: 1000 * SECONDS }); // a response that is no JSON is null
     request.addEventListener("load", () => {
-      const body = JSON.parse(request.responseText || "{}");
-      if (request.status === 200) resolve(body);
-      else reject(new Problem(request.status, body));
+      if (request.status === 200 && request.response) resolve(request.response);
+      else reject(new Problem(request.status, request.response ?? {}));
     });
-    request.addEventListener("error", () => reject(new Problem(0)));
+    for (const name of ["error", "timeout"]) request.addEventListener(name, () => reject(new Problem(0)));
     request.send(text);
   });
 }
