@@ -18,16 +18,18 @@ MARK = "<!-- the table between these lines is written by make bench -->\n"
 WHY = f"""\
 ## Why goals are missed
 
-- **Beside {BARE}.** It has no database, so it shares the cores with the load generator only. PostgreSQL takes a part
-  of the processor time of a list, and on two cores it takes that from the server.
+- **Beside {BARE}.** It sends bytes from memory. The server also checks the token, counts in Redis, logs, keeps metrics
+  and sends entity tags; that is what a movie page and the count cost more. A list needs PostgreSQL too, which on two
+  cores takes its processor time from the server.
 - **Reads beside FastAPI.** asyncpg is compiled and reads PostgreSQL's binary protocol; aiopg and psycopg2 take several
   iterations of the event loop for a reply. The server makes up for that with batches, which grow with the number
-  of connections; at 1 connection a batch is a single read.
+  of connections; at 1 connection a batch is a single read. Batches save processor time in PostgreSQL, and
+  the driver spends it again.
 - **The request count.** It is one command of Redis in every service, and only the framework around it differs:
   Tornado's RequestHandler and metrics here, FastAPI without metrics there.
-- **Beside {NODE}.** At 16 connections both lists keep up with it. The less PostgreSQL does for a call, and the more
-  connections there are, the more Node leads, most of all with a movie page and the count: there the framework is nearly
-  all that counts, and V8 compiles what Python interprets.
+- **Beside {NODE}.** At 16 connections both lists keep up with it. The less PostgreSQL does for a call, the more Node
+  leads, most of all with a movie page and the count: there the framework is nearly all that counts, and V8 compiles
+  what Python interprets.
 - **Creates.** psycopg2 writes every value as a quoted literal into the text of the statement. And each genre of a
   user is a row with an index by frequency, so that favourites are three index entries, however many genres a user
   has. The services on FastAPI rewrite one JSON value with all genres of the user: faster for the twenty genres here.

@@ -45,6 +45,14 @@ def test_collections_are_shown_as_stacks_and_made(page: Page, person: Person, uu
     page.see("All genres")
 
 
+def test_a_deletion_that_fails_shows_the_collection_again(view: Page, person: Person, uuid: str) -> None:
+    view.run("""const whole = fetch, lost = () => Promise.reject(new TypeError("lost"));
+        window.fetch = (address, init) => (init?.method === "DELETE" ? lost() : whole(address, init))""")
+    view.click("Delete")
+    view.see("Your first collection starts here")
+    view.until("document.querySelector('.stack h2')?.innerText === 'Evenings'")
+
+
 def test_no_collections(page: Page, person: Person) -> None:
     page.sign_in(person, "#/collections")
     page.see("Your first collection starts here")
@@ -200,7 +208,7 @@ def test_a_conflict_without_a_choice_is_asked_again(view: Page, person: Person, 
     view.press(Keys.ENTER)
     view.see("Changed somewhere else")
     view.press(Keys.ESCAPE)
-    view.see("Not saved yet: it was changed in another window too.")
+    view.see("Not saved: it was changed in another window too.")
     assert view.named("Title").get_attribute("value") == "Mine"
     view.driver.refresh()
     view.click("Keep mine")

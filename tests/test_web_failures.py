@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ window.fetch = (address, init = {}) => {
     if ((init.method ?? "GET") !== method || !String(address).includes(text)) return whole(address, init);
     window.fetch = whole;
     if (change !== "late") return changes[change](whole(address, init));
-    return new Promise((resolve) => setTimeout(resolve, 700)).then(() => whole(address, init));
+    return new Promise((resolve) => setTimeout(resolve, 700)).then(() => whole(address, init))
+        .finally(() => { window.late = true; });
 }"""
 STORED = "JSON.parse(sessionStorage.getItem('movieserver:/') ?? localStorage.getItem('movieserver:/'))"
 
@@ -73,7 +73,8 @@ def test_signing_out_while_tokens_are_renewed(page: Page, person: Person) -> Non
     page.go("#/collections")
     page.run("localStorage.removeItem('movieserver:/'); location.hash = '#/account'")
     page.named("Password")
-    time.sleep(1)
+    page.until("window.late")
+    page.run("return fetch('/healthz').then((response) => response.text())")  # by then the late response is read
     assert page.run(f"return {STORED}") is None
 
 

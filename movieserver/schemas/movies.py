@@ -19,7 +19,7 @@ from movieserver.schemas.genres import NO_GENRES, Genres, parse_genres
 from movieserver.schemas.texts import RawUuid, text
 
 MAX_MOVIES = 10_000
-MAX_COLLECTION_BYTES = 16 * 1024 * 1024  # of its movies as JSON: a larger collection could not be sent
+MAX_COLLECTION_BYTES = 16 * 1024 * 1024  # of its movies as JSON, so that every page of collections can be sent
 MAX_GENRES = 100_000  # different ones in one body; PostgreSQL can count these within its time limit
 GenresText = Annotated[str, text(maximum=GENRES_CHARACTERS)]
 DescriptionText = Annotated[str, text(maximum=DESCRIPTION_CHARACTERS)]

@@ -4,7 +4,7 @@ import words from "./words.js";
 const known = new Map(); // path → the response that was read last, which is not sent again while it is current
 export const reach = new EventTarget(); // "lost" and "back": whether the server responds
 export let lost = false;
-const SECONDS = 30; // until a request has failed
+const SECONDS = 30, BODY_SECONDS = 300; // until there is a response, and until it is whole
 let renewing;
 
 // An error of the API (RFC 9457), or `status` 0 where there was no response.
@@ -26,10 +26,12 @@ export async function call(method, path, { body, headers = {}, open = false, tex
   const sent = { Accept: text ? "*/*" : "application/json", ...headers };
   if (!open) sent.Authorization = `Bearer ${await accessToken()}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
+  const late = new AbortController(), timer = setTimeout(() => late.abort(new Problem(0)), 1000 * SECONDS);
+  const signals = [late.signal, AbortSignal.timeout(1000 * BODY_SECONDS), ...(signal ? [signal] : [])];
   const response = await received(fetch(new URL(path, BASE), {
     method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
-    credentials: "omit", signal: AbortSignal.any([AbortSignal.timeout(1000 * SECONDS), ...(signal ? [signal] : [])]), ...more,
-  }));
+    credentials: "omit", signal: AbortSignal.any(signals), ...more,
+  }).finally(() => clearTimeout(timer)));
   if (response.status === 401 && !open && again) {
     if (sent.Authorization === `Bearer ${read()?.access}`) await renew(); // or another request has done so already
     return call(method, path, { body, headers, text, signal, again: false, ...more });
@@ -49,6 +51,7 @@ async function received(promise) {
     return value;
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (error.name === "SyntaxError") throw new Problem(500); // some proxy responded
     reached(false);
     throw new Problem(0);
   }
@@ -79,11 +82,10 @@ export function pathOf(next) {
 }
 
 async function accessToken() {
+  if (Date.now() > read()?.expires - 10_000) await renew();
   const now = read();
   if (!now) throw new Problem(401, { detail: words.expired });
-  if (Date.now() < now.expires - 10_000) return now.access;
-  await renew();
-  return read()?.access;
+  return now.access;
 }
 
 // Another window may have renewed the tokens meanwhile, or have signed out: what is stored counts.

@@ -75,11 +75,6 @@ function navigation(current) {
     h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", {}, words.nav[name]))));
 }
 
-function signedIn() {
-  follow();
-  render();
-}
-
 function signedOut(event) {
   unfollow(true);
   forgetResponses();
@@ -106,7 +101,7 @@ addEventListener("unhandledrejection", (event) => { // what a click could not do
   event.preventDefault();
   toast(event.reason.message);
 });
-changed.addEventListener("in", signedIn);
+changed.addEventListener("in", () => { follow(); render(); });
 changed.addEventListener("out", signedOut);
 addEventListener("hashchange", render);
 if (read()) follow();

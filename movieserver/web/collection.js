@@ -83,6 +83,7 @@ class View {
   }
 
   render(data) {
+    if (this.signal.aborted) return;
     const movies = data.movies.filter(({ uuid }) => !this.leaving.has(uuid));
     document.title = `${data.title} · ${words.name}`;
     this.heading.textContent = data.title;
@@ -135,11 +136,12 @@ class View {
 
   // Removes films from sight, and from the collection when that cannot be undone any more.
   remove(movies) {
-    this.order.settle();
+    const moved = this.order.settle(); // whose end renders
     const gone = movies.map(({ uuid }) => uuid), first = [...this.list.children].findIndex((row) => row.dataset.uuid === gone[0]);
-    const again = () => { gone.forEach((uuid) => this.leaving.delete(uuid)); if (!this.signal.aborted) this.render(this.editor.data); };
+    const again = () => { gone.forEach((uuid) => this.leaving.delete(uuid)); this.render(this.editor.data); };
     gone.forEach((uuid) => { this.leaving.add(uuid); this.picked.delete(uuid); });
-    this.render(this.editor.data);
+    if (moved) gone.forEach((uuid) => this.rows.get(uuid)?.element.remove());
+    else this.render(this.editor.data);
     this.showSelection();
     (this.list.children[Math.min(first, this.list.children.length - 1)]?.lastElementChild ?? this.name.field).focus();
     later(W.removed(movies.length === 1 ? movies[0].title : words.films(movies.length)), async () => {
@@ -154,7 +156,8 @@ class View {
     deleting.add(this.uuid);
     go("collections");
     const keep = () => deleting.delete(this.uuid), undo = () => go(`collections/${this.uuid}`, keep());
-    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true })).finally(keep);
+    const again = () => keep() && changes.dispatchEvent(new CustomEvent("change")); // the list is read again
+    const send = () => this.attempt(() => call("DELETE", `collection/${this.uuid}/`, { keepalive: true })).finally(again);
     addEventListener("hashchange", () => later(W.deleted(name), send, undo), { once: true }); // the next view flushes before
   }
 

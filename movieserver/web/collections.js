@@ -8,8 +8,7 @@ import { go } from "./router.js";
 import { creator, listed } from "./store.js";
 import words from "./words.js";
 const W = words.lists;
-const FIRST = "collection/?limit=24";
-const COVERS = 5;
+const FIRST = "collection/?limit=24", COVERS = 5;
 export const title = () => W.title;
 
 export async function show(main, signal) {

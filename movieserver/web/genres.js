@@ -6,8 +6,7 @@ import { ask, asked } from "./router.js";
 import { genres, genresOf, whole } from "./store.js";
 import words from "./words.js";
 const W = words.genres;
-const FAVOURITES = 3;
-const ROW = 46; // pixels
+const FAVOURITES = 3, ROW = 46; // pixels
 export const title = () => W.title;
 
 export async function show(main, signal) {

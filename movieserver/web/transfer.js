@@ -5,8 +5,7 @@ import { BASE, read } from "./session.js";
 import { titles } from "./store.js";
 import words from "./words.js";
 const W = words.transfer;
-const MAX_BYTES = 8 * 1024 * 1024, MAX_LINES = 1000, SECONDS = 300; // of an import
-const SHOWN = 8;
+const MAX_BYTES = 8 * 1024 * 1024, MAX_LINES = 1000, SECONDS = 300, SHOWN = 8; // of an import; of its films
 const KINDS = { csv: "text/csv", json: "application/json", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson" };
 export const title = () => W.title;
 
@@ -55,6 +54,7 @@ async function preview(steps, file) {
 function ofJson(text, kind) { // one collection, or one in every line
   try {
     const collections = (kind === KINDS.ndjson ? text.split("\n").filter((line) => line.trim()) : [text]).map((each) => JSON.parse(each));
+    if (!collections.length || collections.some(({ title: name }) => name === undefined)) return {};
     return { known: "own", names: collections.flatMap(({ movies }) => (movies ?? []).map((movie) => movie.title)) };
   } catch {
     return {};

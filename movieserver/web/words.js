@@ -62,7 +62,7 @@ export default {
   conflict: {
     title: "Changed somewhere else", text: "This was changed in another window since you saw it. Which one should stay?",
     mine: "Yours", theirs: "The other one", keepMine: "Keep mine", keepTheirs: "Keep the other", blank: "(empty)",
-    open: "Not saved yet: it was changed in another window too.",
+    open: "Not saved: it was changed in another window too.",
   },
   genres: {
     title: "Genres", chart: "Your genres", decades: "Decades", favourite: "favourite",
