@@ -1,6 +1,7 @@
 -- name: add
 -- Append movies to a collection; those that it already has do not change. Nothing is added if it would have more than
--- %(max)s movies or %(max_bytes)s bytes of them, or if the idempotency key is stored or a request with it is running; expired keys are deleted.
+-- %(max)s movies or %(max_bytes)s bytes of them, or if the idempotency key is stored or a request with it is running;
+-- expired keys are deleted.
 -- One row (whether the stored request is the same, whether no other is running, whether the collection exists, whether
 -- the precondition holds, whether all fit, response json, version).
 UPDATE users SET change_number = change_number + 1

@@ -1,8 +1,8 @@
 -- name: store
 -- Store a collection of a file. If %(create)s, and the user has no collection with that uuid, it is created, with the
 -- timestamps that are not null. Otherwise the movies that the collection lacks are appended, unless it would have more
--- than %(max)s or %(max_bytes)s bytes of them; nothing is changed if it lacks none. If its updated_at is that of the file, it stays: then the line
--- continues an earlier line of the same export.
+-- than %(max)s or %(max_bytes)s bytes of them; nothing is changed if it lacks none. If its updated_at is that of the
+-- file, it stays: then the line continues an earlier line of the same export.
 -- One row (number of movies that were new, whether they fit), or none if there is no such user or collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 WITH found AS MATERIALIZED (

@@ -89,12 +89,19 @@ class Pictures:
         self.server.server_close()
 
 
-def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(
-    browser: Chrome, base: dict[str, str]
-) -> None:
+@pytest.fixture
+def trusting(browser: Chrome) -> Iterator[Chrome]:
+    """The browser, which accepts every certificate for the time of a test."""
     browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
+    yield browser
+    browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
+
+
+def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(
+    trusting: Chrome, base: dict[str, str]
+) -> None:
     with Pictures() as ours, Pictures() as theirs, browsed(
-        browser, base | {"POSTER_HOSTS": ours.name},
+        trusting, base | {"POSTER_HOSTS": ours.name},
     ) as (server, page):
         person = Person(server)
         posters = (f"{ours.name}/there.svg", f"{ours.name}/missing.svg", f"{theirs.name}/there.svg")
@@ -108,7 +115,6 @@ def test_posters_of_the_hosts_of_the_setting_are_shown_and_others_not_requested(
         page.until("document.querySelectorAll('.stack img').length === 1")
         assert set(ours.paths) == {"/there.svg", "/missing.svg"} and theirs.paths == []
         assert {url.split("/")[2] for url in page.foreign()} == {ours.name}
-    browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
 
 
 def test_where_registration_is_closed_the_page_says_so_and_one_can_sign_in(

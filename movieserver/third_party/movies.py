@@ -42,6 +42,15 @@ class Listed(NamedTuple):
         return self.age < self.max_age
 
 
+class _Wanted(NamedTuple):
+    """A page of the list or of a search, its key in the cache, and for how many seconds it is stored there."""
+
+    number: int
+    query: str | None
+    key: str
+    lifetime: int
+
+
 class MovieApi:
     """Pages of the third party's list, fresh for `fresh_seconds` (0: nothing is cached)."""
 
@@ -64,14 +73,13 @@ class MovieApi:
         if not self._fresh_seconds:
             async with self._time_limit() as end:
                 return Listed(await self._request(number, query, end), 0, 0)
-        lifetime = PAGE_SECONDS if query is None else max(SEARCH_SECONDS, math.ceil(self._fresh_seconds))
-        key = hashlib.sha256(f"{self._name} {number} {query!r} {lifetime}".encode()).hexdigest()[:32]
-        cached = await self._cached(key, lifetime)
+        wanted = self._wanted(number, query)
+        cached = await self._cached(wanted)
         if cached is None:
             metrics.page_cache_results["miss"].inc()
-            return self._listed(await asyncio.shield(self._shared_fetch(key, lifetime, number, query)), 0)
+            return self._listed(await asyncio.shield(self._shared_fetch(wanted)), 0)
         if not cached.fresh:
-            self._shared_fetch(key, lifetime, number, query)
+            self._shared_fetch(wanted)
         metrics.page_cache_results["fresh" if cached.fresh else "stale"].inc()
         return cached
 
@@ -86,12 +94,17 @@ class MovieApi:
     def _listed(self, page: MoviePage, age: float) -> Listed:
         return Listed(page, age, self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS))
 
-    def _shared_fetch(self, key: str, lifetime: int, number: int, query: str | None) -> asyncio.Task[MoviePage]:
+    def _wanted(self, number: int, query: str | None) -> _Wanted:
+        lifetime = PAGE_SECONDS if query is None else max(SEARCH_SECONDS, math.ceil(self._fresh_seconds))
+        key = hashlib.sha256(f"{self._name} {number} {query!r} {lifetime}".encode()).hexdigest()[:32]
+        return _Wanted(number, query, key, lifetime)
+
+    def _shared_fetch(self, wanted: _Wanted) -> asyncio.Task[MoviePage]:
         """The one call of this process for a page."""
-        fetch = self._fetches.get(key)
+        fetch = self._fetches.get(wanted.key)
         if fetch is None:
-            fetch = self._fetches[key] = asyncio.create_task(self._fetch(key, lifetime, number, query))
-            fetch.add_done_callback(lambda done: self._forget(key, done))
+            fetch = self._fetches[wanted.key] = asyncio.create_task(self._fetch(wanted))
+            fetch.add_done_callback(lambda done: self._forget(wanted.key, done))
         return fetch
 
     def _forget(self, key: str, fetch: asyncio.Task[MoviePage]) -> None:
@@ -99,15 +112,15 @@ class MovieApi:
         if not fetch.cancelled():
             fetch.exception()  # it is logged already, and possibly no request waits for it
 
-    async def _cached(self, key: str, lifetime: int) -> Listed | None:
+    async def _cached(self, wanted: _Wanted) -> Listed | None:
         """The page in the memory of this process if it is fresh there, else in Redis."""
-        now = asyncio.get_running_loop().time()
+        key, now = wanted.key, asyncio.get_running_loop().time()
         if key in self._remembered:
             page, since = self._remembered[key]
             if (listed := self._listed(page, now - since)).fresh:
                 return listed
             del self._remembered[key]
-        entry = await self.cache.get(key, lifetime)
+        entry = await self.cache.get(key, wanted.lifetime)
         found = entry and load_page(entry.text)
         if not entry or not found:
             return None
@@ -120,26 +133,26 @@ class MovieApi:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = page, since
 
-    async def _fetch(self, key: str, lifetime: int, number: int, query: str | None) -> MoviePage:
+    async def _fetch(self, wanted: _Wanted) -> MoviePage:
         """A page from the third party, or from the process that is fetching it already."""
         async with self._time_limit() as end:
             while True:
                 self.upstream.check(end)
-                async with self.cache.lock(key) as locked:
-                    cached = await self._cached(key, lifetime)  # the previous holder of the lock may have stored it
+                async with self.cache.lock(wanted.key) as locked:
+                    cached = await self._cached(wanted)  # the previous holder of the lock may have stored it
                     if cached and cached.fresh:
                         return cached.page
                     if locked or self.cache.away:
-                        return await self._fetch_alone(key, lifetime, number, query, end)
+                        return await self._fetch_alone(wanted, end)
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _fetch_alone(self, key: str, lifetime: int, number: int, query: str | None, end: float) -> MoviePage:
+    async def _fetch_alone(self, wanted: _Wanted, end: float) -> MoviePage:
         try:
-            page = await self._request(number, query, end)
+            page = await self._request(wanted.number, wanted.query, end)
         except NoSuchPage:
-            await self.cache.delete(key)
+            await self.cache.delete(wanted.key)
             raise
-        await self.cache.put(key, page.dump(), lifetime)
+        await self.cache.put(wanted.key, page.dump(), wanted.lifetime)
         return page
 
     async def _request(self, number: int, query: str | None, end: float) -> MoviePage:

@@ -51,7 +51,7 @@ async function received(promise) {
     return value;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    if (error.name === "SyntaxError") throw new Problem(500); // some proxy responded
+    if (error.name === "SyntaxError") throw new Problem(500); // not the server, but a proxy
     reached(false);
     throw new Problem(0);
   }

@@ -136,7 +136,7 @@ class View {
 
   // Removes films from sight, and from the collection when that cannot be undone any more.
   remove(movies) {
-    const moved = this.order.settle(); // whose end renders
+    const moved = this.order.settle(); // the end of that renders
     const gone = movies.map(({ uuid }) => uuid), first = [...this.list.children].findIndex((row) => row.dataset.uuid === gone[0]);
     const again = () => { gone.forEach((uuid) => this.leaving.delete(uuid)); this.render(this.editor.data); };
     gone.forEach((uuid) => { this.leaving.add(uuid); this.picked.delete(uuid); });

@@ -20,7 +20,7 @@ export class Editor {
   }
 
   // One change after the other. `part(collection)` is what changes, `base` that part as the user saw it, `mine` as it is
-  // to be; `body(mine, collection)` and `path` make the request; `show` makes a part readable. Fails if the user does not choose.
+  // to be; `body(mine, collection)` and `path` make the request; `show` makes a part readable. Fails without a choice.
   change(step) {
     const done = this.#queue.then(() => this.#change(step));
     this.#queue = done.catch(() => {});

@@ -5,7 +5,7 @@ import { BASE, read } from "./session.js";
 import { titles } from "./store.js";
 import words from "./words.js";
 const W = words.transfer;
-const MAX_BYTES = 8 * 1024 * 1024, MAX_LINES = 1000, SECONDS = 300, SHOWN = 8; // of an import; of its films
+const MAX_BYTES = 8 * 1024 * 1024, MAX_LINES = 1000, SECONDS = 300, SHOWN = 8; // seconds of an import, films in its preview
 const KINDS = { csv: "text/csv", json: "application/json", ndjson: "application/x-ndjson", jsonl: "application/x-ndjson" };
 export const title = () => W.title;
 
