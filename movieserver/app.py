@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import cache, partial
 
 from movieserver.handlers import (
     accounts, changes, collection_movies, collections, docs, exports, fallback, genres, imports, limits, movies,
@@ -40,7 +40,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         proxies=proxies,
         cors_origins=settings.cors_origins,
         poster_hosts=re.split(" *, *", settings.poster_hosts),
-        openapi=partial(document.as_json, tuple(ROUTES), settings.public_url or "/"),
+        openapi=cache(partial(document.as_json, ROUTES, settings.public_url or "/")),
         registration=settings.registration,
         reset_token=reset_token and reset_token.get_secret_value(),
     )

@@ -45,9 +45,9 @@ LIBRARIES = {
     "jwt": {"accounts/tokens.py"},
     "bcrypt": {"accounts/passwords.py"},
     "pydantic": {
-        "schemas/import_file.py", "schemas/movies.py", "schemas/numbers.py", "schemas/parsing.py",
-        "schemas/requests.py", "schemas/responses.py", "schemas/texts.py", "openapi/operation.py",
-        "openapi/document.py", "embedded/__init__.py", "settings.py",
+        "schemas/import_file.py", "schemas/movies.py", "schemas/parsing.py", "schemas/requests.py",
+        "schemas/responses.py", "schemas/texts.py", "openapi/operation.py", "openapi/document.py",
+        "embedded/__init__.py", "settings.py",
     },
     "pydantic_core": {
         "schemas/genres.py", "schemas/import_file.py", "schemas/movies.py", "schemas/parsing.py", "schemas/requests.py",

@@ -15,8 +15,7 @@ from movieserver.http import idempotency
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 from movieserver.openapi.operation import Operation
 from movieserver.redis import changes as redis_changes
-from movieserver.schemas import csv_formats, import_file, movies, requests
-from movieserver.schemas.numbers import numbers
+from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits
 from movieserver.serving.request import QUERY_ARGUMENTS
 
@@ -73,19 +72,18 @@ LIMITS = {
         "answer_bytes": memory_limits.RESPONSE_BYTES_PER_USER, "answer_bytes_of_all": memory_limits.RESPONSE_BYTES,
     },
 }
-LIFETIMES = ("access_seconds", "refresh_seconds")
 
 
 class LimitsHandler(OpenHandler):
     """GET /limits/"""
 
     @Operation(
-        "getLimits", "Read all limits",
-        numbers("Limits", LIMITS | {"tokens": dict.fromkeys(LIFETIMES, 0)}), etag=True,
-        description="The error of a request that exceeds one of them names it.")
+        "getLimits", "Read all limits", responses.Limits, etag=True,
+        description="A request that exceeds a limit gets an error that states the limit.")
     async def get(self) -> None:
         tokens = self.resources.tokens
-        lifetimes = dict(zip(LIFETIMES, map(math.ceil, (tokens.access_seconds, tokens.refresh_seconds))))
+        lifetimes = {
+            "access_seconds": math.ceil(tokens.access_seconds), "refresh_seconds": math.ceil(tokens.refresh_seconds)}
         self.set_header("Cache-Control", f"public, max-age={CACHED_SECONDS}")
         await self.write_representation(json.dumps(LIMITS | {"tokens": lifetimes}))
 

@@ -12,7 +12,7 @@ class OpenApiHandler(OpenHandler):
     @Operation("getDescription", "Read the OpenAPI document", responses.Document, etag=True, description="OpenAPI 3.1.")
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-cache")  # clients may store it, but must revalidate it
-        await self.write_representation(*self.settings["openapi"]())
+        await self.write_representation(self.settings["openapi"]())
 
 
 routes = [Route("/openapi.json/", OpenApiHandler, protected=False)]

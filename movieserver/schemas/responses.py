@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from movieserver.accounts.personal_tokens import PREFIX
 from movieserver.formats import MAX_YEAR, MIN_YEAR, POSTER_PATTERN
@@ -17,10 +17,8 @@ Count = Annotated[int, Field(ge=0)]
 Address = Annotated[str, Field(description="An absolute address, to be followed without changes", pattern="^https?://")]
 
 
-class Response(BaseModel):
+class Response(BaseModel, extra="forbid"):
     """A response with these keys and no others; keys with a default may be absent."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Message(Response):
@@ -86,8 +84,7 @@ class ListedMovie(Response):
     uuid: Uuid
     year: Annotated[int, Field(ge=MIN_YEAR, le=MAX_YEAR)] = Field(default_factory=int)
     poster: Annotated[str, Field(pattern=POSTER_PATTERN)] = Field(default_factory=str)
-    ids: Annotated[dict[str, str], Field(description="Its ids in other services, by the name of the service")] = (
-        Field(default_factory=dict))
+    ids: dict[str, str] = Field(default_factory=dict, description="Its ids in other services, by name of the service")
 
 
 class MovieListPage(Response):
@@ -111,10 +108,8 @@ class CreatedCollection(Response):
     collection_uuid: Uuid
 
 
-class UpdatedCollection(Message):
+class UpdatedCollection(CreatedCollection, Message):
     """What happened, and to which collection."""
-
-    collection_uuid: Uuid
 
 
 class CollectionTitle(Response):
@@ -268,6 +263,10 @@ class Status(Response):
     """The state of the server."""
 
     status: Literal["ok", "ready"]
+
+
+class Limits(RootModel[dict[str, dict[str, Count | dict[str, Count]]]]):
+    """The limits of each subject; those of `pages` are by path."""
 
 
 class Document(RootModel[dict[str, Any]]):
