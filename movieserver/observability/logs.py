@@ -2,16 +2,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -23,22 +19,6 @@ RESET = "\x1b[0m"
 FIRST = ("timestamp", "level", "pid", "event")
 
 log = structlog.stdlib.get_logger("movieserver")
-
-
-class Request(NamedTuple):
-    """A request that got a response: `ms` from its headers to its response, `size` in bytes, `client` an IP address.
-
-    Values are None if the message was not HTTP. Only `client` needs escaping in JSON.
-    """
-
-    request_id: str
-    method: str | None
-    route: str
-    status: int
-    ms: float | None
-    user_id: str | None
-    size: int
-    client: str
 
 
 def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> None:
@@ -54,9 +34,6 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=structlog.WriteLoggerFactory(to),
     )
-    global _write_request
-    write = partial(_write_console if on_console else _write_json, _writer(to), to.isatty())
-    _write_request = write if lowest <= logging.INFO else _discard
     handler = logging.StreamHandler(to)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
@@ -65,16 +42,14 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, lowest), force=True)
 
 
-def request(entry: Request) -> None:
-    """Log a request, if the level is INFO or lower."""
-    _write_request(entry)
-
-
-def _discard(entry: Request) -> None:
-    pass
-
-
-_write_request: Callable[[Request], None] = _discard
+def request(
+    request_id: str, method: str | None, route: str, status: int, ms: float | None, user_id: str | None, size: int,
+    client: str
+) -> None:
+    """Log a request that got a response of `size` bytes, `ms` after its headers; None: the message was not HTTP."""
+    log.info(
+        "request", request_id=request_id, client=client, method=method, route=route, status=status, ms=ms,
+        user_id=user_id, bytes=size)
 
 
 def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
@@ -87,8 +62,13 @@ def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
 
 
 def _console(to: TextIO) -> tuple[list[Processor], list[Processor]]:
-    rendering = structlog.dev.ConsoleRenderer(
+    """Requests are written more briefly than other events."""
+    render = structlog.dev.ConsoleRenderer(
         colors=to.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0)
+
+    def rendering(logger: object, method: str, event: EventDict) -> str:
+        return _request_line(event, to.isatty()) if event["event"] == "request" else render(logger, method, event)
+
     return [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)], [rendering]
 
 
@@ -98,39 +78,15 @@ def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
     return {name: marked[name] for name in FIRST} | marked
 
 
-def _write_json(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
-    """The line that structlog would write, faster: there is one for each request."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
-    request_id, method, route, status, ms, user_id, size, client = entry
-    write(
-        f'{{"timestamp": "{now}Z", "level": "info", "pid": {os.getpid()}, "event": "request", '
-        f'"request_id": "{request_id}", "client": {json.dumps(client)}, "method": {_quoted(method)}, '
-        f'"route": "{route}", "status": {status}, "ms": {"null" if ms is None else ms}, '
-        f'"user_id": {_quoted(user_id)}, "bytes": {size}}}\n')
-
-
-def _write_console(write: Callable[[str], None], coloured: bool, entry: Request) -> None:
+def _request_line(event: EventDict, coloured: bool) -> str:
     """Time, method, route, status, milliseconds, user and id, cut at COLUMNS."""
-    now, method = datetime.now(), entry.method or "-"
-    route = re.sub(r"{\w+_", "{", entry.route)
-    took = "-" if entry.ms is None else f"{entry.ms:.1f} ms"
-    head = f"{now:%H:%M:%S} {method[:7]:7} {route:27} "
-    tail = f" {took:>9} {(entry.user_id or '-')[:8]:8} {entry.request_id}"
-    status = str(entry.status)
-    colour = COLOURS.get(entry.status // 100) if coloured else None
-    write(head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)] + "\n")
-
-
-def _writer(to: TextIO) -> Callable[[str], None]:
-    def write(line: str) -> None:
-        to.write(line)
-        to.flush()
-
-    return write
-
-
-def _quoted(token: str | None) -> str:
-    return "null" if token is None else f'"{token}"'
+    route = re.sub(r"{\w+_", "{", event["route"])
+    took = "-" if event["ms"] is None else f"{event['ms']:.1f} ms"
+    head = f"{event['timestamp']} {(event['method'] or '-')[:7]:7} {route:27} "
+    tail = f" {took:>9} {(event['user_id'] or '-')[:8]:8} {event['request_id']}"
+    status = str(event["status"])
+    colour = COLOURS.get(event["status"] // 100) if coloured else None
+    return head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)]
 
 
 class Outage:

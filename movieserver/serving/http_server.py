@@ -122,8 +122,8 @@ class Server:
         await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
         metrics.count_request("malformed", None, error.status)
-        logs.request(logs.Request(
-            request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip))
+        logs.request(
+            request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip)
         headers = HTTPHeaders(error.headers | {
             "Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"})
         start = ResponseStartLine("", error.status, HTTPStatus(error.status).phrase)

@@ -77,9 +77,9 @@ class MovieServer(Application):
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
         metrics.count_request(handler.route, method, status, seconds)
-        logs.request(logs.Request(
+        logs.request(
             request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
-            request.connection.body_bytes, handler.client_address))
+            request.connection.body_bytes, handler.client_address)
 
     def end(self, request: Request) -> None:
         """A request has its response, or its client is gone."""
