@@ -48,12 +48,12 @@ async def test_a_new_connection_replaces_an_idle_one(
 
 
 async def test_a_new_connection_does_not_replace_a_busy_one(
-    alice: Api, http_server: Server, app: MovieServer, monkeypatch: pytest.MonkeyPatch
+    alice: Api, http_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
     gate = Gate(monkeypatch, CollectionsHandler)
     async with crowd(alice, 3, head(alice, "/collection/", Connection="close")) as connections:
-        await until(lambda: sum(request.complete for request in app.active) == 3)
+        await until(lambda: sum(connection.responding for connection in http_server.connections) == 3)
         status, body = await single_response(await connect(port_of(alice), head(alice, "/healthz")))
         problem = json.loads(body)
         assert (status, problem["code"]) == (503, "overloaded")

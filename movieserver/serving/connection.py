@@ -22,16 +22,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
+from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 
 from movieserver.errors import ApiError, BadRequest, InternalError, Overloaded, RequestTimeout
 from movieserver.observability.logs import log
 from movieserver.serving import syntax
-from movieserver.serving.memory_limits import SMALL_BYTES, RequestMemory
+from movieserver.serving.memory_limits import SMALL_BYTES
 from movieserver.serving.parser import RequestParser
 from movieserver.serving.response import ResponseWriter
+
+if TYPE_CHECKING:
+    from movieserver.serving.http_server import Server
+    from movieserver.serving.request import IncomingRequest
 
 IDLE_SECONDS = 75.0
 BODY_SECONDS, BODY_BYTES = 30.0, 16 * 1024
@@ -40,31 +44,13 @@ PIPELINE_BYTES = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ConnectionServer(Protocol):
-    """What a connection belongs to."""
-
-    memory: RequestMemory
-
-    def connected(self, connection: Connection) -> None:
-        """The connection is open."""
-
-    def disconnected(self, connection: Connection) -> None:
-        """The connection is closed."""
-
-    def start_request(self, connection: Connection) -> HTTPMessageDelegate:
-        """A request begins."""
-
-    def refuse(self, connection: Connection, error: ApiError) -> None:
-        """Respond, through `send_last`, to input that is refused before it becomes a request."""
-
-
 class Connection(asyncio.Protocol):
     """Reads requests for its server; `writer` writes the responses."""
 
     transport: asyncio.Transport
     writer: ResponseWriter
 
-    def __init__(self, server: ConnectionServer) -> None:
+    def __init__(self, server: Server) -> None:
         self.waiting_since = 0.0  # for a request
         self.reading_paused = False
         self._server = server
@@ -74,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._held = 0  # bytes that count against the shared limit
         self._deadline = math.inf
         self._body_bytes = 0  # since the deadline was set
-        self._delegate: HTTPMessageDelegate | None = None  # of a request that is incomplete
+        self._delegate: IncomingRequest | None = None  # of a request that is incomplete
         self._half_closed = False  # by the client
         self._writing_paused = self._finished = False  # a response is complete, but not sent
         self._closing = self._refusing = False
@@ -163,12 +149,14 @@ class Connection(asyncio.Protocol):
     def head_received(self, start: RequestStartLine, headers: HTTPHeaders, has_body: bool) -> None:
         start = syntax.origin_form(start, headers)
         self.writer.begin(start, syntax.keeps_alive(start, headers))
-        self._delegate = delegate = self._server.start_request(self)
-        delegate.headers_received(start, headers)
-        if has_body and not self._parser.complete:
+        self._delegate = self._server.start_request(self, start, headers)
+        waits = has_body and syntax.expects_continue(start, headers)
+        if waits and self._delegate.refused():
+            self.skip_body()
+        elif has_body:
             self._body_bytes = 0
             self._deadline = time.monotonic() + BODY_SECONDS
-            if not self._buffer and syntax.expects_continue(start, headers):
+            if waits and not self._buffer:
                 self.writer.send(CONTINUE)
 
     def body_received(self, chunk: bytes) -> None:
@@ -195,7 +183,7 @@ class Connection(asyncio.Protocol):
     def _wait_for_request(self) -> None:
         self._finished = False
         self._parser.next_request()
-        self._hold()
+        self._reserve_memory()
         self.waiting_since = time.monotonic()
         self._deadline = self.waiting_since + IDLE_SECONDS
         if self._buffer or self._half_closed or self.reading_paused:
@@ -207,9 +195,9 @@ class Connection(asyncio.Protocol):
             return
         try:
             more = self._parser.advance()
-            self._hold()
+            self._reserve_memory()
             if self._half_closed and not more:
-                self._advance_to_end()
+                self._handle_eof()
         except ApiError as error:
             self.refuse(error)
         except HTTPInputError:
@@ -222,7 +210,7 @@ class Connection(asyncio.Protocol):
                 self._loop.call_soon(self._advance)
             self._pause_reading(more or self._parser.complete and len(self._buffer) > PIPELINE_BYTES)
 
-    def _advance_to_end(self) -> None:
+    def _handle_eof(self) -> None:
         """The client sends no more."""
         if self._parser.in_head and not self._buffer:
             self._close()
@@ -240,7 +228,7 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.resume_reading()
 
-    def _hold(self) -> None:
+    def _reserve_memory(self) -> None:
         """Count a large head and unparsed bytes against the limit of clients without a known token."""
         size = len(self._buffer) + self._parser.head_bytes
         size = size if size > SMALL_BYTES else 0

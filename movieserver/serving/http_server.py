@@ -9,18 +9,18 @@ from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
+from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 
 from movieserver.errors import ApiError, Overloaded
 from movieserver.http.headers import new_request_id
 from movieserver.observability import logs, metrics
 from movieserver.observability.logs import Outage
 from movieserver.serving.connection import Connection
-from movieserver.serving.request import MovieServer
+from movieserver.serving.request import IncomingRequest, MovieServer
 from movieserver.serving.response import response_head
 
 DRAIN_SECONDS = 6.0
-LAST_CALL_SECONDS = 1.5
+IDLE_GRACE_SECONDS = 1.5
 DRAIN_POLL_SECONDS = 0.05
 WATCH_SECONDS = 0.5
 ACCEPT_AGAIN_SECONDS = 0.5
@@ -61,22 +61,19 @@ class Server:
     async def drain(self) -> None:
         """Wait until every request is handled and every response sent, for at most DRAIN_SECONDS.
 
-        Requests that wait for a change get a response at once. Idle connections stay open for LAST_CALL_SECONDS: a
+        Requests that wait for a change get a response at once. Idle connections stay open for IDLE_GRACE_SECONDS: a
         request that arrives meanwhile gets its response, with `Connection: close`. So no client finds a connection
         closed at the moment it uses it.
         """
         self._app.settings["draining"] = True
         self._app.resources.changes.stop()
         began = time.monotonic()
-        while self._is_busy() and time.monotonic() < began + DRAIN_SECONDS:
+        while (self.connections or self._tasks or self._app.active) and time.monotonic() < began + DRAIN_SECONDS:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
-            if time.monotonic() > began + LAST_CALL_SECONDS:
+            if time.monotonic() > began + IDLE_GRACE_SECONDS:
                 for connection in list(self.connections):
                     if connection.idle:
                         connection.transport.close()
-
-    def _is_busy(self) -> bool:
-        return bool(self.connections or self._tasks or self._app.active)
 
     async def watch(self) -> None:
         """Enforce the time limits of the connections, forever."""
@@ -109,9 +106,11 @@ class Server:
         self.connections.discard(connection)
         self._refused.discard(connection)
 
-    def start_request(self, connection: Connection) -> HTTPMessageDelegate:
+    def start_request(
+        self, connection: Connection, start: RequestStartLine, headers: HTTPHeaders
+    ) -> IncomingRequest:
         """Let the application receive a request."""
-        return self._app.start_request(connection, connection.writer)
+        return IncomingRequest(self._app, connection, start, headers)
 
     def refuse(self, connection: Connection, error: ApiError) -> None:
         """Count and log input that is refused before it becomes a request, and respond with an error document."""

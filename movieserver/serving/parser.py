@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
@@ -10,32 +10,22 @@ from movieserver.errors import BadRequest, HeadersTooLarge
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
 from movieserver.serving import syntax
 
+if TYPE_CHECKING:
+    from movieserver.serving.connection import Connection
+
 CHUNK_LINE_BYTES = 1024
 OVERHEAD_BYTES = 16 * 1024  # of chunk extensions and trailers
 MAX_STEPS = 1000  # before other connections get their turn
 CRLF = b"\r\n"
 
 
-class Receiver(Protocol):
-    """What a parser calls."""
-
-    def head_received(self, start: RequestStartLine, headers: HTTPHeaders, has_body: bool) -> None:
-        """A request begins."""
-
-    def body_received(self, chunk: bytes) -> None:
-        """A part of its body."""
-
-    def request_received(self) -> None:
-        """The request is complete. The parser waits for `next_request`."""
-
-
 class RequestParser:
     """A state machine: each state consumes the buffer and returns whether to go on."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.buffer = bytearray()
         self.head_bytes = 0  # of the current request
-        self._receiver = receiver
+        self._connection = connection
         self._state: Callable[[RequestParser], bool] = RequestParser._read_head
         self._searched = 0  # bytes of the buffer in which no head ends
         self._remaining = 0  # bytes of the body, or of the chunk
@@ -49,7 +39,7 @@ class RequestParser:
     @property
     def complete(self) -> bool:
         """Whether a request is complete."""
-        return self._state is RequestParser._complete
+        return self._state is RequestParser._await_response
 
     def advance(self) -> bool:
         """Run at most MAX_STEPS; returns whether there may be more. BadRequest or HeadersTooLarge."""
@@ -88,26 +78,26 @@ class RequestParser:
         length = syntax.body_length(headers)
         self._remaining, self._overhead = length or 0, 0
         self._state = RequestParser._read_chunk_size if length is None else RequestParser._read_body
-        self._receiver.head_received(start, headers, length != 0)
+        self._connection.head_received(start, headers, length != 0)
         if length == 0:
             self.skip_body()
 
     def _end(self) -> None:
-        self._state = RequestParser._complete
-        self._receiver.request_received()
+        self._state = RequestParser._await_response
+        self._connection.request_received()
 
-    def _pass_on(self) -> bool:
-        """Pass on the available part of the body or chunk; returns whether it is complete."""
+    def _deliver(self) -> bool:
+        """Deliver the available part of the body or chunk; returns whether it is complete."""
         part = bytes(self.buffer[:self._remaining])
         del self.buffer[:self._remaining]
         self._remaining -= len(part)
-        self._receiver.body_received(part)
+        self._connection.body_received(part)
         return not self._remaining and not self.complete
 
     def _read_body(self) -> bool:
         if not self.buffer:
             return False
-        if self._pass_on():
+        if self._deliver():
             self._end()
         return True
 
@@ -123,7 +113,7 @@ class RequestParser:
     def _read_chunk(self) -> bool:
         if not self.buffer:
             return False
-        if self._pass_on():
+        if self._deliver():
             self._state = RequestParser._read_chunk_end
         return True
 
@@ -146,7 +136,7 @@ class RequestParser:
             self._end()
         return line is not None
 
-    def _complete(self) -> bool:
+    def _await_response(self) -> bool:
         return False
 
     def _read_line(self) -> bytes | None:

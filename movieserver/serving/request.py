@@ -4,13 +4,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from tornado.escape import url_unescape
-from tornado.httputil import (
-    HTTPConnection, HTTPHeaders, HTTPInputError, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine,
-    ResponseStartLine
-)
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 
 from movieserver.accounts.personal_tokens import PersonalToken
@@ -38,7 +35,6 @@ class Request(HTTPServerRequest):
     request_id: str
     content_type: str | None = None
     refusal: ApiError | None = None  # why it is refused, if that is known before its handler runs
-    complete = False
 
 
 class MovieServer(Application):
@@ -58,9 +54,6 @@ class MovieServer(Application):
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
             for path in (route.template, route.template.rstrip("/"))}
-
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return IncomingRequest(self, cast(Connection, server_conn), cast(ResponseWriter, request_conn))
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
@@ -93,58 +86,52 @@ def own_address(transport: asyncio.Transport) -> str:
     return netloc(own[0].partition("%")[0], own[1]) if isinstance(own, tuple) else "localhost"  # without a zone
 
 
-class IncomingRequest(HTTPMessageDelegate):
+class IncomingRequest:
     """Receives a request and starts its handler. A refused body is ignored, and not awaited if possible."""
 
-    request: Request | None = None
-
-    def __init__(self, app: MovieServer, connection: Connection, writer: ResponseWriter) -> None:
+    def __init__(
+        self, app: MovieServer, connection: Connection, start: RequestStartLine, headers: HTTPHeaders
+    ) -> None:
         self._app = app
         self._connection = connection
-        self._writer = writer
-        self._received = 0
-        self._held = 0
-
-    def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        start = cast(RequestStartLine, start_line)
-        content_type = headers.pop("Content-Type") if "Content-Type" in headers else None
+        self._received = self._held = 0
+        content_type = headers.pop("Content-Type", None)
         if "Host" not in headers:  # HTTP/1.0
-            headers["Host"] = own_address(self._connection.transport)
+            headers["Host"] = own_address(connection.transport)
         try:
-            request = self.request = Request(connection=self._writer, start_line=start, headers=headers)
+            request = self.request = Request(connection=connection.writer, start_line=start, headers=headers)
         except HTTPInputError:
             raise BadRequest(f"The query string must not have more than {QUERY_ARGUMENTS} parameters.") from None
         request.content_type = content_type
-        request.request_id = self._writer.request_id = request_id(headers)
-        self._route, arguments = self._app.find(request.path)
-        self._handler = self._app.get_handler_delegate(
-            request, self._route.handler_class, self._route.kwargs, arguments)
-        self._app.active[request] = self
-        if syntax.expects_continue(start, headers):
-            request.refusal = self._refusal()
-            if request.refusal:
-                self._connection.skip_body()
+        request.request_id = connection.writer.request_id = request_id(headers)
+        self._route, arguments = app.find(request.path)
+        self._handler = app.get_handler_delegate(request, self._route.handler_class, self._route.kwargs, arguments)
+        app.active[request] = self
+
+    def refused(self) -> bool:
+        """Whether the head shows that the request will be refused."""
+        self.request.refusal = self._refusal()
+        return self.request.refusal is not None
 
     def data_received(self, chunk: bytes) -> None:
-        assert self.request
+        """A part of the body."""
         self._received += len(chunk)
         if self._received > max(SMALL_BYTES, self._held) and not self.request.refusal:
-            self._hold()
+            self._reserve_memory()
         if not self.request.refusal:
             self._handler.data_received(chunk)
         elif self._received > IGNORED_BYTES:
             self._connection.skip_body()
 
     def finish(self) -> None:
-        assert self.request
+        """The request is complete: run its handler."""
         handler = self._handler
         del self._handler  # or its copy of the body would stay in memory
-        self.request.complete = True
         handler.finish()
 
     def on_connection_close(self) -> None:
-        if self.request:
-            self._app.end(self.request)
+        """The connection was closed before the request was complete."""
+        self._app.end(self.request)
 
     def release(self) -> None:
         """Release the memory that was held for the body."""
@@ -152,9 +139,8 @@ class IncomingRequest(HTTPMessageDelegate):
             self._app.memory.change(self._user_id, -self._held)
             self._held = 0
 
-    def _hold(self) -> None:
+    def _reserve_memory(self) -> None:
         """Reserve memory for the whole body if its size is declared, so that a body that has begun can also end."""
-        assert self.request
         size = max(self._received, self._declared)
         try:
             if refusal := self._refusal():
@@ -166,7 +152,6 @@ class IncomingRequest(HTTPMessageDelegate):
 
     def _refusal(self) -> ApiError | None:
         """Why this request will be refused, as far as its head and the size of its body show."""
-        assert self.request
         request, route = self.request, self._route
         if max(self._received, self._declared) > MAX_BYTES:
             return BodyTooLarge(MAX_BYTES)
@@ -182,13 +167,11 @@ class IncomingRequest(HTTPMessageDelegate):
 
     @property
     def _declared(self) -> int:
-        assert self.request
         return syntax.body_length(self.request.headers) or 0
 
     @cached_property
     def _user_id(self) -> str | None:
         """The user of a token that is known to be valid without asking the database."""
-        assert self.request
         resources = self._app.resources
         try:
             if token := self._personal_token:
@@ -202,7 +185,6 @@ class IncomingRequest(HTTPMessageDelegate):
     @property
     def _personal_token(self) -> PersonalToken | None:
         """The personal token of the request, valid or not."""
-        assert self.request
         try:
             return PersonalToken.parse(bearer_token(self.request.headers))
         except ApiError:
