@@ -25,6 +25,7 @@ class ChangesHandler(Handler):
     """GET /changes/?since=&wait=&limit="""
 
     _waiter: Waiter | None = None
+    _gone = False
 
     @Operation(
         "listChanges", "Follow the changes of my collections", responses.ChangePage, query=(SINCE, WAIT, LIMIT),
@@ -35,8 +36,8 @@ class ChangesHandler(Handler):
         "never seen. The response does not wait if the server is stopping, or if too many requests are waiting.")
     async def get(self) -> None:
         limit, seconds, since = self.query(LIMIT), self.query(WAIT), self.query(SINCE)
-        with self.resources.changes.waiter(self.owner, seconds) as waiter:
-            self._end_with_client(waiter)
+        with self.resources.changes.waiter(self.owner, 0 if self._gone else seconds) as waiter:
+            self._waiter = waiter
             page = await self._page(limit, since)
             while not page.found and await waiter.wait():
                 page = await self._page(limit, since)
@@ -44,13 +45,9 @@ class ChangesHandler(Handler):
             f'{{"changes": {page.changes}, "next": "{page.next}", "more": {json.dumps(page.more)}}}')
 
     def on_connection_close(self) -> None:
-        super().on_connection_close()
+        self._gone = True
         if self._waiter:
             self._waiter.end()
-
-    def _end_with_client(self, waiter: Waiter) -> None:
-        self._waiter = waiter
-        self.request.connection.set_eof_callback(waiter.end)
 
     async def _page(self, limit: int, since: Position | None) -> Page:
         return await changes.list_page(self.resources.database, user_id=self.owner, limit=limit, after=since)

@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._half_closed = True
-        self.writer.eof_received()
+        self._report_close()
         self._advance()
         return not self._closing or self._refusing
 
@@ -141,8 +141,7 @@ class Connection(asyncio.Protocol):
         delegate, self._delegate = self._delegate, None
         if delegate:
             delegate.on_connection_close()
-        elif self.writer.close_callback:
-            self.writer.close_callback()
+        self._report_close()
 
     # called by the parser
 
@@ -169,6 +168,13 @@ class Connection(asyncio.Protocol):
         self._deadline = math.inf
         self._delegate.finish()
         self._delegate = None
+        if self._half_closed:
+            self._report_close()
+
+    def _report_close(self) -> None:
+        """Tell the handler that the client sends no more: it has most likely gone."""
+        if self.writer.close_callback:
+            self.writer.close_callback()
 
     # called by the writer
 

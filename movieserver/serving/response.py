@@ -33,8 +33,6 @@ class ResponseWriter(HTTPConnection):
         self.body_bytes = 0  # of this response, written to an open connection
         self.closed = False
         self.close_callback: Callable[[], None] | None = None
-        self._eof_callback: Callable[[], None] | None = None
-        self._eof = False
         self._transport = transport
         self._finished = finished
         self._done: Future[None] = asyncio.get_running_loop().create_future()
@@ -49,7 +47,6 @@ class ResponseWriter(HTTPConnection):
         self._method, self._version, self.keep_alive = request.method, request.version, keep_alive
         self._unwritten = None
         self.body_bytes = 0
-        self._eof_callback = None
 
     def writing(self) -> bool:
         """Whether there are unsent bytes."""
@@ -73,20 +70,8 @@ class ResponseWriter(HTTPConnection):
             self._transport.writelines(parts)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Have `callback` called if the connection closes before the response is complete."""
+        """Have `callback` called if the client half-closes or closes the connection before the response is complete."""
         self.close_callback = callback
-
-    def set_eof_callback(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once the client sends no more: it has most likely gone."""
-        self._eof_callback = callback
-        if self._eof:
-            callback()
-
-    def eof_received(self) -> None:
-        """The client sends no more."""
-        self._eof = True
-        if self._eof_callback:
-            self._eof_callback()
 
     def write_headers(  # type: ignore[override]
         self, start_line: ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
