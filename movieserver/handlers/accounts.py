@@ -51,7 +51,8 @@ async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]
     if await handler.request_number() is None:
         yield
     else:
-        async with handler.resources.login_attempts.attempt(account, handler.client_network):
+        network = handler.application.proxies.network(handler.request)
+        async with handler.resources.login_attempts.attempt(account, network):
             yield
 
 
@@ -82,9 +83,9 @@ class RegisterHandler(AccountHandler):
             raise RegistrationClosed
         body = self.body(Registration)
         if await self.request_number() is not None:  # otherwise Redis is away
-            await self.resources.registration_limit.count(self.client_network)
+            await self.resources.registration_limit.count(self.application.proxies.network(self.request))
         refresh = await users.register(
-            self.resources.database, username=body.username,
+            self.db, username=body.username,
             password_hash=await self.resources.passwords.hash_for_registration(body.password),
             lifetime=self.resources.tokens.refresh_seconds,
         )
@@ -113,7 +114,7 @@ class LoginHandler(AccountHandler):
         self.send_tokens(refresh)
 
     async def _log_in(self, key: bytes, password: str) -> RefreshToken:
-        db, passwords = self.resources.database, self.resources.passwords
+        db, passwords = self.db, self.resources.passwords
         user = await users.find(db, username_key=key)
         right = await passwords.verify(password, user and user.password_hash)
         refresh = user and right and await sessions.open_session(
@@ -138,7 +139,7 @@ class RefreshHandler(AccountHandler):
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         tokens = self.resources.tokens
         successor = token and await sessions.rotate(
-            self.resources.database, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
+            self.db, token=token, successors=tokens.successors(token), lifetime=tokens.refresh_seconds)
         if not successor:
             raise Unauthenticated(SPENT)
         self.send_tokens(successor)
@@ -153,7 +154,7 @@ class LogoutHandler(AccountHandler):
     async def post(self) -> None:
         token = RefreshToken.parse(self.body(Refresh).refresh_token)
         if token:
-            await sessions.close_session(self.resources.database, token=token)
+            await sessions.close_session(self.db, token=token)
         self.write_json({"message": "Logged out successfully"})
 
 
@@ -164,7 +165,7 @@ class OwnAccountHandler(Handler):
 
     async def check_password(self, password: str) -> User:
         """The user of this request; WrongPassword counts as a failed login attempt."""
-        user = await users.get(self.resources.database, user_id=self.owner)
+        user = await users.get(self.db, user_id=self.owner)
         if user is None:
             raise Unauthenticated(USER_GONE)
         async with login_attempt(self, user.username_key):
@@ -184,8 +185,7 @@ class PasswordHandler(OwnAccountHandler):
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
         changed = await users.change_password(
-            self.resources.database, user=user, login=self.login,
-            password_hash=await self.resources.passwords.hash(body.new_password))
+            self.db, user=user, login=self.login, password_hash=await self.resources.passwords.hash(body.new_password))
         if not changed:
             raise Conflict(CHANGED)
         self.write_json({"message": "Password changed successfully"})
@@ -203,7 +203,7 @@ class AccountDeletionHandler(OwnAccountHandler):
             password = self.body(Deletion).password
             if password is not None:
                 await self.check_password(password)
-        if not await users.delete(self.resources.database, user_id=self.owner):
+        if not await users.delete(self.db, user_id=self.owner):
             raise Unauthenticated(USER_GONE)
         self.resources.verified_tokens.forget(self.owner)
         self.write_json({"message": "Account deleted successfully"})

@@ -17,17 +17,18 @@ from movieserver.handlers.authentication import authenticate, check_scope
 from movieserver.http import cors
 from movieserver.http.headers import JSON, bearer_token, is_accepted, media_type
 from movieserver.http.idempotency import IdempotencyKey
-from movieserver.http.preconditions import NO_PRECONDITION, Precondition, entity_tag
+from movieserver.http.preconditions import Precondition, entity_tag
 from movieserver.http.representations import represent
 from movieserver.observability.logs import log
 from movieserver.openapi.operation import operation_of
 from movieserver.openapi.parameters import QueryParameter
+from movieserver.postgres.database import Database
 from movieserver.redis.request_counter import Number
 from movieserver.resources import Resources
 from movieserver.schemas.parsing import AnyBody, parse
 from movieserver.schemas.texts import Body
 from movieserver.serving.memory_limits import LARGE_BYTES
-from movieserver.serving.request import Request
+from movieserver.serving.request import MovieServer, Request
 
 T = TypeVar("T")
 Chunk = str | bytes | dict[str, Any] | None
@@ -55,6 +56,7 @@ class Route(URLSpec):
 class Handler(RequestHandler):
     """A protected handler: its verbs run only with a valid access token. OpenHandler is the exception."""
 
+    application: MovieServer
     request: Request
     counted = True
     login_only: ClassVar[bool] = False  # whether it refuses personal tokens
@@ -79,8 +81,12 @@ class Handler(RequestHandler):
     @property
     def resources(self) -> Resources:
         """What the server holds open."""
-        resources: Resources = self.settings["resources"]
-        return resources
+        return self.application.resources
+
+    @property
+    def db(self) -> Database:
+        """The database of the resources."""
+        return self.resources.database
 
     @property
     def owner(self) -> str:
@@ -152,36 +158,16 @@ class Handler(RequestHandler):
 
     def absolute_url(self, path: str) -> str:
         """The absolute URL of a path of this server, as clients know it."""
-        request = self.request
-        url: str = self.settings["urls"].absolute(
-            path, request.host, request.remote_ip or "", request.headers.get("X-Forwarded-Proto", ""), request.protocol)
-        return url
+        return self.application.urls.absolute(path, self.request)
 
     def relative_url(self, path: str) -> str:
         """As `absolute_url`, but only the path if there is no PUBLIC_URL: for Location, which may be relative."""
-        url: str = self.settings["urls"].relative(path)
-        return url
-
-    @property
-    def client_network(self) -> str:
-        """The IPv4 address of the client, or the network of its IPv6 address: what limits are counted by."""
-        network: str = self.settings["proxies"].client(
-            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
-        return network
-
-    @property
-    def client_address(self) -> str:
-        """The IP address of the client, for the log."""
-        address: str = self.settings["proxies"].address(
-            self.request.remote_ip or "", self.request.headers.get("X-Forwarded-For", ""))
-        return address
+        return self.application.urls.relative(path)
 
     @property
     def precondition(self) -> Precondition:
         """If-Match and If-None-Match of the request. Raises BadRequest."""
-        headers = self.request.headers
-        match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
-        return NO_PRECONDITION if match is None and none_match is None else Precondition.parse(match, none_match)
+        return Precondition.parse(self.request.headers.get("If-Match"), self.request.headers.get("If-None-Match"))
 
     def idempotency_key(self, path: str) -> IdempotencyKey:
         """The Idempotency-Key of the request; `path` must be the same for every spelling of it. Raises BadRequest."""

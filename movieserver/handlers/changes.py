@@ -50,7 +50,7 @@ class ChangesHandler(Handler):
             self._waiter.end()
 
     async def _page(self, limit: int, since: Position | None) -> Page:
-        return await changes.list_page(self.resources.database, user_id=self.owner, limit=limit, after=since)
+        return await changes.list_page(self.db, user_id=self.owner, limit=limit, after=since)
 
 
 routes = [Route("/changes/", ChangesHandler, protected=True)]

@@ -35,7 +35,7 @@ class AddHandler(Handler):
         new, precondition = self.body(AddedMovies), self.precondition
         key = self.idempotency_key(f"/collection/{segment.lower()}/movies/")
         added = found(await collection_movies.add(
-            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
+            self.db, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
             precondition=precondition, key=key))
         self.resources.changes.announce(self.owner)
         self.set_etag(added.version)
@@ -51,7 +51,7 @@ class RemoveHandler(Handler):
     async def delete(self, segment: str, movie: str) -> None:
         precondition, collection_uuid, movie_uuid = self.precondition, parse_uuid(segment), parse_uuid(movie)
         version = collection_uuid and movie_uuid and await collection_movies.remove(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
+            self.db, user_id=self.owner, collection_uuid=collection_uuid, movie_uuid=movie_uuid,
             precondition=precondition)
         if not version:
             raise NotFound(NO_MOVIE)
@@ -70,7 +70,7 @@ class OrderHandler(Handler):
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
         version = found(await collection_movies.reorder(
-            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
+            self.db, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
             pointer=order.pointer, precondition=precondition))
         self.resources.changes.announce(self.owner)
         self.set_etag(version)
@@ -89,8 +89,7 @@ class ContainingHandler(Handler):
         if movie_uuid is None:
             raise NotFound(NO_UUID)
         page = await collection_movies.list_containing(
-            self.resources.database, user_id=self.owner, movie_uuid=movie_uuid, limit=limit,
-            after=self.query(CURSOR))
+            self.db, user_id=self.owner, movie_uuid=movie_uuid, limit=limit, after=self.query(CURSOR))
         following = link_next(self, f"/movies/{movie_uuid}/collections/", page.next, {"limit": limit})
         await self.write_representation(
             f'{{"collections": {page.collections}, "count": {page.total}, "next": {json.dumps(following)}}}')

@@ -45,8 +45,7 @@ class CollectionsHandler(Handler):
         "exactly once.")
     async def get(self) -> None:
         limit, movies, after = self.query(LIMIT), self.query(MOVIES), self.query(CURSOR)
-        page = await collections.list_page(
-            self.resources.database, user_id=self.owner, limit=limit, after=after, movies=movies)
+        page = await collections.list_page(self.db, user_id=self.owner, limit=limit, after=after, movies=movies)
         query: dict[str, int | str] = {"limit": limit} | ({} if movies else {"movies": "false"})
         following = link_next(self, "/collection/", page.next, query)
         await self.write_representation(PAGE % (
@@ -60,8 +59,8 @@ class CollectionsHandler(Handler):
     async def post(self) -> None:
         new, key = self.body(NewCollection), self.idempotency_key("/collection/")
         created = await (
-            collections.create_once(self.resources.database, user_id=self.owner, new=new, key=key) if key.key
-            else collections.create(self.resources.database, user_id=self.owner, new=new))
+            collections.create_once(self.db, user_id=self.owner, new=new, key=key) if key.key
+            else collections.create(self.db, user_id=self.owner, new=new))
         if created is None:
             raise Unauthenticated(USER_GONE)
         self.resources.changes.announce(self.owner)
@@ -78,8 +77,7 @@ class CollectionHandler(Handler):
         errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
         description="With all its movies, in their order.")
     async def get(self, segment: str) -> None:
-        collection = found(await collections.get(
-            self.resources.database, user_id=self.owner, collection_uuid=uuid_of(segment)))
+        collection = found(await collections.get(self.db, user_id=self.owner, collection_uuid=uuid_of(segment)))
         await self.write_representation(collection.text + b"\n", collection.version)
 
     @UPDATE
@@ -89,8 +87,7 @@ class CollectionHandler(Handler):
             raise BadRequest(nothing_to_change(changes.model_extra or {}))
         collection_uuid = uuid_of(segment)
         version = found(await collections.update(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, changes=changes,
-            precondition=precondition))
+            self.db, user_id=self.owner, collection_uuid=collection_uuid, changes=changes, precondition=precondition))
         self.resources.changes.announce(self.owner)
         self.set_etag(version)
         self.write_json({"message": "Collection updated successfully", "collection_uuid": collection_uuid})
@@ -105,7 +102,7 @@ class CollectionHandler(Handler):
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
+            self.db, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
         self.resources.changes.announce(self.owner)
         self.write_json({"message": "Collection deleted successfully"})
 

@@ -21,7 +21,7 @@ class DocsHandler(OpenHandler):
         set_page_headers(self, " data:")
         text = _text(name)
         if media_type == HTML:
-            text = LINK.sub(rf"\g<0>{self.settings['urls'].prefix}", text)
+            text = LINK.sub(rf"\g<0>{self.application.urls.prefix}", text)
         await self.write_representation(text)
 
 

@@ -37,8 +37,7 @@ class ExportHandler(Handler):
         "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:
         kind, collection_uuid = self.query(FORMAT), uuid_of(segment)
-        collection = found(await collections.get(
-            self.resources.database, user_id=self.owner, collection_uuid=collection_uuid))
+        collection = found(await collections.get(self.db, user_id=self.owner, collection_uuid=collection_uuid))
         body = collection.text + b"\n"
         if kind == "csv":
             self.set_header("Content-Type", f"{CSV}; charset=utf-8")
@@ -57,7 +56,7 @@ class ExportsHandler(Handler):
         f"has at most {MAX_BYTES} bytes, and can be imported as it is; `Link` names the next one. A collection that "
         "is larger has a line on each of several pages.")
     async def get(self) -> None:
-        page = await exports.list_page(self.resources.database, user_id=self.owner, start=self.query(CURSOR))
+        page = await exports.list_page(self.db, user_id=self.owner, start=self.query(CURSOR))
         following = page.next and self.absolute_url(f"/export/?position={page.next}")
         self.set_links(next=following)
         self.set_header("Content-Type", NDJSON)

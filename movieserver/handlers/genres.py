@@ -24,8 +24,7 @@ class GenresHandler(Handler):
     async def get(self) -> None:
         limit, number = self.query(LIMIT), self.query(PAGE)
         skipped = (number - 1) * limit
-        found = await genres.list_page(
-            self.resources.database, user_id=self.owner, limit=limit, skipped=min(skipped, 2**62))
+        found = await genres.list_page(self.db, user_id=self.owner, limit=limit, skipped=min(skipped, 2**62))
         following = self._address(limit, number + 1) if found.total > skipped + limit else None
         self.set_links(next=following, prev=self._address(limit, number - 1) if number > 1 else None)
         await self.write_representation(

@@ -36,7 +36,7 @@ class ImportHandler(Handler):
         file = await self.resources.body_threads.run(partial(read_file, kind, body), len(body))
         into = None if segment is None else uuid_of(segment)
         if into and not file.collections:
-            found(await collections.get(self.resources.database, user_id=self.owner, collection_uuid=into))
+            found(await collections.get(self.db, user_id=self.owner, collection_uuid=into))
         stored = await self._store(file, into)
         self.write_json({
             "added": sum(each["added"] for each in stored),
@@ -49,7 +49,7 @@ class ImportHandler(Handler):
         """Store the collections; returns how many movies were added to each, and how many it had."""
         stored = []
         for new in file.collections:
-            done = await imports.store(self.resources.database, user_id=self.owner, new=new, into=into)
+            done = await imports.store(self.db, user_id=self.owner, new=new, into=into)
             if done is None:
                 raise NotFound(NO_COLLECTION) if into else Unauthenticated(USER_GONE)
             self.resources.changes.announce(self.owner)

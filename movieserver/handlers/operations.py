@@ -48,10 +48,9 @@ class ReadyHandler(OperationsHandler):
         self.write_json({"status": "ready"})
 
     async def _check_database(self) -> None:
-        database = self.resources.database
-        if obstacle := await operations.obstacle(database):
+        if obstacle := await operations.obstacle(self.db):
             raise NotReady(f"The database cannot be used: {obstacle.problem}. `python run.py check` says what to do.")
-        if missing := operations.needed_migrations() - await operations.migrations(database):
+        if missing := operations.needed_migrations() - await operations.migrations(self.db):
             names = ", ".join(sorted(missing))
             raise NotReady(f"The database lacks the migrations {names}: run `python run.py migrate`.")
 

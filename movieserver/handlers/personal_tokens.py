@@ -23,7 +23,7 @@ class PersonalTokensHandler(Handler):
         "listTokens", "List my personal tokens", responses.PersonalTokens, etag=True, errors=DATABASE_ERRORS,
         description="Valid tokens, newest first. `last_used` is a day in UTC, or null.")
     async def get(self) -> None:
-        listed = await personal_tokens.list_all(self.resources.database, user_id=self.owner)
+        listed = await personal_tokens.list_all(self.db, user_id=self.owner)
         await self.write_representation(f'{{"data": {listed}}}')
 
     @Operation(
@@ -33,7 +33,7 @@ class PersonalTokensHandler(Handler):
         "`expires_in_days` it does not expire.")
     async def post(self) -> None:
         new, token = self.body(NewPersonalToken), PersonalToken.new(self.owner)
-        created = await personal_tokens.create(self.resources.database, token=token, login=self.login, new=new)
+        created = await personal_tokens.create(self.db, token=token, login=self.login, new=new)
         if created is None:
             raise Unauthenticated(LOGIN_ENDED)
         self.write_json({
@@ -52,8 +52,7 @@ class PersonalTokenHandler(Handler):
         description="It stops working within 5 seconds.")
     async def delete(self, segment: str) -> None:
         uuid = parse_uuid(segment)
-        if uuid is None or not await personal_tokens.delete(
-                self.resources.database, user_id=self.owner, token_uuid=uuid):
+        if uuid is None or not await personal_tokens.delete(self.db, user_id=self.owner, token_uuid=uuid):
             raise NotFound(NO_TOKEN)
         self.resources.verified_tokens.forget(self.owner)
         self.write_json({"message": "Token deleted successfully"})

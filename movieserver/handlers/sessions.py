@@ -20,7 +20,7 @@ class SessionsHandler(Handler):
         "listSessions", "List my logins", responses.Sessions, etag=True, errors=DATABASE_ERRORS,
         description="Only those that can be refreshed, newest first.")
     async def get(self) -> None:
-        listed = await sessions.list_all(self.resources.database, user_id=self.owner, login=self.login)
+        listed = await sessions.list_all(self.db, user_id=self.owner, login=self.login)
         await self.write_representation(f'{{"data": {listed}}}')
 
 
@@ -32,7 +32,7 @@ class SessionHandler(Handler):
     @Operation("deleteSession", "End a login", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_LOGIN)))
     async def delete(self, segment: str) -> None:
         login = parse_uuid(segment)
-        if login is None or not await sessions.revoke(self.resources.database, user_id=self.owner, login=login):
+        if login is None or not await sessions.revoke(self.db, user_id=self.owner, login=login):
             raise NotFound(NO_LOGIN)
         self.write_json({"message": "Logged out successfully"})
 
@@ -46,7 +46,7 @@ class LogoutAllHandler(Handler):
         "logoutEverywhere", "End every login", responses.Message, errors=DATABASE_ERRORS,
         description="No login can be refreshed any longer; access tokens stay valid until they expire.")
     async def post(self) -> None:
-        await sessions.revoke_all(self.resources.database, user_id=self.owner)
+        await sessions.revoke_all(self.db, user_id=self.owner)
         self.write_json({"message": "Logged out everywhere successfully"})
 
 

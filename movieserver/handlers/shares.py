@@ -26,7 +26,7 @@ class ShareHandler(Handler):
     async def post(self, segment: str) -> None:
         days = self.body(NewShare).expires_in_days if self.request.body else None
         share = found(await shares.create(
-            self.resources.database, tokens=self.resources.share_tokens, user_id=self.owner,
+            self.db, tokens=self.resources.share_tokens, user_id=self.owner,
             collection_uuid=uuid_of(segment), days=days))
         self.write_json(
             {"url": self.absolute_url(f"/shared/{share.token}/"), "token": share.token, "expires_at": share.expires_at},
@@ -37,8 +37,7 @@ class ShareHandler(Handler):
         description="The link stops working at once. Sharing again makes a different link.")
     async def delete(self, segment: str) -> None:
         collection_uuid = parse_uuid(segment)
-        if not collection_uuid or not await shares.delete(
-                self.resources.database, user_id=self.owner, collection_uuid=collection_uuid):
+        if not collection_uuid or not await shares.delete(self.db, user_id=self.owner, collection_uuid=collection_uuid):
             raise NotFound(NO_SHARE)
         self.write_json({"message": "Share ended successfully"})
 
@@ -59,7 +58,7 @@ class SharedHandler(OpenHandler):
     async def get(self, token: str) -> None:
         if wants_page(self):
             return await write_page(self)
-        shared = await shares.get(self.resources.database, token=token)
+        shared = await shares.get(self.db, token=token)
         if shared is None:
             raise NotFound(NO_LINK)
         await self.write_representation(shared.text, shared.version)

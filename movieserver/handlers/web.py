@@ -29,7 +29,7 @@ async def write_page(handler: Handler) -> None:
     handler.set_header("Content-Type", "text/html; charset=utf-8")
     set_page_headers(handler, "".join(f" https://{host}" for host in hosts))
     await handler.write_representation(
-        _html(handler.settings["urls"].prefix, " ".join(hosts), handler.settings["registration"]))
+        _html(handler.application.urls.prefix, " ".join(hosts), handler.settings["registration"]))
 
 
 def set_page_headers(handler: Handler, images: str) -> None:

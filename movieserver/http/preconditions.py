@@ -64,9 +64,6 @@ class Precondition(NamedTuple):
         return None
 
 
-NO_PRECONDITION = Precondition(None, [])
-
-
 def _tags(field: str, text: str) -> list[str]:
     if text.strip(" \t") == ANY:
         return [ANY]

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from tornado.httputil import HTTPServerRequest
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -19,29 +20,30 @@ class Proxies:
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
 
-    def client(self, peer: str, forwarded: str) -> str:
-        """The address of the client; for IPv6, the network of one customer."""
-        client = self._client(peer, forwarded)
-        return _source(client) if client else peer
+    def network(self, request: HTTPServerRequest) -> str:
+        """What limits are counted by: the IPv4 address of the client, or the network of one customer for IPv6."""
+        client = self._client(request)
+        return _source(client) if client else str(request.remote_ip)
 
-    def address(self, peer: str, forwarded: str) -> str:
-        """The exact address of the client."""
-        return str(self._client(peer, forwarded) or peer) if forwarded else _exact(peer)
+    def address(self, request: HTTPServerRequest) -> str:
+        """The IP address of the client, for the log."""
+        return str(self._client(request) or request.remote_ip)
 
-    def _client(self, peer: str, forwarded: str) -> Address | None:
+    def scheme(self, request: HTTPServerRequest) -> str:
+        """http or https: the X-Forwarded-Proto of a trusted proxy, or else how the request came."""
+        last = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+        trusted = last in ("http", "https") and self._trusted(_address(str(request.remote_ip)))
+        return last if trusted else request.protocol
+
+    def _client(self, request: HTTPServerRequest) -> Address | None:
         """The right-most address that is not a trusted proxy: each proxy appends the address of its peer."""
-        client = _address(peer)
-        for entry in reversed(forwarded.split(",")):
+        client = _address(str(request.remote_ip))
+        for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
             address = _address(entry)
             if address is None or not self._trusted(client):
                 break
             client = address
         return client
-
-    def scheme(self, peer: str, forwarded: str, own: str) -> str:
-        """http or https, from the X-Forwarded-Proto of a trusted proxy; `own` without one."""
-        last = forwarded.rpartition(",")[2].strip().lower()
-        return last if last in ("http", "https") and self._trusted(_address(peer)) else own
 
     def _trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
@@ -55,11 +57,6 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-@lru_cache(maxsize=1024)
-def _exact(peer: str) -> str:
-    return str(_address(peer) or peer)
 
 
 def _source(address: Address) -> str:

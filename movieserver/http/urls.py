@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from tornado.httputil import HTTPServerRequest
+
 from movieserver.http.proxies import Proxies
 
 
@@ -18,11 +20,10 @@ class Urls:
         """The path under PUBLIC_URL; without one the path itself, which clients resolve."""
         return self._public_url + path
 
-    def absolute(self, path: str, host: str, peer: str, forwarded: str, own: str) -> str:
-        """The absolute URL of a path, for a request to `host` from `peer` with this X-Forwarded-Proto."""
-        if self._public_url:
-            return self.relative(path)
-        return f"{self._proxies.scheme(peer, forwarded, own)}://{host}{path}"
+    def absolute(self, path: str, request: HTTPServerRequest) -> str:
+        """The absolute URL of a path, as the client of this request knows it."""
+        origin = self._public_url or f"{self._proxies.scheme(request)}://{request.host}"
+        return origin + path
 
     def without_prefix(self, path: str) -> str:
         """The path of a request without the prefix, which a proxy may have removed already."""

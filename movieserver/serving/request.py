@@ -13,6 +13,7 @@ from tornado.web import Application
 from movieserver.accounts.personal_tokens import PersonalToken
 from movieserver.errors import ApiError, BadRequest, BodyTooLarge, NotFound, Unauthenticated, UnsupportedMediaType
 from movieserver.http.headers import bearer_token, is_accepted, request_id
+from movieserver.http.proxies import Proxies
 from movieserver.http.urls import Urls
 from movieserver.observability import logs, metrics
 from movieserver.openapi.operation import Route, operation_of
@@ -40,16 +41,18 @@ class Request(HTTPServerRequest):
 class MovieServer(Application):
     """The application. `unknown` is the route of all other paths. The setting `draining` means shutdown.
 
-    A path may begin with the prefix of the setting `urls`, which some proxies remove.
+    A path may begin with the prefix of `urls`, which some proxies remove.
     """
 
-    def __init__(self, routes: Sequence[Route], unknown: Route, resources: Resources, **settings: Any) -> None:
-        super().__init__(resources=resources, draining=False, **settings)
-        self.resources = resources
+    def __init__(
+        self, routes: Sequence[Route], unknown: Route, resources: Resources, proxies: Proxies, urls: Urls,
+        **settings: Any
+    ) -> None:
+        super().__init__(draining=False, **settings)
+        self.resources, self.proxies, self.urls = resources, proxies, urls
         self.active: dict[Request, IncomingRequest] = {}  # until they have their response or their client is gone
         self.memory = RequestMemory()
         self._unknown = unknown
-        self._urls: Urls = self.settings["urls"]
         self._patterns = [route for route in routes if route.regex.groups]
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
@@ -57,7 +60,7 @@ class MovieServer(Application):
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
-        path = self._urls.without_prefix(path)
+        path = self.urls.without_prefix(path)
         if route := self._paths.get(path):
             return route, []
         for route in self._patterns:
@@ -72,7 +75,7 @@ class MovieServer(Application):
         metrics.count_request(handler.route, method, status, seconds)
         logs.request(
             request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
-            request.connection.body_bytes, handler.client_address)
+            request.connection.body_bytes, self.proxies.address(request))
 
     def end(self, request: Request) -> None:
         """A request has its response, or its client is gone."""
