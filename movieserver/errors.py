@@ -32,6 +32,7 @@ handlers/base.py writes them as problem details (RFC 9457).
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
@@ -45,16 +46,23 @@ class Fault(NamedTuple):
 
 
 class ApiError(Exception):
-    """An error response: HTTP status, stable code, headers, and a sentence for humans."""
+    """An error response: HTTP status, stable code, headers, and a sentence for humans.
+
+    `faults` are the invalid fields, if fields of the body are at fault; `retry_after` is in seconds.
+    """
 
     status = 500
     code = "internal_error"
     detail = "The server failed unexpectedly. Report the request_id to its operator; the log has the reason."
     headers: dict[str, str] = {}
-    faults: list[Fault] = []
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, faults: list[Fault] | None = None, retry_after: float | None = None
+    ) -> None:
         self.detail = detail or self.detail
+        self.faults = faults or []
+        if retry_after is not None:
+            self.headers = {"Retry-After": str(math.ceil(retry_after))}
         super().__init__(self.detail)
 
     def problem(self, request_id: str) -> dict[str, object]:
@@ -90,10 +98,9 @@ class InvalidBody(BadRequest):
     code = "invalid_body"
 
     def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
         super().__init__(
             "The body has an invalid field; `errors` names it." if len(faults) == 1
-            else f"The body has {len(faults)} invalid fields; `errors` lists them.")
+            else f"The body has {len(faults)} invalid fields; `errors` lists them.", faults=faults)
 
 
 class Unauthenticated(ApiError):
@@ -165,10 +172,6 @@ class OrderMismatch(Conflict):
     code = "order_mismatch"
     detail = "The order must list every movie of the collection exactly once, and no other movie."
 
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__()
-
 
 class PreconditionFailed(ApiError):
     """412: the current version does not satisfy If-Match or If-None-Match; nothing was changed."""
@@ -223,8 +226,7 @@ class TooManyAttempts(ApiError):
     code = "too_many_attempts"
 
     def __init__(self, bound: str, seconds: int) -> None:
-        self.headers = {"Retry-After": str(seconds)}
-        super().__init__(f"Too many wrong passwords: {bound}. Try again in {seconds} seconds.")
+        super().__init__(f"Too many wrong passwords: {bound}. Try again in {seconds} seconds.", retry_after=seconds)
 
 
 class HeadersTooLarge(ApiError):
@@ -286,10 +288,6 @@ class UpstreamUnavailable(Unavailable):
 
     code = "upstream_unavailable"
     detail = "The movie catalogue cannot be reached right now. Try again shortly."
-
-    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
-        self.headers = {"Retry-After": str(retry_after)}
-        super().__init__(detail)
 
 
 class UpstreamTimeout(ApiError):

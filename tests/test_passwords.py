@@ -235,7 +235,7 @@ class TestAtAHigherCost:
         await stored(pair, 4)
 
         async def busy(self: Passwords, password: str) -> str:
-            raise passwords.TooManyLogins(1)
+            raise passwords.TooManyLogins(retry_after=1)
 
         monkeypatch.setattr(Passwords, "hash", busy)
         assert (await api.post("/login/", pair)).status == 200

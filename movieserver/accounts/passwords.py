@@ -8,7 +8,6 @@ import asyncio
 import base64
 import contextlib
 import hmac
-import math
 import os
 import sys
 import threading
@@ -39,10 +38,6 @@ class TooManyLogins(Unavailable):
 
     code = "too_many_logins"
     detail = "Too many passwords are being checked right now. Try again shortly."
-
-    def __init__(self, seconds: float) -> None:
-        self.headers = {"Retry-After": str(math.ceil(seconds))}
-        super().__init__()
 
 
 def normalized(password: str) -> str:
@@ -137,7 +132,7 @@ class Passwords:
 
     def _too_many(self, reason: str) -> TooManyLogins:
         self._outage.record_failure(f"{reason}, which is the maximum")
-        return TooManyLogins(self._waiting * self._seconds / (os.cpu_count() or 1))
+        return TooManyLogins(retry_after=self._waiting * self._seconds / (os.cpu_count() or 1))
 
     def _timed(self, work: Callable[[], T]) -> T:
         began = time.monotonic()

@@ -35,10 +35,9 @@ class TooManyRegistrations(ApiError):
     code = "too_many_registrations"
 
     def __init__(self, seconds: int) -> None:
-        self.headers = {"Retry-After": str(seconds)}
         super().__init__(
             f"Too many registrations from this address: {MAX_REGISTRATIONS} in {WINDOW_SECONDS:.0f} seconds are "
-            f"allowed. Try again in {seconds} seconds.")
+            f"allowed. Try again in {seconds} seconds.", retry_after=seconds)
 
 
 class RegistrationLimit:

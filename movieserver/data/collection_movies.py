@@ -73,9 +73,9 @@ async def reorder(
     if not holds:
         raise PreconditionFailed
     if unknown or missing:
-        raise OrderMismatch(
+        raise OrderMismatch(faults=(
             [Fault(f"{pointer}/{index}", f"The movie {movies[index]} is not in this collection") for index in unknown]
-            + [Fault(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing])
+            + [Fault(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing]))
     assert isinstance(version, str)
     return version
 

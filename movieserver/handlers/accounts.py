@@ -27,7 +27,7 @@ MEASURED = {
 WRONG_PAIR = "The user name or the password is wrong."
 SPENT = "This refresh token is not valid: it has expired, was used before, or its login has ended. Log in again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
-HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
+HASHING = (*DATABASE_ERRORS, TooManyLogins())
 LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 

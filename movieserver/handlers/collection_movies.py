@@ -65,7 +65,7 @@ class OrderHandler(Handler):
 
     @Operation(
         "reorderCollection", "Reorder a collection", responses.Message, body=Order, preconditions=True,
-        headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), OrderMismatch([UNKNOWN])),
+        headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), OrderMismatch(faults=[UNKNOWN])),
         description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
