@@ -6,7 +6,7 @@ import json
 from movieserver.data import changes
 from movieserver.data.changes import CursorExpired, Page, Position
 from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import CursorParameter, IntegerParameter
 from movieserver.redis.changes import Waiter
 from movieserver.schemas import responses
@@ -29,7 +29,7 @@ class ChangesHandler(Handler):
 
     @Operation(
         "listChanges", "Follow the changes of my collections", responses.ChangePage, query=(SINCE, WAIT, LIMIT),
-        etag=True, errors=(*DATABASE_ERRORS, CursorExpired()),
+        etag=True, errors=(CursorExpired(),),
         description="In the order of their commits. A page has each collection once, with its last change: `created` "
         "if it was created after the cursor, otherwise `updated` or `deleted`. Read what is created or updated, remove "
         "what is deleted, then send `next` as `since`. `updated` and `deleted` may name a collection that you have "

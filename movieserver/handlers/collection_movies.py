@@ -10,7 +10,7 @@ from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import (
     CURSOR, LIMIT, NO_COLLECTION, both_spellings, found, link_next, uuid_of
 )
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES
 from movieserver.schemas.requests import AddedMovies, Order
@@ -25,10 +25,8 @@ class AddHandler(Handler):
 
     @Operation(
         "addMovies", "Add movies to a collection", responses.Additions, body=AddedMovies, preconditions=True,
-        idempotency_key=True, headers=("ETag",),
-        errors=(
-            *DATABASE_ERRORS, NotFound(NO_COLLECTION), CollectionFull(MAX_MOVIES, MAX_COLLECTION_BYTES), KeyInUse(),
-            KeyReused()),
+        idempotency_key=True, headers=("ETag",), errors=(
+            NotFound(NO_COLLECTION), CollectionFull(MAX_MOVIES, MAX_COLLECTION_BYTES), KeyInUse(), KeyReused()),
         description="One or more, at the end. Movies that the collection already contains do not change. If one movie "
         "is invalid, none is added.")
     async def post(self, segment: str) -> None:
@@ -47,7 +45,7 @@ class RemoveHandler(Handler):
 
     @Operation(
         "removeMovie", "Remove a movie from a collection", responses.Message, preconditions=True, headers=("ETag",),
-        errors=(*DATABASE_ERRORS, NotFound(NO_MOVIE)), description="The other movies keep their order.")
+        errors=(NotFound(NO_MOVIE),), description="The other movies keep their order.")
     async def delete(self, segment: str, movie: str) -> None:
         precondition, collection_uuid, movie_uuid = self.precondition, parse_uuid(segment), parse_uuid(movie)
         version = collection_uuid and movie_uuid and await collection_movies.remove(
@@ -65,7 +63,7 @@ class OrderHandler(Handler):
 
     @Operation(
         "reorderCollection", "Reorder a collection", responses.Message, body=Order, preconditions=True,
-        headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION), OrderMismatch(faults=[UNKNOWN])),
+        headers=("ETag",), errors=(NotFound(NO_COLLECTION), OrderMismatch(faults=[UNKNOWN])),
         description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
@@ -82,7 +80,7 @@ class ContainingHandler(Handler):
 
     @Operation(
         "listCollectionsOfMovie", "List my collections that contain a movie", responses.ContainingPage,
-        query=(LIMIT, CURSOR), etag=True, headers=("Link",), errors=(*DATABASE_ERRORS, NotFound(NO_UUID)),
+        query=(LIMIT, CURSOR), etag=True, headers=("Link",), errors=(NotFound(NO_UUID),),
         description="Newest first. The list is empty if none contains it.")
     async def get(self, movie: str) -> None:
         movie_uuid, limit = parse_uuid(movie), self.query(LIMIT)

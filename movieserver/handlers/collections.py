@@ -12,7 +12,7 @@ from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauth
 from movieserver.formats import parse_uuid
 from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import BooleanParameter, CursorParameter, IntegerParameter
 from movieserver.schemas import responses
 from movieserver.schemas.requests import CollectionChanges, NewCollection
@@ -29,7 +29,7 @@ PAGE = b'{"is_success": true, "data": {"collections": %b, "favourite_genres": %b
 NO_COLLECTION = "You have no such collection."
 UPDATE = Operation(
     "updateCollection", "Change a collection", responses.UpdatedCollection, body=CollectionChanges, preconditions=True,
-    headers=("ETag",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
+    headers=("ETag",), errors=(NotFound(NO_COLLECTION),),
     description="Changes the keys in the body and keeps the others. `movies` replaces the whole list. PUT and PATCH do "
     "the same.")
 
@@ -39,7 +39,7 @@ class CollectionsHandler(Handler):
 
     @Operation(
         "listCollections", "List my collections", responses.CollectionPage, query=(LIMIT, CURSOR, MOVIES), etag=True,
-        headers=("Link",), errors=DATABASE_ERRORS,
+        headers=("Link",),
         description="Newest first, with the three favourite genres of all your collections. A page has fewer "
         "collections than `limit` if they have more than 16 MiB. Follow `next` until it is null to get each collection "
         "exactly once.")
@@ -54,7 +54,7 @@ class CollectionsHandler(Handler):
     @Operation(
         "createCollection", "Create a collection", responses.CreatedCollection, 201, body=NewCollection,
         idempotency_key=True, headers=("Location", "ETag"),
-        errors=(*DATABASE_ERRORS, Unauthenticated(USER_GONE), KeyInUse(), KeyReused()),
+        errors=(Unauthenticated(USER_GONE), KeyInUse(), KeyReused()),
         description="Movies keep their order; the same uuid twice is 400. Unknown keys are ignored.")
     async def post(self) -> None:
         new, key = self.body(NewCollection), self.idempotency_key("/collection/")
@@ -73,8 +73,7 @@ class CollectionHandler(Handler):
     """GET, PUT, PATCH and DELETE /collection/<uuid>/"""
 
     @Operation(
-        "getCollection", "Read a collection", responses.Collection, etag=True,
-        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
+        "getCollection", "Read a collection", responses.Collection, etag=True, errors=(NotFound(NO_COLLECTION),),
         description="With all its movies, in their order.")
     async def get(self, segment: str) -> None:
         collection = found(await collections.get(self.db, user_id=self.owner, collection_uuid=uuid_of(segment)))
@@ -98,7 +97,7 @@ class CollectionHandler(Handler):
 
     @Operation(
         "deleteCollection", "Delete a collection", responses.Message, preconditions=True,
-        errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)), description="With its movies. It cannot be restored.")
+        errors=(NotFound(NO_COLLECTION),), description="With its movies. It cannot be restored.")
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(

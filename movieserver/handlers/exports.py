@@ -11,7 +11,7 @@ from movieserver.data.exports import Position
 from movieserver.errors import NotFound
 from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import ChoiceParameter, CursorParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, NDJSON
@@ -32,7 +32,7 @@ class ExportHandler(Handler):
 
     @Operation(
         "exportCollection", "Export a collection", responses.Collection, response_texts=(CSV,), query=(FORMAT,),
-        etag=True, headers=("Content-Disposition",), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
+        etag=True, headers=("Content-Disposition",), errors=(NotFound(NO_COLLECTION),),
         description="As JSON, the same as reading it; or as CSV with a line per movie, for spreadsheets and other "
         "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:
@@ -51,7 +51,7 @@ class ExportsHandler(Handler):
 
     @Operation(
         "exportCollections", "Export all my collections", NDJSON, query=(CURSOR,), etag=True,
-        headers=("Link", "Content-Disposition"), errors=DATABASE_ERRORS,
+        headers=("Link", "Content-Disposition"),
         description="A line of JSON per collection, newest first: the same as reading it, without `shared`. A page "
         f"has at most {MAX_BYTES} bytes, and can be imported as it is; `Link` names the next one. A collection that "
         "is larger has a line on each of several pages.")

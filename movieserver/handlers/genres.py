@@ -5,7 +5,7 @@ import json
 
 from movieserver.data import genres
 from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import IntegerParameter
 from movieserver.schemas import responses
 
@@ -19,7 +19,7 @@ class GenresHandler(Handler):
 
     @Operation(
         "listGenres", "List my genres with their counts", responses.GenrePage, query=(LIMIT, PAGE), etag=True,
-        headers=("Link",), errors=DATABASE_ERRORS,
+        headers=("Link",),
         description="Of all movies in all your collections: most frequent first, equal counts by name.")
     async def get(self) -> None:
         limit, number = self.query(LIMIT), self.query(PAGE)

@@ -9,7 +9,7 @@ from movieserver.errors import NotFound, Unauthenticated
 from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler, Route
 from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, MAX_ERRORS, NDJSON, ImportedCollection, ImportFile, read_file
@@ -27,7 +27,7 @@ class ImportHandler(Handler):
 
     @Operation(
         "importCollections", "Import a file", responses.Imported, body=ImportedCollection, body_texts=(CSV, NDJSON),
-        query=(INTO,), errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
+        query=(INTO,), errors=(NotFound(NO_COLLECTION),),
         description="A file from an export, or a CSV file of Letterboxd, IMDb or Trakt. Movies that a collection "
         "already has do not change, so a file can be sent again. Lines of CSV and NDJSON that cannot be read are "
         f"skipped; `errors` has the reasons for the first {MAX_ERRORS}. JSON is imported as a whole or not at all.")

@@ -21,8 +21,7 @@ class MoviesHandler(Handler):
 
     @Operation(
         "listMovies", "List the third party's movies", responses.MovieListPage, query=(PAGE, QUERY), etag=True,
-        headers=("Age", "Link"),
-        errors=(NoSuchPage(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
+        headers=("Age", "Link"), errors=(NoSuchPage(), UpstreamFault(), UpstreamUnavailable(), UpstreamTimeout()),
         description="A page of the list, fetched from the third party or cached: `Age` is its age in seconds.")
     async def get(self) -> None:
         number, query = self.query(PAGE), self.query(QUERY)

@@ -6,7 +6,7 @@ from movieserver.data import personal_tokens
 from movieserver.errors import NotFound, Unauthenticated
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 from movieserver.schemas.requests import NewPersonalToken
 
@@ -20,7 +20,7 @@ class PersonalTokensHandler(Handler):
     login_only = True
 
     @Operation(
-        "listTokens", "List my personal tokens", responses.PersonalTokens, etag=True, errors=DATABASE_ERRORS,
+        "listTokens", "List my personal tokens", responses.PersonalTokens, etag=True,
         description="Valid tokens, newest first. `last_used` is a day in UTC, or null.")
     async def get(self) -> None:
         listed = await personal_tokens.list_all(self.db, user_id=self.owner)
@@ -28,7 +28,7 @@ class PersonalTokensHandler(Handler):
 
     @Operation(
         "createToken", "Create a personal token", responses.CreatedPersonalToken, 201, body=NewPersonalToken,
-        errors=(*DATABASE_ERRORS, Unauthenticated(LOGIN_ENDED), TooManyTokens()),
+        errors=(Unauthenticated(LOGIN_ENDED), TooManyTokens()),
         description="The token is shown only once. With the scope `read` it cannot change anything. Without "
         "`expires_in_days` it does not expire.")
     async def post(self) -> None:
@@ -48,7 +48,7 @@ class PersonalTokenHandler(Handler):
     login_only = True
 
     @Operation(
-        "deleteToken", "Delete a personal token", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_TOKEN)),
+        "deleteToken", "Delete a personal token", responses.Message, errors=(NotFound(NO_TOKEN),),
         description="It stops working within 5 seconds.")
     async def delete(self, segment: str) -> None:
         uuid = parse_uuid(segment)

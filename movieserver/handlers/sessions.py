@@ -5,7 +5,7 @@ from movieserver.data import sessions
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import Operation
 from movieserver.schemas import responses
 
 NO_LOGIN = "You have no login with this uuid."
@@ -17,7 +17,7 @@ class SessionsHandler(Handler):
     login_only = True
 
     @Operation(
-        "listSessions", "List my logins", responses.Sessions, etag=True, errors=DATABASE_ERRORS,
+        "listSessions", "List my logins", responses.Sessions, etag=True,
         description="Only those that can be refreshed, newest first.")
     async def get(self) -> None:
         listed = await sessions.list_all(self.db, user_id=self.owner, login=self.login)
@@ -29,7 +29,7 @@ class SessionHandler(Handler):
 
     login_only = True
 
-    @Operation("deleteSession", "End a login", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_LOGIN)))
+    @Operation("deleteSession", "End a login", responses.Message, errors=(NotFound(NO_LOGIN),))
     async def delete(self, segment: str) -> None:
         login = parse_uuid(segment)
         if login is None or not await sessions.revoke(self.db, user_id=self.owner, login=login):
@@ -43,7 +43,7 @@ class LogoutAllHandler(Handler):
     login_only = True
 
     @Operation(
-        "logoutEverywhere", "End every login", responses.Message, errors=DATABASE_ERRORS,
+        "logoutEverywhere", "End every login", responses.Message,
         description="No login can be refreshed any longer; access tokens stay valid until they expire.")
     async def post(self) -> None:
         await sessions.revoke_all(self.db, user_id=self.owner)

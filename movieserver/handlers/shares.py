@@ -20,7 +20,7 @@ class ShareHandler(Handler):
 
     @Operation(
         "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
-        repeats=True, errors=(*DATABASE_ERRORS, NotFound(NO_COLLECTION)),
+        repeats=True, errors=(NotFound(NO_COLLECTION),),
         description="Anyone with the link can read title, description and movies, but no notes and nothing about you. "
         "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
@@ -33,7 +33,7 @@ class ShareHandler(Handler):
             201 if share.new else 200)
 
     @Operation(
-        "endShare", "End the share of a collection", responses.Message, errors=(*DATABASE_ERRORS, NotFound(NO_SHARE)),
+        "endShare", "End the share of a collection", responses.Message, errors=(NotFound(NO_SHARE),),
         description="The link stops working at once. Sharing again makes a different link.")
     async def delete(self, segment: str) -> None:
         collection_uuid = parse_uuid(segment)

@@ -75,17 +75,17 @@ class _Verb(NamedTuple):
 
     @property
     def _token_errors(self) -> list[ApiError]:
-        """The errors that personal tokens add: each is looked up in the database."""
+        """The errors of a token that is valid, but does not allow this."""
         if self.route.handler_class.login_only:
             return [LoginRequired()]
-        return [*DATABASE_ERRORS, *([] if self.name == "GET" else [InsufficientScope()])]
+        return [] if self.name == "GET" else [InsufficientScope()]
 
     @property
     def errors(self) -> list[ApiError]:
         operation = self.operation
         errors = [*ERRORS_OF_ALL, *operation.errors]
         if self.route.protected:
-            errors += [Unauthenticated(), *self._token_errors]
+            errors += [*DATABASE_ERRORS, Unauthenticated(), *self._token_errors]
         if operation.body:
             errors += [INVALID, RequestTimeout(), UnsupportedMediaType(operation.body_texts)]
         if operation.etag or operation.preconditions:

@@ -29,7 +29,7 @@ class Operation:
     """One verb of a route, as a decorator of the method that carries it out.
 
     `response` is what success sends: a model of JSON, or the media type of a text. `body` is the model that the method
-    parses. `errors` are those that only some verbs have.
+    parses. `errors` are those that only some verbs have; every protected one has DATABASE_ERRORS.
     """
 
     id: str
