@@ -8,10 +8,10 @@ from movieserver.handlers import (
     accounts, changes, collection_movies, collections, docs, exports, fallback, genres, imports, limits, movies,
     openapi, operations, personal_tokens, request_count, root, sessions, shares, web
 )
-from movieserver.handlers.base import Route
 from movieserver.http.proxies import Proxies
 from movieserver.http.urls import Urls
 from movieserver.openapi import document
+from movieserver.openapi.operation import Route
 from movieserver.resources import Resources
 from movieserver.serving.memory_limits import ResponseMemory
 from movieserver.serving.request import MovieServer

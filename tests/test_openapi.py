@@ -16,8 +16,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import movieserver
 from movieserver.app import ROUTES
 from movieserver.embedded import films
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas.requests import Order, Registration
 from tests import described
 from tests.client import Api

@@ -14,9 +14,9 @@ from movieserver.data import sessions, users
 from movieserver.data.users import User
 from movieserver.errors import ApiError, Conflict, TooManyAttempts, Unauthenticated, Unavailable, WrongPassword
 from movieserver.handlers.authentication import USER_GONE
-from movieserver.handlers.base import Handler, OpenHandler, Route
+from movieserver.handlers.base import Handler, OpenHandler
 from movieserver.observability import metrics
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route
 from movieserver.schemas import responses
 from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 

@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any, ClassVar, TypeVar
 
 from tornado.concurrent import Future
-from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from movieserver.errors import (
@@ -36,31 +34,16 @@ VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-class Route(URLSpec):
-    """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash.
-
-    `protected` must agree with the handler, and every verb of the handler must have an @Operation.
-    """
-
-    def __init__(self, template: str, handler: type[Handler], *, protected: bool) -> None:
-        if protected == issubclass(handler, OpenHandler):
-            raise TypeError(f"{handler.__name__} does not agree with protected={protected} of its route {template}")
-        if missing := [verb for verb in handler.described_verbs() if not operation_of(handler, verb)]:
-            raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
-        pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
-        super().__init__(f"{pattern}/?", handler, {"route": template})
-        self.template = template
-        self.protected = protected
-
-
 class Handler(RequestHandler):
     """A protected handler: its verbs run only with a valid access token. OpenHandler is the exception."""
 
     application: MovieServer
     request: Request
     counted = True
+    protected: ClassVar[bool] = True
     login_only: ClassVar[bool] = False  # whether it refuses personal tokens
     verbs: ClassVar[tuple[str, ...]] = ()
+    described_verbs: ClassVar[list[str]] = []  # those that need an @Operation: HEAD and OPTIONS are alike everywhere
     user_id: str | None = None
     login: str | None = None  # the public uuid of the login that the access token belongs to
     _number: Number | None = None  # pending until this request is counted
@@ -68,12 +51,7 @@ class Handler(RequestHandler):
 
     def __init_subclass__(cls) -> None:
         own = [verb for verb in VERBS if getattr(cls, verb.lower()) is not getattr(RequestHandler, verb.lower())]
-        cls.verbs = (*own, *(["HEAD"] if "GET" in own else []), "OPTIONS")
-
-    @classmethod
-    def described_verbs(cls) -> list[str]:
-        """The verbs that need an @Operation: all but HEAD and OPTIONS, which work the same way everywhere."""
-        return [verb for verb in cls.verbs if verb in VERBS]
+        cls.described_verbs, cls.verbs = own, (*own, *(["HEAD"] if "GET" in own else []), "OPTIONS")
 
     def initialize(self, route: str) -> None:
         self.route = route
@@ -273,6 +251,8 @@ class Handler(RequestHandler):
 
 class OpenHandler(Handler):
     """A handler that needs no access token."""
+
+    protected = False
 
     async def authenticate(self) -> None:
         pass

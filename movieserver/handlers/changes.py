@@ -5,8 +5,8 @@ import json
 
 from movieserver.data import changes
 from movieserver.data.changes import CursorExpired, Page, Position
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import CursorParameter, IntegerParameter
 from movieserver.redis.changes import Waiter
 from movieserver.schemas import responses

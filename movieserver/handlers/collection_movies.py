@@ -6,11 +6,11 @@ import json
 from movieserver.data import collection_movies
 from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
 from movieserver.formats import parse_uuid
-from movieserver.handlers.base import Handler, Route
+from movieserver.handlers.base import Handler
 from movieserver.handlers.collections import (
     CURSOR, LIMIT, NO_COLLECTION, both_spellings, found, link_next, uuid_of
 )
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 from movieserver.schemas.movies import MAX_COLLECTION_BYTES, MAX_MOVIES
 from movieserver.schemas.requests import AddedMovies, Order

@@ -11,8 +11,8 @@ from movieserver.data.collections import Cursor
 from movieserver.errors import BadRequest, KeyInUse, KeyReused, NotFound, Unauthenticated
 from movieserver.formats import parse_uuid
 from movieserver.handlers.authentication import USER_GONE
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import BooleanParameter, CursorParameter, IntegerParameter
 from movieserver.schemas import responses
 from movieserver.schemas.requests import CollectionChanges, NewCollection
@@ -20,7 +20,7 @@ from movieserver.schemas.requests import CollectionChanges, NewCollection
 T = TypeVar("T")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-MAX_NAMED, MAX_NAME = 20, 100  # unknown keys that an error names, and the characters of each
+UNKNOWN_CHARACTERS = 500  # of unknown keys that an error names
 LIMIT = IntegerParameter("limit", "The maximum number of collections on the page", default=DEFAULT_LIMIT, max=MAX_LIMIT)
 CURSOR = CursorParameter(
     "cursor", "Where the page starts: follow `next` of the page before", "^AA[A-Za-z0-9_-]{30}$", Cursor.parse)
@@ -120,12 +120,8 @@ def both_spellings(tail: str, handler: type[Handler]) -> list[Route]:
 
 def nothing_to_change(unknown: dict[str, object]) -> str:
     """The error detail for a body that has only `unknown` keys."""
-    needed = "The body must have at least one of the keys title, description and movies"
-    if not unknown:
-        return f"{needed}; it has no key."
-    names = [name[:MAX_NAME] for name in list(unknown)[:MAX_NAMED]]
-    more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
-    return f"{needed}; it has only unknown keys: {', '.join(names)}{more}."
+    found = f"only unknown keys: {', '.join(unknown)[:UNKNOWN_CHARACTERS]}" if unknown else "no key"
+    return f"The body must have at least one of the keys title, description and movies; it has {found}."
 
 
 def uuid_of(segment: str) -> str:

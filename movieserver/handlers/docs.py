@@ -4,9 +4,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import OpenHandler
 from movieserver.handlers.web import LINK, set_page_headers
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 
 FOLDER = Path(__file__).parents[1] / "pages"
 HTML, CSS, JAVASCRIPT = "text/html", "text/css", "text/javascript"

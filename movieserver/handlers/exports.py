@@ -9,9 +9,9 @@ from urllib.parse import quote
 from movieserver.data import collections, exports
 from movieserver.data.exports import Position
 from movieserver.errors import NotFound
-from movieserver.handlers.base import Handler, Route
+from movieserver.handlers.base import Handler
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import ChoiceParameter, CursorParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, NDJSON

@@ -1,7 +1,7 @@
 """Requests that no resource handles: OPTIONS *, and paths without a route."""
 from __future__ import annotations
 
-from movieserver.errors import MethodNotAllowed, NotFound
+from movieserver.errors import NotFound
 from movieserver.handlers.base import VERBS, OpenHandler
 
 
@@ -17,8 +17,4 @@ class UnknownPathHandler(OpenHandler):
     """404 for every path without a route; the request counts."""
 
     async def prepare(self) -> None:
-        try:
-            await super().prepare()
-        except MethodNotAllowed:
-            raise NotFound from None
         raise NotFound

@@ -4,8 +4,8 @@ from __future__ import annotations
 import json
 
 from movieserver.data import genres
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import IntegerParameter
 from movieserver.schemas import responses
 

@@ -7,9 +7,9 @@ from typing import Any
 from movieserver.data import collections, imports
 from movieserver.errors import NotFound, Unauthenticated
 from movieserver.handlers.authentication import USER_GONE
-from movieserver.handlers.base import Handler, Route
+from movieserver.handlers.base import Handler
 from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
 from movieserver.schemas.import_file import CSV, MAX_ERRORS, NDJSON, ImportedCollection, ImportFile, read_file

@@ -10,10 +10,10 @@ from movieserver.data import exports
 from movieserver.data.changes import CURSOR_DAYS
 from movieserver.data.collections import PAGE_BYTES
 from movieserver.handlers import changes, collections, genres
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import OpenHandler
 from movieserver.http import idempotency
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.redis import changes as redis_changes
 from movieserver.schemas import csv_formats, import_file, movies, requests, responses
 from movieserver.serving import memory_limits

@@ -5,8 +5,8 @@ import json
 from urllib.parse import urlencode
 
 from movieserver.errors import UpstreamFault, UpstreamTimeout, UpstreamUnavailable
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import IntegerParameter, TextParameter
 from movieserver.schemas import responses
 from movieserver.third_party.client import NoSuchPage

@@ -1,8 +1,8 @@
 """The description of this API."""
 from __future__ import annotations
 
-from movieserver.handlers.base import OpenHandler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import OpenHandler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 
 
@@ -15,4 +15,4 @@ class OpenApiHandler(OpenHandler):
         await self.write_representation(self.settings["openapi"]())
 
 
-routes = [Route("/openapi.json/", OpenApiHandler, protected=False)]
+routes = [Route("/openapi.json", OpenApiHandler, protected=False)]

@@ -5,9 +5,9 @@ import asyncio
 
 from movieserver.data import operations
 from movieserver.errors import Unavailable
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import OpenHandler
 from movieserver.observability import metrics
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route
 from movieserver.schemas import responses
 
 

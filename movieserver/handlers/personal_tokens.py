@@ -5,8 +5,8 @@ from movieserver.accounts.personal_tokens import PersonalToken, TooManyTokens
 from movieserver.data import personal_tokens
 from movieserver.errors import NotFound, Unauthenticated
 from movieserver.formats import parse_uuid
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 from movieserver.schemas.requests import NewPersonalToken
 

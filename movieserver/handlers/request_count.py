@@ -4,9 +4,9 @@ from __future__ import annotations
 import hmac
 
 from movieserver.errors import Unauthenticated
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import OpenHandler
 from movieserver.http.headers import bearer_token
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.redis.request_counter import CounterUnavailable
 from movieserver.schemas import responses
 

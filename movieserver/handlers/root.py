@@ -1,9 +1,9 @@
 """The root path: the page for people in a browser, the addresses of the OpenAPI document and the docs for programs."""
 from __future__ import annotations
 
-from movieserver.handlers.base import OpenHandler, Route
+from movieserver.handlers.base import OpenHandler
 from movieserver.handlers.web import wants_page, write_page
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 
 DOCUMENT, PAGE = "/openapi.json", "/docs/"

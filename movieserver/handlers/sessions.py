@@ -4,8 +4,8 @@ from __future__ import annotations
 from movieserver.data import sessions
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
-from movieserver.handlers.base import Handler, Route
-from movieserver.openapi.operation import Operation
+from movieserver.handlers.base import Handler
+from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 
 NO_LOGIN = "You have no login with this uuid."

@@ -4,10 +4,10 @@ from __future__ import annotations
 from movieserver.data import shares
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
-from movieserver.handlers.base import Handler, OpenHandler, Route
+from movieserver.handlers.base import Handler, OpenHandler
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
 from movieserver.handlers.web import wants_page, write_page
-from movieserver.openapi.operation import DATABASE_ERRORS, Operation
+from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route
 from movieserver.schemas import responses
 from movieserver.schemas.requests import NewShare
 

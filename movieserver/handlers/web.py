@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from movieserver.errors import NotFound
-from movieserver.handlers.base import Handler, OpenHandler, Route
+from movieserver.handlers.base import Handler, OpenHandler
 from movieserver.http.headers import prefers_html
-from movieserver.openapi.operation import Operation
+from movieserver.openapi.operation import Operation, Route
 
 FOLDER = Path(__file__).parents[1] / "web"
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -100,7 +100,7 @@ class _Document:
         self.routes = routes
         self.server = server
         self.verbs = [
-            _Verb(route, name, operation) for route in routes for name in route.handler_class.described_verbs()
+            _Verb(route, name, operation) for route in routes for name in route.handler_class.described_verbs
             if (operation := operation_of(route.handler_class, name))
         ]
         self.models, self.schemas = self._models()
@@ -113,7 +113,7 @@ class _Document:
             "openapi": "3.1.0", "info": texts.INFO,
             "servers": [{"url": self.server, "description": texts.SERVER}],
             "tags": [{"name": _tag(name), "description": inspect.getdoc(sys.modules[name])} for name in modules],
-            "paths": {_path(route): self._path_item(route) for route in self.routes},
+            "paths": {route.template: self._path_item(route) for route in self.routes},
             "components": {
                 "schemas": self.schemas, "headers": texts.response_headers(), "examples": self.errors.examples,
                 "links": self.links, "securitySchemes": texts.SECURITY,
@@ -207,11 +207,6 @@ def without_titles_and_defaults(schema: Any, names: bool = False) -> Any:
             for key, value in schema.items() if names or key not in ("title", "default")
         }
     return [without_titles_and_defaults(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def _path(route: Route) -> str:
-    """The path of a route; that of a file has no trailing slash."""
-    return route.template.rstrip("/") if "." in route.template else route.template
 
 
 def _names(route: Route) -> list[str]:

@@ -1,27 +1,19 @@
 """What a verb of a handler declares about itself. The description of the API is generated from it."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from tornado.routing import URLSpec
 
 from movieserver.errors import ApiError, DatabaseTimeout, DatabaseUnavailable, SchemaMissing
 from movieserver.openapi.parameters import QueryParameter
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 DATABASE_ERRORS = (DatabaseUnavailable(), DatabaseTimeout(), SchemaMissing())
-
-
-class Route(Protocol):
-    """A route of the table: its path is `template`, with and without the trailing slash."""
-
-    template: str
-    protected: bool
-    regex: Any
-    handler_class: Any
-    kwargs: Any
 
 
 @dataclass(frozen=True)
@@ -59,3 +51,20 @@ def operation_of(handler: type[object] | object, verb: str) -> Operation | None:
     """The declaration of a verb of a handler, or None."""
     operation: Operation | None = getattr(getattr(handler, verb.lower(), None), "operation", None)
     return operation
+
+
+class Route(URLSpec):
+    """A route from a template such as /collection/{collection_uuid}/, with and without its trailing slash.
+
+    `protected` must agree with the handler, and every verb of the handler must have an @Operation.
+    """
+
+    def __init__(self, template: str, handler: type[Any], *, protected: bool) -> None:
+        if protected != handler.protected:
+            raise TypeError(f"{handler.__name__} does not agree with protected={protected} of its route {template}")
+        if missing := [verb for verb in handler.described_verbs if not operation_of(handler, verb)]:
+            raise TypeError(f"{handler.__name__} has no @Operation for {' and '.join(missing)}")
+        pattern = re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(template.rstrip("/")))
+        super().__init__(f"{pattern}/?", handler, {"route": template})
+        self.template = template
+        self.protected = protected

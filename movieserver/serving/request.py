@@ -56,7 +56,7 @@ class MovieServer(Application):
         self._patterns = [route for route in routes if route.regex.groups]
         self._paths = {
             path: route for route in reversed(routes) if not route.regex.groups
-            for path in (route.template, route.template.rstrip("/"))}
+            for path in (route.template.rstrip("/"), f"{route.template.rstrip('/')}/")}
 
     def find(self, path: str) -> tuple[Route, list[bytes]]:
         """The route of a path, and the path's parameters."""
