@@ -188,7 +188,7 @@ class Handler(RequestHandler):
 
     def _finish(self, body: bytes) -> None:
         if len(body) > LARGE_BYTES:
-            self.settings["response_memory"].take(self.request.connection, self.user_id, len(body))
+            self.settings["response_memory"].reserve(self.request.connection, self.user_id, len(body))
         self.finish(body)
 
     def finish(self, chunk: Chunk = None) -> Future[None]:

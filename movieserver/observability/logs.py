@@ -95,16 +95,16 @@ class Outage:
     def __init__(self, what: str) -> None:
         self._what = what
         self._failures = 0
-        self._first = 0.0
-        self._last = 0.0
-        self._succeeded = True
+        self._first = self._last = 0.0
         self._ending: asyncio.TimerHandle | None = None
 
     def record_failure(self, error: BaseException | str) -> None:
         """Something failed; the first failure of an outage is logged with its reason."""
         self._last = time.monotonic()
-        self._succeeded = False
         self._failures += 1
+        if self._ending:
+            self._ending.cancel()
+            self._ending = None
         if self._failures == 1:
             self._first = self._last
             reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}".strip()
@@ -112,16 +112,10 @@ class Outage:
 
     def record_success(self) -> None:
         """Something succeeded. The outage ends once nothing has failed for QUIET_SECONDS."""
-        self._succeeded = True
         if self._failures and not self._ending:
             quiet = self._last + QUIET_SECONDS - time.monotonic()
-            self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._settle, self._last)
+            self._ending = asyncio.get_running_loop().call_later(max(0.0, quiet), self._end)
 
-    def _settle(self, last: float) -> None:
-        self._ending = None
-        if last == self._last:
-            log.warning(
-                f"{self._what}: outage ended", failures=self._failures, seconds=round(self._last - self._first, 1))
-            self._failures = 0
-        elif self._succeeded:
-            self.record_success()
+    def _end(self) -> None:
+        log.warning(f"{self._what}: outage ended", failures=self._failures, seconds=round(self._last - self._first, 1))
+        self._failures, self._ending = 0, None

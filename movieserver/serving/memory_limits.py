@@ -1,13 +1,16 @@
 """Bounds on what a process holds in memory for its clients: unparsed bytes, request bodies, responses not yet sent.
 
-Up to SMALL_BYTES of each, and responses up to LARGE_BYTES, are bounded by the number of connections.
+Requests up to SMALL_BYTES and responses up to LARGE_BYTES are not counted; the number of connections bounds them.
 """
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from movieserver.errors import Overloaded
+
+if TYPE_CHECKING:
+    from movieserver.serving.response import ResponseWriter
 
 MIB = 1024 * 1024
 SMALL_BYTES, LARGE_BYTES = 16 * 1024, 64 * 1024
@@ -35,32 +38,19 @@ class RequestMemory:
             del self._held[user_id]
 
 
-class Writer(Protocol):
-    """A connection that responses are written to."""
-
-    def writing(self) -> bool:
-        """Whether it still has bytes to send."""
-
-
-class _Response(NamedTuple):
-    connection: Writer
-    user_id: str | None
-    size: int
-
-
 class ResponseMemory:
     """Bytes of large responses, each reserved until its connection has sent it or is closed."""
 
     def __init__(self) -> None:
-        self._unsent: list[_Response] = []
+        self._unsent: list[tuple[ResponseWriter, str | None, int]] = []
 
-    def take(self, connection: Writer, user_id: str | None, size: int) -> None:
+    def reserve(self, connection: ResponseWriter, user_id: str | None, size: int) -> None:
         """Reserve memory for a response that is about to be written; Overloaded beyond a limit."""
-        self._unsent = [response for response in self._unsent if response.connection.writing()]
-        total = sum(response.size for response in self._unsent)
-        owned = sum(response.size for response in self._unsent if response.user_id == user_id)
+        self._unsent = [response for response in self._unsent if response[0].writing()]
+        total = sum(unsent for _, _, unsent in self._unsent)
+        owned = sum(unsent for _, owner, unsent in self._unsent if owner == user_id)
         if owned + size > RESPONSE_BYTES_PER_USER or total + size > RESPONSE_BYTES:
             raise Overloaded(
                 f"Too many large responses have not been read yet: at most {RESPONSE_BYTES_PER_USER} bytes per user "
                 f"and {RESPONSE_BYTES} in all at a time. Try again shortly.")
-        self._unsent.append(_Response(connection, user_id, size))
+        self._unsent.append((connection, user_id, size))
