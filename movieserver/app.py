@@ -47,7 +47,8 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raise SettingsError for a path like /collection: a proxy may have removed it from /collection/docs/, or not."""
+    """Raise SettingsError if the path of PUBLIC_URL begins like a route: /collection/docs/ would be ambiguous."""
     taken = {route.template.split("/")[1] for route in [*ROUTES, *web.routes]}
     if prefix and prefix.split("/")[1] in taken:
-        raise SettingsError({"public_url": f"has the path {prefix}, which begins like one of this server"}, None)
+        raise SettingsError({
+            "public_url": f"has the path {prefix}, whose first part is also a path of this server; use another"}, None)

@@ -53,7 +53,7 @@ class ApiError(Exception):
 
     status = 500
     code = "internal_error"
-    detail = "The server failed unexpectedly. Report the request_id to its operator; the log has the reason."
+    detail = "Unexpected server error. Give the request_id to the operator; the log has the reason."
     headers: dict[str, str] = {}
 
     def __init__(

@@ -45,7 +45,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that complete settings name; none of it fails if a server is away."""
+    """Open everything that complete settings name; this succeeds even while a server is down."""
     async with AsyncExitStack() as stack:
         database = open_database(reveal(settings.database_url), settings.database_pool_size)
         redis_url = reveal(settings.redis_url)

@@ -118,8 +118,8 @@ async def test_waiting_bodies_are_counted() -> None:
     packed = asyncio.gather(*[compressor.gzip(body) for body in bodies])
     await asyncio.sleep(0)
     assert compressor.waiting == 20
-    assert not compressor.takes("gzip", 100_000)
-    assert compressor.takes("gzip", 2000)
+    assert not compressor.should_compress("gzip", 100_000)
+    assert compressor.should_compress("gzip", 2000)
     assert [gzip.decompress(body) for body in await packed] == bodies
     assert compressor.waiting == 0
     compressor.close()

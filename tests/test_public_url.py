@@ -103,5 +103,6 @@ def test_a_prefix_that_begins_like_a_route_stops_the_start(empty: Path, verb: st
     done = command(verb, cwd=empty.parent, DATA_DIR=str(empty), PORT="0",
                    PUBLIC_URL="https://example.org/collection/x")
     assert done.returncode == 1
-    assert "PUBLIC_URL: has the path /collection/x, which begins like one of this server" in done.stderr
+    message = "PUBLIC_URL: has the path /collection/x, whose first part is also a path of this server; use another"
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""GET /: browsers get the page for people, other clients the addresses of the OpenAPI document and of the docs."""
+"""GET /: browsers get the web page, other clients the addresses of the OpenAPI document and of the docs."""
 from __future__ import annotations
 
 import pytest

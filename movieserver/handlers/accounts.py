@@ -185,7 +185,8 @@ class PasswordHandler(OwnAccountHandler):
         body = self.body(PasswordChange)
         user = await self.check_password(body.old_password)
         changed = await users.change_password(
-            self.db, user=user, login=self.login, password_hash=await self.resources.passwords.hash(body.new_password))
+            self.db, user=user, login=self.login_uuid,
+            password_hash=await self.resources.passwords.hash(body.new_password))
         if not changed:
             raise Conflict(CHANGED)
         self.write_json({"message": "Password changed successfully"})

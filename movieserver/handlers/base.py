@@ -45,7 +45,7 @@ class Handler(RequestHandler):
     verbs: ClassVar[tuple[str, ...]] = ()
     described_verbs: ClassVar[list[str]] = []  # those that need an @Operation: HEAD and OPTIONS are alike everywhere
     user_id: str | None = None
-    login: str | None = None  # the public uuid of the login that the access token belongs to
+    login_uuid: str | None = None  # of the login that the access token belongs to
     _number: Number | None = None  # pending until this request is counted
     _waiting = False  # whether the response is complete and waits for the number
 
@@ -100,7 +100,7 @@ class Handler(RequestHandler):
     async def authenticate(self) -> None:
         """Set user and login from the token; Unauthenticated without a valid one, 403 if it does not allow this."""
         access = await authenticate(self.resources, bearer_token(self.request.headers))
-        self.user_id, self.login = access.user_id, access.login
+        self.user_id, self.login_uuid = access.user_id, access.login
         check_scope(access.scope, self.request.method or "", self.login_only)
 
     def head(self, *path: str) -> Any:

@@ -97,7 +97,7 @@ class CollectionHandler(Handler):
 
     @Operation(
         "deleteCollection", "Delete a collection", responses.Message, preconditions=True,
-        errors=(NotFound(NO_COLLECTION),), description="With its movies. It cannot be restored.")
+        errors=(NotFound(NO_COLLECTION),), description="Its movies are deleted too. This cannot be undone.")
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
         found(await collections.delete(

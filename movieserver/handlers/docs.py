@@ -1,4 +1,4 @@
-"""The page /docs/, where people read about each operation and try it."""
+"""The documentation page /docs/, which describes each operation and sends requests."""
 from __future__ import annotations
 
 from functools import cache
@@ -16,7 +16,7 @@ class DocsHandler(OpenHandler):
     """A file of the page. A browser may store it, but must revalidate it."""
 
     async def write_file(self, name: str, media_type: str) -> None:
-        """Respond with a file of FOLDER; the links of a page lead to where the browser finds this server."""
+        """Respond with a file of FOLDER. In HTML, links get the path prefix of PUBLIC_URL."""
         self.set_header("Content-Type", f"{media_type}; charset=utf-8")
         set_page_headers(self, " data:")
         text = _text(name)
@@ -28,7 +28,7 @@ class DocsHandler(OpenHandler):
 class PageHandler(DocsHandler):
     """GET /docs/"""
 
-    @Operation("getDocs", "Read this page", HTML, etag=True, description="For people.")
+    @Operation("getDocs", "Read the documentation page", HTML, etag=True, description="HTML, for browsers.")
     async def get(self) -> None:
         await self.write_file("docs.html", HTML)
 
@@ -36,7 +36,7 @@ class PageHandler(DocsHandler):
 class StyleHandler(DocsHandler):
     """GET /docs/docs.css"""
 
-    @Operation("getDocsStyle", "Read the style sheet of this page", CSS, etag=True)
+    @Operation("getDocsStyle", "Read the style sheet of the documentation page", CSS, etag=True)
     async def get(self) -> None:
         await self.write_file("docs.css", CSS)
 
@@ -44,7 +44,7 @@ class StyleHandler(DocsHandler):
 class ScriptHandler(DocsHandler):
     """GET /docs/docs.js"""
 
-    @Operation("getDocsScript", "Read the script of this page", JAVASCRIPT, etag=True)
+    @Operation("getDocsScript", "Read the script of the documentation page", JAVASCRIPT, etag=True)
     async def get(self) -> None:
         await self.write_file("docs.js", JAVASCRIPT)
 

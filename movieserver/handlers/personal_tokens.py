@@ -33,7 +33,7 @@ class PersonalTokensHandler(Handler):
         "`expires_in_days` it does not expire.")
     async def post(self) -> None:
         new, token = self.body(NewPersonalToken), PersonalToken.new(self.owner)
-        created = await personal_tokens.create(self.db, token=token, login=self.login, new=new)
+        created = await personal_tokens.create(self.db, token=token, login=self.login_uuid, new=new)
         if created is None:
             raise Unauthenticated(LOGIN_ENDED)
         self.write_json({

@@ -1,8 +1,8 @@
-"""The root path: the page for people in a browser, the addresses of the OpenAPI document and the docs for programs."""
+"""The root path: the web page in a browser, the addresses of the OpenAPI document and the docs for programs."""
 from __future__ import annotations
 
 from movieserver.handlers.base import OpenHandler
-from movieserver.handlers.web import wants_page, write_page
+from movieserver.handlers.web import negotiate_page, write_page
 from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
 
@@ -14,9 +14,9 @@ class RootHandler(OpenHandler):
 
     @Operation(
         "getRoot", "Find the OpenAPI document and the docs", responses.Root, response_texts=("text/html",),
-        description="A browser (`Accept: text/html`) gets the page for people.")
+        description="A browser (`Accept: text/html`) gets the web page.")
     async def get(self) -> None:
-        if wants_page(self):
+        if negotiate_page(self):
             await write_page(self)
         else:
             self.write_json({"openapi": self.relative_url(DOCUMENT), "docs": self.relative_url(PAGE)})

@@ -20,7 +20,7 @@ class SessionsHandler(Handler):
         "listSessions", "List my logins", responses.Sessions, etag=True,
         description="Only those that can be refreshed, newest first.")
     async def get(self) -> None:
-        listed = await sessions.list_all(self.db, user_id=self.owner, login=self.login)
+        listed = await sessions.list_all(self.db, user_id=self.owner, login=self.login_uuid)
         await self.write_representation(f'{{"data": {listed}}}')
 
 

@@ -6,13 +6,13 @@ from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler, OpenHandler
 from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
-from movieserver.handlers.web import wants_page, write_page
+from movieserver.handlers.web import negotiate_page, write_page
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route
 from movieserver.schemas import responses
 from movieserver.schemas.requests import NewShare
 
 NO_SHARE = "You have no shared collection with this uuid."
-NO_LINK = "This link does not work: it never existed, it has expired, or its owner has ended it."
+NO_LINK = "This link is not valid: it never existed, has expired, or was ended by its owner."
 
 
 class ShareHandler(Handler):
@@ -20,7 +20,7 @@ class ShareHandler(Handler):
 
     @Operation(
         "shareCollection", "Share a collection by a link", responses.Share, 201, body=NewShare, body_required=False,
-        repeats=True, errors=(NotFound(NO_COLLECTION),),
+        may_already_exist=True, errors=(NotFound(NO_COLLECTION),),
         description="Anyone with the link can read title, description and movies, but no notes and nothing about you. "
         "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
@@ -54,9 +54,9 @@ class SharedHandler(OpenHandler):
         "getShared", "Read a collection that is shared", responses.Shared, response_texts=("text/html",), etag=True,
         headers=("X-Robots-Tag",), errors=(*DATABASE_ERRORS, NotFound(NO_LINK)),
         description="Needs no access token. A link that never existed, has expired or was ended is 404. A browser "
-        "(`Accept: text/html`) gets the page for people, which shows the collection.")
+        "(`Accept: text/html`) gets the web page, which shows the collection.")
     async def get(self, token: str) -> None:
-        if wants_page(self):
+        if negotiate_page(self):
             return await write_page(self)
         shared = await shares.get(self.db, token=token)
         if shared is None:

@@ -1,4 +1,4 @@
-"""The page for people: its HTML, and its files at addresses that contain a hash of them."""
+"""The web page: its HTML, and its files at addresses that contain a hash of them."""
 from __future__ import annotations
 
 import hashlib
@@ -39,8 +39,8 @@ def set_page_headers(handler: Handler, images: str) -> None:
     handler.set_header("Referrer-Policy", "no-referrer")
 
 
-def wants_page(handler: Handler) -> bool:
-    """Whether the client is a browser that opens a page; the response then depends on Accept in any case."""
+def negotiate_page(handler: Handler) -> bool:
+    """Whether the client prefers HTML, as a browser does; adds Vary, as the response depends on Accept."""
     handler.add_header("Vary", "Accept")
     return prefers_html(handler.request.headers.get("Accept", ""))
 

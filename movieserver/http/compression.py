@@ -39,7 +39,7 @@ class Compressor(Threads):
     def __init__(self) -> None:
         super().__init__(THREADS, "compressor")
 
-    def takes(self, accept_encoding: str, size: int) -> bool:
+    def should_compress(self, accept_encoding: str, size: int) -> bool:
         """Whether to gzip a body of `size` bytes for a client with this Accept-Encoding."""
         if size < MIN_BYTES or size > INLINE_GZIP_BYTES and self.waiting >= MAX_WAITING:
             return False

@@ -39,8 +39,8 @@ class IdempotencyKey(NamedTuple):
     def is_stored(self, same: bool | None, owns_key: bool) -> bool:
         """Whether the key is stored: the request has its response already. Raises KeyReused or KeyInUse.
 
-        `same` is whether the stored request is this one, None if none is stored; `owns_key` whether no other request
-        with the key is running.
+        `same`: whether the stored request is this one, None if none is stored. `owns_key`: True if no other request
+        with this key is running.
         """
         if same is None and not owns_key:
             raise KeyInUse

@@ -16,7 +16,7 @@ async def represent(
     version = version or await compressor.digest(body)
     if not precondition.allows(version):
         raise PreconditionFailed
-    gzipped = compressor.takes(accept_encoding, len(body))
+    gzipped = compressor.should_compress(accept_encoding, len(body))
     tag = entity_tag(version, gzipped)
     if known := precondition.known(tag, accepts_codings(accept_encoding)):
         return known, None, False

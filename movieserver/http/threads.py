@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Threads:
-    """A number of threads; `waiting` is how much work is in them or queued for them."""
+    """A number of threads; `waiting` is the number of jobs running or queued."""
 
     def __init__(self, number: int, name: str) -> None:
         self.waiting = 0

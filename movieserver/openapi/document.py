@@ -37,7 +37,7 @@ INVALID = InvalidBody([Fault("/title", "Field required")])
 def document(routes: Sequence[Route], server: str = "/") -> Json:
     """The OpenAPI document of a route table that is served at `server`.
 
-    A second route of a handler is another spelling and not described.
+    If a handler has two routes, the second is an alias and is not described.
     """
     described = list({route.handler_class: route for route in reversed(routes)}.values())
     return _Document(described[::-1], server).document()
@@ -172,7 +172,7 @@ class _Document:
             "description": operation.summary, "headers": headers(*ALWAYS, *operation.headers, *tagged),
             **self._content(operation),
         }}
-        if operation.repeats:
+        if operation.may_already_exist:
             responses["200"] = {
                 "description": "It already exists", "headers": headers(*ALWAYS, *operation.headers),
                 **self._content(operation)}

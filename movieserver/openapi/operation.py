@@ -31,15 +31,15 @@ class Operation:
     description: str = ""
     body: type[BaseModel] | None = None
     body_required: bool = True
-    body_texts: tuple[str, ...] = ()  # media types of bodies that the method takes as they are, beside JSON
-    response_texts: tuple[str, ...] = ()  # and of responses that it sends instead
+    body_texts: tuple[str, ...] = ()  # media types accepted besides JSON; the method gets the raw bytes
+    response_texts: tuple[str, ...] = ()  # media types that it may send instead of JSON
     query: tuple[QueryParameter[Any], ...] = ()
     errors: tuple[ApiError, ...] = ()
     headers: tuple[str, ...] = ()  # of the response
     etag: bool = False  # the response has an entity tag, for If-None-Match and If-Match
     preconditions: bool = False  # a change that can depend on If-Match or If-None-Match
     idempotency_key: bool = False
-    repeats: bool = False  # some requests get a 200 with what already exists instead
+    may_already_exist: bool = False  # some requests get a 200 with what already exists instead
     security: str | None = None  # a security scheme, if it is not the one of the route
 
     def __call__(self, verb: Verb) -> Verb:

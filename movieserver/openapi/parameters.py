@@ -65,7 +65,7 @@ class CursorParameter(QueryParameter[T | None]):
     def read(self, text: str | None) -> T | None:
         position = None if text is None else self.decode(text)
         if text is not None and position is None:
-            raise BadRequest(f"The query parameter {self.name} is invalid. Use {self.source} without changing it.")
+            raise BadRequest(f"The query parameter {self.name} must come from {self.source} of another page, unchanged.")
         return position
 
 
@@ -102,7 +102,7 @@ class ChoiceParameter(QueryParameter[str]):
 
 @dataclass(frozen=True)
 class IntegerParameter(QueryParameter[int]):
-    """A whole number from `min` to `max`; without one, any number over 10**18 counts as 10**18."""
+    """A whole number from `min` to `max`; without `max`, larger numbers are capped at 10**18."""
 
     default: int = 1
     max: int | None = None

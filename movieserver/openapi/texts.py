@@ -26,7 +26,7 @@ INFO = {
     "contact": {"name": "The movieserver authors"},
     "license": {"name": "MIT", "identifier": "MIT"},
 }
-SERVER = "The server that sends this description"
+SERVER = "This server"
 SECURITY = {
     "accessToken": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -56,7 +56,7 @@ REQUEST_HEADERS = {
 }
 RESPONSE_HEADERS = {
     "X-Request-ID": ({"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"}, "The id of this request in the log."),
-    "X-Content-Type-Options": ({"type": "string", "const": "nosniff"}, "Do not guess the type."),
+    "X-Content-Type-Options": ({"type": "string", "const": "nosniff"}, "Browsers must not guess the type."),
     "Cache-Control": (TEXT, "Who may store the response, and for how long."),
     "ETag": ({"type": "string", "pattern": '^"[^"]+"$'}, "The version, for If-Match and If-None-Match."),
     "Location": (TEXT, "The address of the new resource."),

@@ -1,15 +1,15 @@
 """One HTTP/1.1 connection (RFC 9112) between a transport of the event loop and Tornado's application.
 
 Requests are handled one at a time; the next one waits in the buffer until the response before it is complete. Tornado's
-own connection, on its IOStream, takes longer for a short request than everything else together.
+own connection (IOStream) costs more per short request than all other work on it.
 
 | what a client does                                  | what happens                                              |
 |-----------------------------------------------------|-----------------------------------------------------------|
 | a head over HEADER_BYTES or HEADER_FIELDS           | 431 without parsing it                                    |
 | an invalid head, target, Host, length or chunk      | 400                                                       |
-| over OVERHEAD_BYTES of chunk extensions or trailers | 400; up to there they are ignored                         |
+| over OVERHEAD_BYTES of chunk extensions or trailers | 400; below that they are ignored                          |
 | the end of the stream within a request              | 400; a complete one gets its response first               |
-| an incomplete head for IDLE_SECONDS                 | 408; without a byte of it, the connection is just closed  |
+| an incomplete head for IDLE_SECONDS                 | 408; an idle connection is closed without a response      |
 | under BODY_BYTES of a body in BODY_SECONDS          | 408                                                       |
 | a head or unparsed bytes beyond the memory limit    | 503; behind a request in progress they are dropped        |
 | over PIPELINE_BYTES behind such a request           | reading pauses                                            |
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._time_out(now)
 
     def skip_body(self) -> None:
-        """Treat the request as complete without the rest of its body; its response is the last one."""
+        """Stop reading the body; close the connection after the response."""
         self.writer.keep_alive = False
         self._unread = True
         self._parser.skip_body()
@@ -274,7 +274,10 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     def _linger(self) -> None:
-        """Close when everything is sent and the client has closed: unread bytes would make it a reset."""
+        """Send everything, then wait for the client to close.
+
+        Closing with unread input would send a TCP reset, which can discard the response.
+        """
         self._closing = True
         if self._half_closed or self.transport.is_closing():
             self.transport.close()

@@ -62,8 +62,8 @@ class Server:
         """Wait until every request is handled and every response sent, for at most DRAIN_SECONDS.
 
         Requests that wait for a change get a response at once. Idle connections stay open for IDLE_GRACE_SECONDS: a
-        request that arrives meanwhile gets its response, with `Connection: close`. So no client finds a connection
-        closed at the moment it uses it.
+        request that arrives meanwhile gets its response, with `Connection: close`. So a client does not lose a request
+        to a connection that is just being closed.
         """
         self._app.settings["draining"] = True
         self._app.resources.changes.stop()

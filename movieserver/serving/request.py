@@ -30,7 +30,7 @@ IGNORED_BYTES = 4 * MAX_BYTES  # of a refused body that are read; then the respo
 
 
 class Request(HTTPServerRequest):
-    """A request. Its Content-Type is not among its headers: Tornado would parse a form, and this API takes none."""
+    """A request. Content-Type is kept out of `headers`; otherwise Tornado would parse form bodies."""
 
     connection: ResponseWriter
     request_id: str
@@ -78,7 +78,7 @@ class MovieServer(Application):
             request.connection.body_bytes, self.proxies.address(request))
 
     def end(self, request: Request) -> None:
-        """A request has its response, or its client is gone."""
+        """Forget a request that has its response or whose client is gone."""
         if incoming := self.active.pop(request, None):
             incoming.release()
 

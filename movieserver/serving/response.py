@@ -17,7 +17,7 @@ WITHOUT_CONTENT = frozenset((204, 304))
 
 
 class Peer(NamedTuple):
-    """The client, as HTTPServerRequest reads it."""
+    """The client's address, as `context` of HTTPServerRequest."""
 
     remote_ip: str
     protocol: str = "http"
@@ -41,10 +41,10 @@ class ResponseWriter(HTTPConnection):
         self._method = self._version = ""
         self._unwritten: int | None = None  # declared bytes; None before the head
         self._written = 0
-        self._check: tuple[float, int] | None = None  # the time of the last check, and the bytes sent until then
+        self._last_check: tuple[float, int] | None = None  # the time of the last check, and the bytes sent until then
 
     def begin(self, request: RequestStartLine, keep_alive: bool) -> None:
-        """Write the response to this request next."""
+        """Prepare to write the response to this request."""
         self._method, self._version, self.keep_alive = request.method, request.version, keep_alive
         self._unwritten = None
         self.body_bytes = 0
@@ -56,12 +56,12 @@ class ResponseWriter(HTTPConnection):
     def is_stalled(self, now: float) -> bool:
         """Whether the client read less than STALL_BYTES in STALL_SECONDS; to be called about twice a second."""
         if not self.writing():
-            self._check = None
+            self._last_check = None
             return False
         sent = self._written - self._transport.get_write_buffer_size()
-        since, before = self._check or (now, sent)
-        if not self._check or now - since >= STALL_SECONDS:
-            self._check = (now, sent)
+        since, before = self._last_check or (now, sent)
+        if not self._last_check or now - since >= STALL_SECONDS:
+            self._last_check = (now, sent)
         return now - since >= STALL_SECONDS and sent - before < STALL_BYTES
 
     def send(self, *parts: bytes) -> None:
