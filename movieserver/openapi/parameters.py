@@ -65,7 +65,7 @@ class CursorParameter(QueryParameter[T | None]):
     def read(self, text: str | None) -> T | None:
         position = None if text is None else self.decode(text)
         if text is not None and position is None:
-            raise BadRequest(f"The query parameter {self.name} must come from {self.source} of another page, unchanged.")
+            raise BadRequest(f"The query parameter {self.name} must come from {self.source} of a page, unchanged.")
         return position
 
 
