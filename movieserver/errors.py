@@ -38,7 +38,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 
-class Fault(NamedTuple):
+class FieldError(NamedTuple):
     """One invalid field: a JSON pointer into the body (RFC 6901), and what is wrong there."""
 
     pointer: str
@@ -57,7 +57,7 @@ class ApiError(Exception):
     headers: dict[str, str] = {}
 
     def __init__(
-        self, detail: str | None = None, *, faults: list[Fault] | None = None, retry_after: float | None = None
+        self, detail: str | None = None, *, faults: list[FieldError] | None = None, retry_after: float | None = None
     ) -> None:
         self.detail = detail or self.detail
         self.faults = faults or []
@@ -97,7 +97,7 @@ class InvalidBody(BadRequest):
 
     code = "invalid_body"
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[FieldError]) -> None:
         super().__init__(
             "The body has an invalid field; `errors` names it." if len(faults) == 1
             else f"The body has {len(faults)} invalid fields; `errors` lists them.", faults=faults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from movieserver.data.collections import Cursor, version_of
-from movieserver.errors import CollectionFull, Fault, OrderMismatch, PreconditionFailed
+from movieserver.errors import CollectionFull, FieldError, OrderMismatch, PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
 from movieserver.postgres.database import Database
@@ -73,9 +73,10 @@ async def reorder(
     if not holds:
         raise PreconditionFailed
     if unknown or missing:
-        raise OrderMismatch(faults=(
-            [Fault(f"{pointer}/{index}", f"The movie {movies[index]} is not in this collection") for index in unknown]
-            + [Fault(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing]))
+        raise OrderMismatch(faults=[
+            *(FieldError(f"{pointer}/{at}", f"The movie {movies[at]} is not in this collection") for at in unknown),
+            *(FieldError(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing),
+        ])
     assert isinstance(version, str)
     return version
 

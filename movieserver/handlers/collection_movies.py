@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 from movieserver.data import collection_movies
-from movieserver.errors import CollectionFull, Fault, KeyInUse, KeyReused, NotFound, OrderMismatch
+from movieserver.errors import CollectionFull, FieldError, KeyInUse, KeyReused, NotFound, OrderMismatch
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler
 from movieserver.handlers.collections import (
@@ -17,7 +17,7 @@ from movieserver.schemas.requests import AddedMovies, Order
 
 NO_MOVIE = "You have no such collection, or it does not contain this movie."
 NO_UUID = "The uuid of the movie in this path is malformed."
-UNKNOWN = Fault("/movies/0", "The collection does not contain this movie")
+UNKNOWN = FieldError("/movies/0", "The collection does not contain this movie")
 
 
 class AddHandler(Handler):

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 from movieserver.accounts.personal_tokens import InsufficientScope, LoginRequired
 from movieserver.accounts.share_tokens import CHARACTERS
 from movieserver.errors import (
-    ApiError, BadRequest, BodyTooLarge, Fault, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
+    ApiError, BadRequest, BodyTooLarge, FieldError, HeadersTooLarge, InternalError, InvalidBody, Overloaded,
     PreconditionFailed, RequestTimeout, Unauthenticated, UnsupportedMediaType
 )
 from movieserver.http.headers import HEADER_BYTES, HEADER_FIELDS, JSON
@@ -31,7 +31,7 @@ ERRORS_OF_ALL = (
     BadRequest(), BodyTooLarge(MAX_BYTES), HeadersTooLarge(HEADER_BYTES, HEADER_FIELDS), InternalError(), Overloaded())
 UUID_TEXT = {"type": "string", **UUID_SCHEMA}
 PATH_SCHEMAS: dict[str, Json] = {"share_token": {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{CHARACTERS}}}$"}}
-INVALID = InvalidBody([Fault("/title", "Field required")])
+INVALID = InvalidBody([FieldError("/title", "Field required")])
 
 
 def document(routes: Sequence[Route], server: str = "/") -> Json:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from movieserver.errors import BadRequest, Fault, InvalidBody
+from movieserver.errors import BadRequest, FieldError, InvalidBody
 from movieserver.formats import NAMESPACE
 from movieserver.http.headers import JSON
 from movieserver.schemas.csv_formats import MAX_LINES, BadLine, Row, Table, read_table, year_of
@@ -158,12 +158,12 @@ def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
     return collection
 
 
-def _invalid_movies(error: InvalidBody) -> dict[int, list[Fault]]:
+def _invalid_movies(error: InvalidBody) -> dict[int, list[FieldError]]:
     """The faults of each movie to leave out. Raises the error itself if anything else is wrong.
 
     A movie that only repeats an earlier one stays if that one is left out: then nothing is wrong with it.
     """
-    found: dict[int, list[Fault]] = defaultdict(list)
+    found: dict[int, list[FieldError]] = defaultdict(list)
     for fault in error.faults:
         if not (match := MOVIE_POINTER.match(fault.pointer)):
             raise error
@@ -176,7 +176,7 @@ def _known(value: Any, keys: Iterable[str]) -> Any:
     return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
 
 
-def _details(faults: list[Fault]) -> str:
+def _details(faults: list[FieldError]) -> str:
     return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, T
 from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import NotRequired, TypedDict
 
-from movieserver.errors import Fault, InvalidBody
+from movieserver.errors import FieldError, InvalidBody
 from movieserver.formats import (
     DESCRIPTION_CHARACTERS, GENRES_CHARACTERS, ID_CHARACTERS, ID_PATTERN, MAX_YEAR, MIN_YEAR, MOVIE_GENRES, MOVIE_IDS,
     MOVIE_TITLE_CHARACTERS, NOTE_CHARACTERS, POSTER_CHARACTERS, POSTER_PATTERN, movie_uuid
@@ -147,4 +147,5 @@ def genre_changes(movies: list[Movie]) -> str:
 def _check_count(names: dict[str, list[tuple[str, str]]]) -> None:
     if sum(map(len, names.values())) > MAX_GENRES:
         if len({genre for pairs in names.values() for genre, _ in pairs}) > MAX_GENRES:
-            raise InvalidBody([Fault("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])
+            raise InvalidBody([
+                FieldError("/movies", f"The movies must not name more than {MAX_GENRES} different genres")])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from movieserver.errors import BadRequest, Fault, InvalidBody
+from movieserver.errors import BadRequest, FieldError, InvalidBody
 from movieserver.formats import movie_uuid, parse_uuid
 from movieserver.schemas.movies import identities
 from movieserver.schemas.requests import MAX_NESTING, AddedMovies, Order
@@ -47,14 +47,14 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
     return body
 
 
-def _nul_characters(value: object, pointer: str = "") -> Iterator[Fault]:
+def _nul_characters(value: object, pointer: str = "") -> Iterator[FieldError]:
     """Each text and key in a JSON value that holds a NUL character, which PostgreSQL cannot store."""
     if isinstance(value, str) and "\0" in value:
-        yield Fault(pointer, "A text must not contain a NUL character")
+        yield FieldError(pointer, "A text must not contain a NUL character")
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         if isinstance(key, str) and "\0" in key:
-            yield Fault(pointer, "A key must not contain a NUL character")
+            yield FieldError(pointer, "A key must not contain a NUL character")
         yield from _nul_characters(child, f"{pointer}/{_step(key)}")
 
 
@@ -71,9 +71,9 @@ def _not_json(reason: str) -> BadRequest:
     return BadRequest(f"The body is not valid JSON: {reason}.")
 
 
-def _fault(line: ErrorDetails) -> Fault:
+def _fault(line: ErrorDetails) -> FieldError:
     detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
-    return Fault("".join(f"/{_step(step)}" for step in line["loc"]), detail)
+    return FieldError("".join(f"/{_step(step)}" for step in line["loc"]), detail)
 
 
 def _step(step: object) -> str:
@@ -92,10 +92,10 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     return {f"{pointer}/{index}": movie for index, movie in enumerate(movies)}
 
 
-def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -> Iterator[Fault]:
+def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[FieldError]) -> Iterator[FieldError]:
     """Faults, and each movie that has nothing to identify it before the other faults of that movie."""
     missing = {
-        f"{pointer}/": Fault(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
+        f"{pointer}/": FieldError(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
         if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
         if kind is not Order}
     for fault in faults:
@@ -105,19 +105,19 @@ def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -
     yield from missing.values()
 
 
-def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
+def _repeated(kind: type[Body], text: bytes) -> Iterator[FieldError]:
     """Each movie with the uuid of an earlier one in its list."""
     seen: set[str] = set()
     for pointer, movie in _sent_movies(kind, text).items():
         uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
         if uuid in seen:
             tail = "/uuid" if isinstance(movie, dict) else ""
-            yield Fault(pointer + tail, f"The movie {uuid} {REPEATED}")
+            yield FieldError(pointer + tail, f"The movie {uuid} {REPEATED}")
         elif uuid:
             seen.add(uuid)
 
 
-def is_repeated(fault: Fault) -> bool:
+def is_repeated(fault: FieldError) -> bool:
     """Whether nothing is wrong with a movie but that the list has it already."""
     return fault.detail.endswith(REPEATED)
 
