@@ -63,7 +63,7 @@ class Handler(RequestHandler):
 
     @property
     def db(self) -> Database:
-        """The database of the resources."""
+        """The database that almost every verb uses."""
         return self.resources.database
 
     @property
