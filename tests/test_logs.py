@@ -147,7 +147,7 @@ for method, route, status, ms, user, size in (
     (None, "malformed", 400, None, None, 100),
     ("PROPFIND-AND-LONGER", "unknown", 503, 0.1, "57baf4f4-c9ef", 0),
 ):
-    logs.request("0123456789abcdef" * 2, method, route, status, ms, user, size, 'fe80::1%"x')
+    logs.request(logs.Request("0123456789abcdef" * 2, 'fe80::1%"x', method, route, status, ms, user, size))
 logging.getLogger("library").warning("of a library")
 logs.log.warning("of ours", reason="a reason")
 for name in ("tornado.curl_httpclient", "asyncio", "library"):

@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -19,6 +23,19 @@ RESET = "\x1b[0m"
 FIRST = ("timestamp", "level", "pid", "event")
 
 log = structlog.stdlib.get_logger("movieserver")
+
+
+class Request(NamedTuple):
+    """A request that got a response of `bytes`, `ms` after its headers. None: the message was not HTTP."""
+
+    request_id: str
+    client: str
+    method: str | None
+    route: str
+    status: int
+    ms: float | None
+    user_id: str | None
+    bytes: int
 
 
 def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> None:
@@ -34,6 +51,10 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=structlog.WriteLoggerFactory(to),
     )
+    global _write_request
+    line = partial(_request_line, to.isatty()) if on_console else _request_json
+    write = structlog.WriteLogger(to).msg
+    _write_request = (lambda entry: write(line(entry))) if lowest <= logging.INFO else _discard
     handler = logging.StreamHandler(to)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
@@ -42,14 +63,16 @@ def configure(level: str, to: TextIO = sys.stderr, log_format: str = "auto") -> 
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, lowest), force=True)
 
 
-def request(
-    request_id: str, method: str | None, route: str, status: int, ms: float | None, user_id: str | None, size: int,
-    client: str
-) -> None:
-    """Log a request that got a response of `size` bytes, `ms` after its headers; None: the message was not HTTP."""
-    log.info(
-        "request", request_id=request_id, client=client, method=method, route=route, status=status, ms=ms,
-        user_id=user_id, bytes=size)
+def request(entry: Request) -> None:
+    """Log a request, if the level is INFO or lower."""
+    _write_request(entry)
+
+
+def _discard(entry: Request) -> None:
+    pass
+
+
+_write_request: Callable[[Request], None] = _discard
 
 
 def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
@@ -62,13 +85,8 @@ def _json(to: TextIO) -> tuple[list[Processor], list[Processor]]:
 
 
 def _console(to: TextIO) -> tuple[list[Processor], list[Processor]]:
-    """Requests are written more briefly than other events."""
-    render = structlog.dev.ConsoleRenderer(
+    rendering = structlog.dev.ConsoleRenderer(
         colors=to.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0)
-
-    def rendering(logger: object, method: str, event: EventDict) -> str:
-        return _request_line(event, to.isatty()) if event["event"] == "request" else render(logger, method, event)
-
     return [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)], [rendering]
 
 
@@ -78,14 +96,22 @@ def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
     return {name: marked[name] for name in FIRST} | marked
 
 
-def _request_line(event: EventDict, coloured: bool) -> str:
+def _request_json(entry: Request) -> str:
+    """The line that structlog would write, in a third of the time: there is one for each request."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
+    return json.dumps({
+        "timestamp": f"{now}Z", "level": "info", "pid": os.getpid(), "event": "request", **entry._asdict()})
+
+
+def _request_line(coloured: bool, entry: Request) -> str:
     """Time, method, route, status, milliseconds, user and id, cut at COLUMNS."""
-    route = re.sub(r"{\w+_", "{", event["route"])
-    took = "-" if event["ms"] is None else f"{event['ms']:.1f} ms"
-    head = f"{event['timestamp']} {(event['method'] or '-')[:7]:7} {route:27} "
-    tail = f" {took:>9} {(event['user_id'] or '-')[:8]:8} {event['request_id']}"
-    status = str(event["status"])
-    colour = COLOURS.get(event["status"] // 100) if coloured else None
+    now, method = datetime.now(), entry.method or "-"
+    route = re.sub(r"{\w+_", "{", entry.route)
+    took = "-" if entry.ms is None else f"{entry.ms:.1f} ms"
+    head = f"{now:%H:%M:%S} {method[:7]:7} {route:27} "
+    tail = f" {took:>9} {(entry.user_id or '-')[:8]:8} {entry.request_id}"
+    status = str(entry.status)
+    colour = COLOURS.get(entry.status // 100) if coloured else None
     return head + (f"{colour}{status}{RESET}" if colour else status) + tail[:COLUMNS - len(head + status)]
 
 

@@ -121,8 +121,8 @@ class Server:
         await self._app.resources.counter.count()
         body = json.dumps(error.problem(request_id)).encode()
         metrics.count_request("malformed", None, error.status)
-        logs.request(
-            request_id, None, "malformed", error.status, None, None, len(body), connection.writer.context.remote_ip)
+        logs.request(logs.Request(
+            request_id, connection.writer.context.remote_ip, None, "malformed", error.status, None, None, len(body)))
         headers = HTTPHeaders(error.headers | {
             "Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"})
         start = ResponseStartLine("", error.status, HTTPStatus(error.status).phrase)

@@ -73,9 +73,9 @@ class MovieServer(Application):
         self.end(request)
         method, status, seconds = request.method, handler.get_status(), request.request_time()
         metrics.count_request(handler.route, method, status, seconds)
-        logs.request(
-            request.request_id, method, handler.route, status, round(1000 * seconds, 1), handler.user_id,
-            request.connection.body_bytes, self.proxies.address(request))
+        logs.request(logs.Request(
+            request.request_id, self.proxies.address(request), method, handler.route, status, round(1000 * seconds, 1),
+            handler.user_id, request.connection.body_bytes))
 
     def end(self, request: Request) -> None:
         """Forget a request that has its response or whose client is gone."""
