@@ -1,11 +1,13 @@
-"""Header fields: request ids, bearer tokens, content types, weights; and the maximum size of all of them."""
+"""Header fields: request ids, bearer tokens, content types, weights, dates; and the maximum size of all of them."""
 from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, format_timestamp
 
 from movieserver.errors import Unauthenticated
 from movieserver.settings import BEARER_TOKEN
@@ -67,3 +69,13 @@ def prefers_html(accept: str) -> bool:
     accepted = weights(accept)
     html = max(accepted.get("text/html", 0.0), accepted.get("application/xhtml+xml", 0.0))
     return html > accepted.get("application/json", 0.0)
+
+
+def date() -> str:
+    """The value of the Date header (RFC 9110 section 5.6.7); it is formatted once a second."""
+    return _date(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return format_timestamp(seconds)

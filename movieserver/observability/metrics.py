@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import (
@@ -71,12 +72,17 @@ logins = _counters("logins", "Logins, by result.", "result", "success", "refused
 passwords_waiting = _gauge("passwords_waiting", "Passwords being hashed or waiting for it.")
 
 
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return requests.labels(route, method, str(status)), request_seconds.labels(route, method)
+
+
 def count_request(route: str, method: str | None, status: int, seconds: float | None = None) -> None:
     """Count a request, and its time if known; an unknown method is `other`."""
-    label = method if method in METHODS else "other"
-    requests.labels(route, label, str(status)).inc()
+    count, timing = _series(route, method if method in METHODS else "other", status)
+    count.inc()
     if seconds is not None:
-        request_seconds.labels(route, label).observe(seconds)
+        timing.observe(seconds)
 
 
 def exposition() -> bytes:

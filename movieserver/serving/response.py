@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from tornado.concurrent import Future
-from tornado.httputil import (
-    HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine, format_timestamp
-)
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
+
+from movieserver.http.headers import date
 
 STALL_SECONDS, STALL_BYTES = 10.0, 64 * 1024
 REPLACED = ("Server", "Date")  # Tornado's own
@@ -122,8 +121,8 @@ class ResponseWriter(HTTPConnection):
 def response_head(start_line: ResponseStartLine, request_id: str, headers: HTTPHeaders) -> bytes:
     """The head as it is sent. Raises ValueError if a line of it cannot be sent as one line."""
     lines = [
-        f"HTTP/1.1 {start_line.code} {start_line.reason}", f"Date: {format_timestamp(time.time())}",
-        f"X-Request-ID: {request_id}", "X-Content-Type-Options: nosniff"]
+        f"HTTP/1.1 {start_line.code} {start_line.reason}", f"Date: {date()}", f"X-Request-ID: {request_id}",
+        "X-Content-Type-Options: nosniff"]
     if "Cache-Control" not in headers:
         lines.append("Cache-Control: no-store")
     lines += [f"{name}: {value}" for name, value in headers.get_all() if name not in REPLACED]

@@ -41,10 +41,13 @@ def check_trailer(line: str) -> None:
 def _fields(text: str) -> HTTPHeaders:
     if not FIELD_LINES.fullmatch(text):
         raise BadRequest("Each header line must be `Name: value`, without spaces before the colon.")
-    headers = HTTPHeaders()
-    for line in text.split("\n")[:-1]:
-        name, _, value = line.partition(":")
-        headers.add(name, value.strip(" \t"))
+    headers, fields = HTTPHeaders(), [line.partition(":") for line in text.split("\n")[:-1]]
+    for name, _, value in fields:
+        headers[name] = value.strip(" \t")
+    if len(headers) < len(fields):  # some are repeated
+        headers = HTTPHeaders()
+        for name, _, value in fields:
+            headers.add(name, value.strip(" \t"))
     return headers
 
 
