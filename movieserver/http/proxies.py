@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from tornado.httputil import HTTPServerRequest
@@ -27,7 +28,8 @@ class Proxies:
 
     def address(self, request: HTTPServerRequest) -> str:
         """The IP address of the client, for the log."""
-        return str(self._client(request) or request.remote_ip)
+        peer = str(request.remote_ip)
+        return str(self._client(request) or peer) if "X-Forwarded-For" in request.headers else _exact(peer)
 
     def scheme(self, request: HTTPServerRequest) -> str:
         """http or https: the X-Forwarded-Proto of a trusted proxy, or else how the request came."""
@@ -57,6 +59,11 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=1024)
+def _exact(peer: str) -> str:
+    return str(_address(peer) or peer)
 
 
 def _source(address: Address) -> str:

@@ -26,7 +26,10 @@ log = structlog.stdlib.get_logger("movieserver")
 
 
 class Request(NamedTuple):
-    """A request that got a response of `bytes`, `ms` after its headers. None: the message was not HTTP."""
+    """A request that got a response of `bytes`, `ms` after its headers. None: the message was not HTTP.
+
+    Only `client` needs escaping in JSON.
+    """
 
     request_id: str
     client: str
@@ -97,10 +100,18 @@ def _mark_process(logger: object, method: str, event: EventDict) -> EventDict:
 
 
 def _request_json(entry: Request) -> str:
-    """The line that structlog would write, in a third of the time: there is one for each request."""
+    """The line that structlog would write, in a fraction of its time: there is one for each request."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")[:-len("+00:00")]
-    return json.dumps({
-        "timestamp": f"{now}Z", "level": "info", "pid": os.getpid(), "event": "request", **entry._asdict()})
+    request_id, client, method, route, status, ms, user_id, size = entry
+    return (
+        f'{{"timestamp": "{now}Z", "level": "info", "pid": {os.getpid()}, "event": "request", '
+        f'"request_id": "{request_id}", "client": {json.dumps(client)}, "method": {_quoted(method)}, '
+        f'"route": "{route}", "status": {status}, "ms": {"null" if ms is None else ms}, '
+        f'"user_id": {_quoted(user_id)}, "bytes": {size}}}')
+
+
+def _quoted(token: str | None) -> str:
+    return "null" if token is None else f'"{token}"'
 
 
 def _request_line(coloured: bool, entry: Request) -> str:
