@@ -109,7 +109,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if "DATABASE_URL" not in settings and not (folder / "postgres").exists():
         folder.mkdir(exist_ok=True)
-        create_cluster(folder / "postgres")
+        create_cluster(folder / "postgres", migrated=True)
     log = folder.parent / "server.log"
     environment = {
         **ENVIRONMENT, "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "DEBUG",
