@@ -35,7 +35,7 @@ from tests.test_run import Server, gone, serving
 
 USERS = 4
 RETURN_SECONDS = 40.0
-PAUSE_SECONDS = 0.05  # seconds before a client retries after a failed request
+PAUSE_SECONDS = 0.2  # before a client retries after a failed request
 GENRES = ["Drama", "drama", "Comedy", "Action", "Horror", " Crime ", "Western", ""]
 
 
@@ -444,7 +444,7 @@ def writing(client: Client, seed: int) -> Iterator[list[Writer]]:
     def loop(action: Callable[[], None]) -> None:
         while not over.is_set():
             action()
-            over.wait(0.005)
+            over.wait(0.02)
 
     actions = [action for writer in writers for action in (writer.write, writer.write_shared, writer.write_shared)]
     threads = [threading.Thread(target=loop, args=(action,)) for action in actions]

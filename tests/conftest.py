@@ -1,4 +1,4 @@
-"""Fixtures: PostgreSQL and Redis once per run, the server once per test."""
+"""Fixtures: PostgreSQL, Redis and a server that tests share; a test that touches the server's parts gets its own."""
 from __future__ import annotations
 
 import asyncio
@@ -7,6 +7,7 @@ import inspect
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import uvloop
@@ -22,6 +23,7 @@ from pydantic import SecretStr
 from selenium.webdriver import Chrome
 from tornado.httpclient import AsyncHTTPClient
 from tornado.platform.asyncio import AsyncIOLoop
+from tornado.testing import bind_unused_port
 
 import movieserver
 from movieserver.accounts import login_attempts, registration_limit
@@ -43,6 +45,8 @@ from tests.third_party import PASSWORD, SECRETS, USERNAME, ThirdParty
 SECRET = "a signing key for tests of sixty-four bytes and more as HS512 would like it"
 # what every process of a server gets that tests start
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).with_name("production"))}
+# a test that requests one of these gets a server of its own; the others share one
+PARTS = {"app", "resources", "http_server", "third_party", "own_redis", "monkeypatch"}
 SignUp = Callable[[], Awaitable[Api]]
 
 for variable in Settings.model_fields:
@@ -91,18 +95,26 @@ def folder() -> Iterator[Path]:
 
 
 @cache
-def _new_cluster() -> Path:
+def _new_cluster(migrated: bool) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ms-"))
     atexit.register(shutil.rmtree, folder)
     folder.chmod(0o755)
     with open(folder / "lock", "w", encoding="ascii") as lock:
-        Postgres(folder / "data", folder, lock.fileno()).create()
+        program = Postgres(folder / "data", folder, lock.fileno(), fsync="off")
+        if migrated:
+            create_cluster(folder / "data")
+            program.start()
+            program.wait_ready()
+            migrations.migrate(program.url)
+            program.stop()
+        else:
+            program.create()
     return folder / "data"
 
 
-def create_cluster(folder: Path) -> None:
-    """Create the data of an empty PostgreSQL in `folder`: a copy, which is faster than initdb."""
-    subprocess.run(["cp", "-a", _new_cluster(), folder], check=True)
+def create_cluster(folder: Path, migrated: bool = False) -> None:
+    """Create the data of an empty PostgreSQL in `folder`: a copy, which is faster than initdb and migrations."""
+    subprocess.run(["cp", "-a", _new_cluster(migrated), folder], check=True)
 
 
 @contextmanager
@@ -153,12 +165,67 @@ def own_redis() -> Iterator[Redis]:
         yield running
 
 
+class SharedServer(NamedTuple):
+    """A server on an event loop that runs only during tests, and a client of it."""
+
+    io_loop: AsyncIOLoop
+    settings: Settings
+    server: Server
+    app: MovieServer
+    client: AsyncHTTPClient
+    url: str
+
+    def run_test(self) -> Iterator[AsyncIOLoop]:
+        """The event loop for one test; afterwards none of its tasks, requests and connections may be left."""
+        loop = self.io_loop.asyncio_loop
+        asyncio.set_event_loop(loop)
+        before = asyncio.all_tasks(loop)
+        yield self.io_loop
+        self.io_loop.run_sync(lambda: self._settle(before))
+        asyncio.set_event_loop(None)
+
+    async def _settle(self, before: set[asyncio.Task[Any]]) -> None:
+        async with asyncio.timeout(10):
+            while self.app.active or any(_ours(task) for task in asyncio.all_tasks() - before):
+                for connection in [*self.server.connections]:
+                    connection.transport.abort()
+                await asyncio.sleep(0.002)
+
+
+def shares(request: pytest.FixtureRequest) -> bool:
+    """Whether a test uses the shared server: it calls the API, and asks for none of its parts."""
+    return "http_client" in request.fixturenames and PARTS.isdisjoint(request.fixturenames)
+
+
+@pytest.fixture(scope="session")
+def shared(postgres: Postgres, redis: Redis) -> Iterator[SharedServer]:
+    """The server that tests share."""
+    io_loop = _new_loop()
+    party = ThirdParty()
+    settings = make_settings(postgres.url, redis.url, party.url)
+    stack = AsyncExitStack()
+    resources = io_loop.run_sync(lambda: stack.enter_async_context(open_resources(settings)))
+    app = make_app(settings, resources)
+    server = Server(app)
+    listening, port = bind_unused_port()
+    io_loop.run_sync(lambda: _serve(server, listening))
+    client = AsyncHTTPClient(force_instance=True, max_clients=100)
+    yield SharedServer(io_loop, settings, server, app, client, f"http://localhost:{port}")
+    client.close()
+    io_loop.run_sync(lambda: _stop(server, app))
+    io_loop.run_sync(stack.aclose)
+    io_loop.run_sync(party.close)
+    io_loop.close(all_fds=False)
+
+
 @pytest.fixture
-def io_loop() -> Iterator[AsyncIOLoop]:
+def io_loop(request: pytest.FixtureRequest) -> Iterator[AsyncIOLoop]:
     """An event loop like the server's; afterwards no task of the server may be left on it."""
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    io_loop = AsyncIOLoop(asyncio_loop=loop, make_current=False)
+    if shares(request):
+        yield from request.getfixturevalue("shared").run_test()
+        return
+    io_loop = _new_loop()
+    loop = io_loop.asyncio_loop
     yield io_loop
     loop.run_until_complete(loop.shutdown_asyncgens())
     left = [task for task in asyncio.all_tasks(loop) if _ours(task)]
@@ -167,16 +234,24 @@ def io_loop() -> Iterator[AsyncIOLoop]:
     assert not left
 
 
+def _new_loop() -> AsyncIOLoop:
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return AsyncIOLoop(asyncio_loop=loop, make_current=False)
+
+
 def _ours(task: asyncio.Task[Any]) -> bool:
     code = getattr(task.get_coro(), "cr_code", None)
     return code is not None and Path(code.co_filename).is_relative_to(Path(movieserver.__file__).parent)
 
 
 @pytest.fixture(autouse=True)
-def _attempts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def _attempts_of_its_own() -> Iterator[None]:
     """Wrong passwords and registrations of one test do not count in the next."""
-    for module in (login_attempts, registration_limit):
-        monkeypatch.setattr(module, "PREFIX", module.PREFIX + uuid.uuid4().hex)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (login_attempts, registration_limit):
+            patch.setattr(module, "PREFIX", module.PREFIX + uuid.uuid4().hex)
+        yield
 
 
 @pytest.fixture
@@ -194,9 +269,12 @@ def third_party(io_loop: AsyncIOLoop) -> Iterator[ThirdParty]:
 
 
 @pytest.fixture
-def settings(postgres: Postgres, redis: Redis, third_party: ThirdParty) -> Settings:
+def settings(request: pytest.FixtureRequest, postgres: Postgres, redis: Redis) -> Settings:
     """Production settings, but with a cheap password hash. Tests override this fixture."""
-    return make_settings(postgres.url, redis.url, third_party.url)
+    if shares(request):
+        shared: SharedServer = request.getfixturevalue("shared")
+        return shared.settings
+    return make_settings(postgres.url, redis.url, request.getfixturevalue("third_party").url)
 
 
 @pytest.fixture(scope="session")
@@ -267,28 +345,46 @@ def app(settings: Settings, resources: Resources) -> MovieServer:
 def http_server(io_loop: AsyncIOLoop, app: MovieServer, _unused_port: Any) -> Iterator[Server]:
     """The server, on a free port."""
     server = Server(app)
-
-    async def listen() -> None:
-        server.add_sockets([_unused_port[0]])
-
-    async def stop() -> None:
-        server.stop_listening()
-        await server.close()
-        async with asyncio.timeout(10):
-            while app.active:  # written to a client that is gone
-                await asyncio.sleep(0.01)
-
-    io_loop.run_sync(listen)
+    io_loop.run_sync(lambda: _serve(server, _unused_port[0]))
     yield server
-    io_loop.run_sync(stop)
+    io_loop.run_sync(lambda: _stop(server, app))
+
+
+async def _serve(server: Server, listening: socket.socket) -> None:
+    server.add_sockets([listening])
+
+
+async def _stop(server: Server, app: MovieServer) -> None:
+    server.stop_listening()
+    await server.close()
+    async with asyncio.timeout(10):
+        while app.active:  # written to a client that is gone
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-def http_client(http_server: Server) -> Iterator[AsyncHTTPClient]:
+def http_client(
+    request: pytest.FixtureRequest, io_loop: AsyncIOLoop, settings: Settings
+) -> Iterator[AsyncHTTPClient]:
     """A client for many concurrent requests."""
+    if shares(request):
+        shared = request.getfixturevalue("shared")
+        assert settings is shared.settings, f"a test with settings of its own must request one of {PARTS}"
+        yield shared.client
+        return
+    request.getfixturevalue("http_server")
     client = AsyncHTTPClient(force_instance=True, max_clients=100)
     yield client
     client.close()
+
+
+@pytest.fixture
+def base_url(request: pytest.FixtureRequest, http_client: AsyncHTTPClient) -> str:
+    """The address of the server."""
+    if shares(request):
+        shared: SharedServer = request.getfixturevalue("shared")
+        return shared.url
+    return f"http://localhost:{request.getfixturevalue('http_port')}"
 
 
 @pytest.fixture

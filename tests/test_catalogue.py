@@ -115,6 +115,7 @@ def test_shares() -> None:
         assert abs(drawn.count(name) / 10_000 - share) < 0.05
 
 
+@pytest.mark.usefixtures("app")
 class TestBehindTheServer:
     @pytest.fixture
     def settings(self, postgres: Postgres, redis: Redis, url: str) -> Settings:

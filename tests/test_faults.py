@@ -93,6 +93,7 @@ class Load:
         while not over.done():
             status, _ = await self.ask("/nowhere")
             assert status == 404
+            await asyncio.sleep(0.01)
 
     async def count(self) -> int:
         """The count, as soon as it can be read."""

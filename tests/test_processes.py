@@ -25,6 +25,7 @@ from tests.factories import registration
 from tests.test_run import TOP, Server, gone, serving, sign_up, until
 
 CLIENTS = 8
+PAUSE_SECONDS = 0.02  # of each client between two requests
 HALF_LOADED = 40 * 1024 * 1024  # bytes of a process that imports its modules
 
 
@@ -54,6 +55,7 @@ class Load:
                 self.losses.append(f"{'kept_alive' if kept_alive else 'fresh'}: {error!r}")
                 connection.close()
             self.responses += 1
+            self._over.wait(PAUSE_SECONDS)
         connection.close()
 
     @contextmanager

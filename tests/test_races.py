@@ -27,7 +27,7 @@ from tests.third_party import ThirdParty
 
 CLIENTS, CALLS, LARGE_AT_ONCE = 16, 12, 4
 GENRES = ["Drama", "drama", "DRAMA", "Comedy,Drama", "War, war ,WAR", "Straße", "STRASSE", ""]
-LARGE = [{"title": "large", "description": "d" * 10_000, "genres": f"large {number % 50}"} for number in range(200)]
+LARGE = [{"title": "large", "description": "d" * 10_000, "genres": f"large {number % 50}"} for number in range(50)]
 ROWS = " + ".join(
     f"(SELECT count(*) FROM {table} WHERE user_id = '%(user_id)s')"
     for table in (
@@ -182,7 +182,7 @@ class Race:
 
 
 def large() -> list[dict[str, Any]]:
-    """About 2 MB of movies."""
+    """About half a megabyte of movies."""
     return [{"uuid": str(uuid.uuid4()), **movie} for movie in LARGE]
 
 

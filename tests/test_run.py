@@ -39,11 +39,10 @@ LISTENS = re.compile(r"listens on http://\S+?:(\d+)[, ]")
 class Server:
     """A running `run.py serve`; `call` returns a status and parsed JSON."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: forked.Process, log: Path) -> None:
         self.process = process
         self.log = log
         self.output = ""
-        assert process.stdout
         for line in process.stdout:
             self.output += line
             if "Ctrl-C" in line:
@@ -110,22 +109,19 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if "DATABASE_URL" not in settings and not (folder / "postgres").exists():
         folder.mkdir(exist_ok=True)
-        create_cluster(folder / "postgres")
+        create_cluster(folder / "postgres", migrated=True)
     log = folder.parent / "server.log"
     environment = {
         **ENVIRONMENT, "PORT": "0", "DATA_DIR": str(folder), "BCRYPT_ROUNDS": "4", "LOG_LEVEL": "DEBUG",
         **settings,
     }
     record.settings(environment)
-    with open(log, "a", encoding="utf-8") as errors, subprocess.Popen(
-        [sys.executable, str(TOP / "run.py")], cwd=folder.parent, env=environment,
-        stdout=subprocess.PIPE, stderr=errors, text=True,
-    ) as process:
+    process = forked.Process((), folder.parent, environment, log)
+    with process.stdout:
         try:
             yield Server(process, log)
         finally:
-            if process.poll() is None:
-                process.terminate()
+            process.send_signal(signal.SIGTERM)
             process.wait()
             for written in (log, *folder.glob("*.log")):
                 record.add_file(written)

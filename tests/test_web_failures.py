@@ -19,6 +19,7 @@ window.fetch = (address, init = {}) => {
     if ((init.method ?? "GET") !== method || !String(address).includes(text)) return whole(address, init);
     window.fetch = whole;
     if (change !== "late") return changes[change](whole(address, init));
+    window.held = true;
     return new Promise((resolve) => setTimeout(resolve, 700)).then(() => whole(address, init))
         .finally(() => { window.late = true; });
 }"""
@@ -71,6 +72,7 @@ def test_signing_out_while_tokens_are_renewed(page: Page, person: Person) -> Non
         localStorage.setItem("movieserver:/", JSON.stringify(tokens))""")
     page.run(NEXT_RESPONSE, "POST", "/refresh/", "late")
     page.go("#/collections")
+    page.until("window.held")
     page.run("localStorage.removeItem('movieserver:/'); location.hash = '#/account'")
     page.named("Password")
     page.until("window.late")

@@ -45,6 +45,7 @@ async def test_nothing_runs_that_is_not_a_file_of_the_server(api: Api) -> None:
     assert len(re.findall("<script", text)) == 1
 
 
+@pytest.mark.usefixtures("app")
 class TestPosters:
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:

@@ -22,7 +22,8 @@ from tests.factories import registration
 if TYPE_CHECKING:
     from tests.test_run import Server
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first is the lightest
+BROWSER = next(filter(None, map(shutil.which, PROGRAMS)), None)
 DRIVER = shutil.which("chromedriver")
 MISSING = "there is no Chromium with its driver (apt-get install chromium chromium-driver)"
 OPTIONS = (
