@@ -23,7 +23,7 @@ def username_fault(username: str) -> str | None:
             return f"A user name must not contain {kind} characters: remove {_named(character)} at index {index}"
     visible = [*filter(_visible, username)]
     if not visible:
-        return "A user name must have a character that can be seen"
+        return "A user name must contain at least one visible character"
     for end, character in (("begin", visible[0]), ("end", visible[-1])):
         if character.isspace():
             return f"A user name must not {end} with a space: remove {_named(character)}"

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 import uuid
 from typing import Any
@@ -19,7 +18,7 @@ def pack(form: struct.Struct, *values: int | str) -> str:
 def unpack(form: struct.Struct, text: str) -> list[Any] | None:
     """The values that `pack` was called with, or None if the text is malformed."""
     try:
-        values = form.unpack(base64.b64decode(text.encode("ascii"), b"-_", validate=True))
-    except (UnicodeEncodeError, binascii.Error, struct.error):
+        values = form.unpack(base64.b64decode(text, b"-_", validate=True))
+    except (ValueError, struct.error):
         return None
     return [str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else value for value in values]

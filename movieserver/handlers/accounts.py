@@ -24,7 +24,7 @@ MEASURED = {"unauthenticated": "refused", "too_many_attempts": "slowed", "too_ma
 WRONG_PAIR = "The user name or the password is wrong."
 SPENT = "This refresh token is not valid: it has expired, was used before, or its login has ended. Log in again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
-HASHING = (*DATABASE_ERRORS, TooManyLogins(1))
+HASHING = (*DATABASE_ERRORS, TooManyLogins())
 LOGIN_ATTEMPT = (*HASHING, TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
@@ -82,7 +82,7 @@ class RegisterHandler(AccountHandler):
             await self.resources.registration_limit.count(self.client_network)
         refresh = await users.register(
             self.resources.database, username=body.username,
-            password_hash=await self.resources.passwords.hash_for_registration(body.password),
+            password_hash=await self.resources.passwords.hash(body.password, registration=True),
             lifetime=self.resources.tokens.refresh_seconds,
         )
         if refresh is None:
