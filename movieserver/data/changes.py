@@ -60,10 +60,8 @@ class Page(NamedTuple):
 async def list_page(db: Database, *, user_id: str, limit: int, after: Position | None) -> Page:
     """The first `limit` changes after a position, or from the beginning. Raises CursorExpired."""
     number, collection_uuid = after[:2] if after else (-1, str(uuid.UUID(int=0)))
-    row = await db.read(
+    changes, last_number, last_uuid, more, now, known = await db.read_one(
         "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)
-    assert row is not None
-    changes, last_number, last_uuid, more, now, known = row
     seen, found = after.seen if after else now, last_number is not None
     if not known or seen < now - CURSOR_DAYS * DAY:
         raise CursorExpired
