@@ -18,7 +18,6 @@ from movieserver.schemas.texts import Body
 MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
 UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
-REPEATED = "is already in this list; send it once"
 NO_IDENTITY = "Field required: a movie with neither ids nor a year needs a uuid"
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -112,14 +111,9 @@ def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
         uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
         if uuid in seen:
             tail = "/uuid" if isinstance(movie, dict) else ""
-            yield Fault(pointer + tail, f"The movie {uuid} {REPEATED}")
+            yield Fault(pointer + tail, f"The movie {uuid} is already in this list; send it once")
         elif uuid:
             seen.add(uuid)
-
-
-def is_repeated(fault: Fault) -> bool:
-    """Whether nothing is wrong with a movie but that the list has it already."""
-    return fault.detail.endswith(REPEATED)
 
 
 def _sent_identity(movie: dict[str, Any]) -> str | None:
