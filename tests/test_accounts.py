@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from movieserver.accounts import passwords, registration_limit
-from movieserver.accounts.registration_limit import open_registration_limit
+from movieserver.accounts.registration_limit import RegistrationLimit
 from movieserver.accounts.usernames import username_fault, username_key
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
@@ -301,7 +301,8 @@ class TestAFloodOfRegistrations:
 async def test_processes_share_the_count_of_registrations(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """ASVS 5.0 2.4.1: all processes share the limit."""
     monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 2)
-    async with open_registration_limit(redis.url, b"key") as one, open_registration_limit(redis.url, b"key") as other:
+    async with open_redis(redis.url) as first, open_redis(redis.url) as second:
+        one, other = RegistrationLimit(first, b"key"), RegistrationLimit(second, b"key")
         await one.count(HOME)
         await other.count(HOME)
         for limit in (one, other):

@@ -11,7 +11,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 
 from movieserver.accounts import login_attempts
 from movieserver.accounts.login_attempts import (
-    ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS, open_login_attempts
+    ACCOUNT_FAILURES, PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, WINDOW_SECONDS, LoginAttempts
 )
 from movieserver.accounts.passwords import Passwords
 from movieserver.data import users
@@ -288,7 +288,8 @@ class TestWithoutRedis:
 
 async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None:
     """ASVS 5.0 16.5.2: the attempt ends as usual."""
-    async with open_login_attempts(own_redis.url, b"key") as attempts:
+    async with open_redis(own_redis.url) as redis:
+        attempts = LoginAttempts(redis, b"key")
         async with attempts.attempt(b"account", HOME):
             own_redis.stop()
         with pytest.raises(Unauthenticated):
@@ -299,8 +300,8 @@ async def test_an_outage_that_begins_during_an_attempt(own_redis: Redis) -> None
 async def test_a_short_outage_makes_no_attempt_free(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """ASVS 5.0 6.3.1: a failure that Redis could not count at once is counted when it is back."""
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
-    async with proxy(own_redis.url) as between, \
-            open_login_attempts(f"redis://127.0.0.1:{between.port}", b"key") as attempts:
+    async with proxy(own_redis.url) as between, open_redis(f"redis://127.0.0.1:{between.port}") as redis:
+        attempts = LoginAttempts(redis, b"key")
         with pytest.raises(Unauthenticated):
             async with attempts.attempt(b"account", HOME):
                 between.refuse = True

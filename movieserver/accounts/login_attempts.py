@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 
 from movieserver.errors import TooManyAttempts, Unauthenticated, WrongPassword
 from movieserver.redis import client
-from movieserver.redis.client import Calls, Client, Script, open_redis
+from movieserver.redis.client import PATIENT_SECONDS, Calls, Client
 
 PREFIX = "{movieserver}:attempts:"  # one hash tag: all keys are on one node of a cluster
 WINDOW_SECONDS = 60.0
@@ -24,7 +24,6 @@ PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # more in a window is an attack
 ADDRESS_FAILURES = 100
-SECONDS = 1.0  # for a reply: Redis has just counted the request, so a delay is most likely this process's own
 
 # KEYS: failures of the pair, of the address, of the account. ARGV: 'begin', 'right' or 'wrong', ms of a window, the max
 # failures of a pair, of a pair under attack, of an address, of an account.
@@ -48,12 +47,12 @@ return 0
 
 
 class LoginAttempts:
-    """Limits failed attempts; opened by `open_login_attempts`. `key` hides names and addresses in Redis."""
+    """Limits failed attempts. `key` hides names and addresses in Redis."""
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
-        self._script = Script(redis, COUNT)
-        self._calls = Calls("attempts", SECONDS)
+        self._script = redis.register_script(COUNT)
+        self._calls = Calls("attempts", PATIENT_SECONDS)
 
     @property
     def away(self) -> bool:
@@ -96,10 +95,3 @@ def _limits_in_words() -> str:
     return (f"{PAIR_FAILURES} in {WINDOW_SECONDS:.0f} seconds are allowed for an account from one address "
             f"({PAIR_FAILURES_UNDER_ATTACK} while it is under attack), and {ADDRESS_FAILURES} from one address for all "
             "accounts")
-
-
-@contextlib.asynccontextmanager
-async def open_login_attempts(url: str, key: bytes) -> AsyncIterator[LoginAttempts]:
-    """LoginAttempts counted in the Redis at `url`."""
-    async with open_redis(url, SECONDS) as redis:
-        yield LoginAttempts(redis, key)

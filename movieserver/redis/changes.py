@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import Client, cancel, open_redis
+from movieserver.redis.client import Client, cancel
 
 CHANNEL = "{movieserver}:changes"
 GATHER_SECONDS = 0.05
@@ -162,14 +162,13 @@ class Changes:
 
 
 @contextlib.asynccontextmanager
-async def open_changes(url: str) -> AsyncIterator[Changes]:
-    """Changes over the Redis at `url`; at the end, what is announced is sent."""
-    async with open_redis(url) as redis:
-        changes = Changes(redis)
-        tasks = [asyncio.create_task(changes.listen()), asyncio.create_task(changes.publish())]
-        try:
-            yield changes
-        finally:
-            for task in tasks:
-                await cancel(task)
-            await changes.flush()
+async def open_changes(redis: Client) -> AsyncIterator[Changes]:
+    """Changes over a client of Redis; at the end, what is announced is sent."""
+    changes = Changes(redis)
+    tasks = [asyncio.create_task(changes.listen()), asyncio.create_task(changes.publish())]
+    try:
+        yield changes
+    finally:
+        for task in tasks:
+            await cancel(task)
+        await changes.flush()

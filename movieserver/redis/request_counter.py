@@ -22,7 +22,7 @@ from typing import TypeAlias
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.redis.client import AWAY, SECONDS, Client, Script, cancel, in_time, open_redis, probe_write
+from movieserver.redis.client import REDIS_ERRORS, SECONDS, Client, cancel, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
@@ -94,8 +94,8 @@ class RequestCounter:
     def __init__(self, redis: Client) -> None:
         self.away = False
         self._redis = redis
-        self._add = Script(redis, ADD)
-        self._reset = Script(redis, RESET)
+        self._add = redis.register_script(ADD)
+        self._reset = redis.register_script(RESET)
         self._keys = [COUNT, BATCH + uuid.uuid4().hex]
         self._loop = asyncio.get_running_loop()
         self._sent, self._open = _Batch(), _Batch()
@@ -127,7 +127,7 @@ class RequestCounter:
         """Set the count to zero, and drop requests without a number. Raises CounterUnavailable if Redis is away."""
         try:
             epoch = await in_time(self._reset([COUNT]))
-        except AWAY as error:
+        except REDIS_ERRORS as error:
             raise CounterUnavailable from error
         self._begin_epoch(str(epoch))
 
@@ -135,7 +135,7 @@ class RequestCounter:
         """Whether Redis can be written to."""
         try:
             await probe_write(self._redis)
-        except AWAY:
+        except REDIS_ERRORS:
             return False
         return True
 
