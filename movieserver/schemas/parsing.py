@@ -10,14 +10,17 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from movieserver.errors import BadRequest, Fault, InvalidBody
-from movieserver.formats import movie_uuid, parse_uuid
+from movieserver.formats import POSTER_PATTERN, movie_uuid, parse_uuid
 from movieserver.schemas.movies import identities
 from movieserver.schemas.requests import MAX_NESTING, AddedMovies, Order
-from movieserver.schemas.texts import Body
+from movieserver.schemas.texts import UUID_PATTERN, Body
 
 MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
-UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
+DETAILS = {
+    UUID_PATTERN: "A uuid must have the form 8-4-4-4-12 hexadecimal digits",
+    POSTER_PATTERN: "A poster must be an address that begins with https://",
+}
 NO_IDENTITY = "Field required: a movie with neither ids nor a year needs a uuid"
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -71,7 +74,7 @@ def _not_json(reason: str) -> BadRequest:
 
 
 def _fault(line: ErrorDetails) -> Fault:
-    detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
+    detail = DETAILS.get(line.get("ctx", {}).get("pattern", ""), line["msg"])
     return Fault("".join(f"/{_step(step)}" for step in line["loc"]), detail)
 
 
