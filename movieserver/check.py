@@ -116,7 +116,7 @@ async def _database(settings: Settings) -> Finding:
     async with open_database(url, 1) as database:
         try:
             warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
+            return Finding(where, *await _state(database), warnings, POOLED if database.pool.behind_pooler else None)
         except ApiError as error:
             return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 

@@ -36,7 +36,7 @@ WHERE user_id = %(user_id)s AND password_hash = %(outdated)s;
 
 -- name: change_password
 -- Store another password; it ends every login but the one named %(login)s.
--- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
+-- One row (user_id), or none if the user is gone or the password was changed after it was read.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH changed AS (
     UPDATE users SET password_hash = %(password_hash)s, password_changes = password_changes + 1

@@ -538,6 +538,6 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
 async def test_a_token_of_a_deleted_user(alice: Api, resources: Resources, app: MovieServer) -> None:
     resources.database.statements["forget"] = Statement("DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1")
     assert alice.token
-    await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)
+    await resources.database.write("forget", user_id=resources.tokens.verify(alice.token).user_id)
     response: Response = await alice.post("/collection/", collection())
     assert response.status == 401

@@ -45,7 +45,7 @@ PARAMETERS: dict[str, object] = {
     "login": SOMEBODY, "title": "t", "description": "", "movies": "[]", "movie_uuids": "{}", "movie_genres": "[]",
     "genre_changes": "[]", "create": True, "created_at": None, "updated_at": None, "from_microseconds": None,
     "from_uuid": None, "version": SOMEBODY, "first": 0, "max_bytes": 1,
-    "max": 1, "only": None, "unless": "{}", "key": "k", "request_digest": b"", "stored_seconds": 1, "limit": 20,
+    "max": 1, "match": None, "none_match": "{}", "key": "k", "request_digest": b"", "stored_seconds": 1, "limit": 20,
     "offset": 0, "after_microseconds": None, "after_uuid": None, "username": "u", "username_key": b"",
     "password_hash": "", "password_changes": 0, "outdated": "", "refresh_digest": b"", "next_digest": b"",
     "lifetime": 1.0, "grace": 1.0, "token_uuid": SOMEBODY, "token_digest": b"", "token_name": "n", "scope": "read",

@@ -17,14 +17,13 @@ from typing import TypeVar
 
 import bcrypt
 
-from movieserver.accounts.common_passwords import is_common
+from movieserver.accounts.common_passwords import MIN_CHARACTERS, is_common
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
-MIN_CHARACTERS = 8
 MAX_NORMALIZED = 1024  # code points; normalizing 100,000 combining marks would block the process for a minute
 MAX_WAITING = 100  # of these, registrations leave half to logins
 NICENESS = 15  # everything else on this machine is more urgent than a hash

@@ -17,7 +17,7 @@ USER_GONE = "The user of this access token has been deleted. Register again."
 async def authenticate(resources: Resources, text: str) -> Access:
     """What an access token or a personal token gives access to. Raises Unauthenticated."""
     if not text.startswith(PREFIX):
-        return resources.tokens.read(text)
+        return resources.tokens.verify(text)
     token = PersonalToken.parse(text)
     access = token and (resources.verified_tokens.get(token) or await _look_up(resources, token))
     if not access:

@@ -63,7 +63,7 @@ class Database:
     def __init__(self, pool: Pool, statements: dict[str, Statement]) -> None:
         self.pool = pool
         self.statements = statements
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._write_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._batches: dict[str, _Batch] = {}
         self._running: Counter[str] = Counter()  # batches of each name
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class Database:
 
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes something for `user_id`; retried only if nothing was applied."""
-        async with self._turn(str(parameters.get("user_id"))):
+        async with self._write_slot(str(parameters.get("user_id"))):
             return _first(await self.run(name, parameters))
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
@@ -111,19 +111,19 @@ class Database:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @asynccontextmanager
-    async def _turn(self, user_id: str) -> AsyncIterator[None]:
+    async def _write_slot(self, user_id: str) -> AsyncIterator[None]:
         """Wait for the user's other writes without a connection: PostgreSQL runs them one after the other anyway."""
-        turns = self._turns.get(user_id) or asyncio.Semaphore(MAX_WRITES)
-        self._turns[user_id] = turns
+        slots = self._write_slots.get(user_id) or asyncio.Semaphore(MAX_WRITES)
+        self._write_slots[user_id] = slots
         try:
             async with asyncio.timeout(self.pool.limits.acquire):
-                await turns.acquire()
+                await slots.acquire()
         except TimeoutError:
             raise DatabaseTimeout from None
         try:
             yield
         finally:
-            turns.release()
+            slots.release()
 
     def _join(self, name: str, parameters: Parameters) -> asyncio.Future[Row | None]:
         loop, batch = asyncio.get_running_loop(), self._batches.get(name)

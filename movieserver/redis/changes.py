@@ -1,4 +1,4 @@
-"""Wakes the requests that wait for a change of their user's collections, over all processes.
+"""Wakes the requests that wait for a change of their user's collections, in all processes.
 
 A process announces a change after its commit, on one channel of Redis, and reads that channel on one connection. No
 write waits for its announcement: those of GATHER_SECONDS share a message, and a message that fails is dropped. So a

@@ -102,7 +102,7 @@ class RequestCounter:
         self._number = 1  # of the batch that is sent
         self._epoch = ""  # unknown until Redis has replied
         self._wanted = asyncio.Event()
-        self.tried = asyncio.Event()  # Redis has replied, or is away
+        self.first_reply = asyncio.Event()  # Redis has replied, or is away
         self._outage = Outage("Redis (request count)")
 
     @property
@@ -169,7 +169,7 @@ class RequestCounter:
                 self._begin_epoch(current)
             self._epoch = current
         batch.added(count)
-        self.tried.set()
+        self.first_reply.set()
         metrics.counter_backlog.set(self._open.unnumbered)
 
     async def _pause(self, error: Exception) -> None:
@@ -189,7 +189,7 @@ class RequestCounter:
     def _give_up(self) -> None:
         """Redis is away: no request waits for it any longer."""
         self.away = True
-        self.tried.set()
+        self.first_reply.set()
         self._sent.release()
         self._open.release()
 
@@ -210,7 +210,7 @@ async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
         counter = RequestCounter(redis)
         delivery = asyncio.create_task(counter.run())
         try:
-            await counter.tried.wait()
+            await counter.first_reply.wait()
             yield counter
         finally:
             with contextlib.suppress(TimeoutError):
