@@ -27,8 +27,8 @@ Parameters = dict[str, object]
 class _Batch:
     """Reads of one name that share a statement: the parameters and the future of each."""
 
-    def __init__(self) -> None:
-        self.reads: list[tuple[Parameters, asyncio.Future[Row | None]]] = []
+    def __init__(self, *reads: tuple[Parameters, asyncio.Future[Row | None]]) -> None:
+        self.reads = [*reads]
 
     def parameters(self) -> Parameters:
         """A list of each parameter."""
@@ -41,13 +41,6 @@ class _Batch:
         for index, (_, future) in enumerate(self.reads, 1):
             if not future.done():
                 future.set_result(found.get(index))
-
-    def split(self) -> list[_Batch]:
-        """A batch for each read."""
-        batches = [_Batch() for _ in self.reads]
-        for batch, read in zip(batches, self.reads):
-            batch.reads.append(read)
-        return batches
 
     def fail(self, error: BaseException) -> None:
         """Fail all reads with the same error."""
@@ -160,7 +153,7 @@ class Database:
             raise
         except BaseException as error:
             if isinstance(error, InternalError) and len(batch.reads) > 1:  # one bad read must not fail the others
-                await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
+                await asyncio.gather(*[self._run_batch(name, single) for single in map(_Batch, batch.reads)])
                 return
             batch.fail(error)
             if not isinstance(error, ApiError):
