@@ -189,7 +189,7 @@ async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
     assert given[0]["uuid"] in response.json["errors"][0]["detail"]
     given[3]["title"] = 1
     response = await alice.call(method, path, {"title": "twice", "movies": given})
-    assert pointers(response) == ["/movies/3/title", "/movies/2/uuid"]
+    assert pointers(response) == ["/movies/2/uuid", "/movies/3/title"]
 
 
 async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:

@@ -96,13 +96,9 @@ def genres_of(movies: list[Movie]) -> list[Genres]:
 
 
 def identities(movies: list[Movie]) -> list[str]:
-    """The uuid of each movie in its canonical form; blank where nothing identifies it."""
-    return [movie.get("uuid") or identity(movie) or "" for movie in movies]
-
-
-def identity(movie: Movie) -> str | None:
-    """The uuid of a movie, sent or computed from its other keys; None if nothing identifies it."""
-    return movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year"))
+    """The uuid of each movie, sent or computed from its other keys; blank where nothing identifies it."""
+    return [
+        movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year")) or "" for movie in movies]
 
 
 def genre_changes(movies: list[Movie]) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from movieserver.schemas.movies import identities
 from movieserver.schemas.requests import MAX_NESTING, AddedMovies, Order
 from movieserver.schemas.texts import UUID_PATTERN, Body
 
-MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
+MOVIE = re.compile(r"(?:/movies)?/([0-9]+)\b")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
 DETAILS = {
     UUID_PATTERN: "A uuid must have the form 8-4-4-4-12 hexadecimal digits",
@@ -39,13 +39,13 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
             raise _not_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and not any(
             line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
-        found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
-        raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
+        found = [*(_identity_faults(kind, text) if bounded else ()), *map(_fault, lines), *faults]
+        raise InvalidBody(sorted(found, key=_index)) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
     if len(different := set(uuids)) < len(uuids) or "" in different:
-        faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
+        faults += _identity_faults(kind, text)
     if faults:
-        raise InvalidBody(faults)
+        raise InvalidBody(sorted(faults, key=_index))
     return body
 
 
@@ -94,29 +94,26 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     return {f"{pointer}/{index}": movie for index, movie in enumerate(movies)}
 
 
-def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[Fault]) -> Iterator[Fault]:
-    """Faults, and each movie that has nothing to identify it before the other faults of that movie."""
-    missing = {
-        f"{pointer}/": Fault(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
-        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
-        if kind is not Order}
-    for fault in faults:
-        if (movie := MOVIE.match(fault.pointer)) and (unidentified := missing.pop(movie[0], None)):
-            yield unidentified
-        yield fault
-    yield from missing.values()
-
-
-def _repeated(kind: type[Body], text: bytes) -> Iterator[Fault]:
-    """Each movie with the uuid of an earlier one in its list."""
+def _identity_faults(kind: type[Body], text: bytes) -> Iterator[Fault]:
+    """Each movie that nothing identifies, and each with the uuid of an earlier one in its list."""
     seen: set[str] = set()
     for pointer, movie in _sent_movies(kind, text).items():
-        uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
+        is_movie = isinstance(movie, dict)
+        where = f"{pointer}/uuid" if is_movie else pointer
+        uuid = _sent_identity(movie if is_movie else {"uuid": movie})
         if uuid in seen:
-            tail = "/uuid" if isinstance(movie, dict) else ""
-            yield Fault(pointer + tail, f"The movie {uuid} is already in this list; send it once")
+            yield Fault(where, f"The movie {uuid} is already in this list; send it once")
         elif uuid:
             seen.add(uuid)
+        elif is_movie and kind is not Order and not movie.get("ids") and (
+                movie.get("uuid") is None and movie.get("year") is None):
+            yield Fault(where, NO_IDENTITY)
+
+
+def _index(fault: Fault) -> int:
+    """The index of the movie of a fault; -1 outside movies."""
+    movie = MOVIE.match(fault.pointer)
+    return int(movie[1]) if movie else -1
 
 
 def _sent_identity(movie: dict[str, Any]) -> str | None:
