@@ -157,7 +157,11 @@ async def test_a_long_review_is_cut(alice: Api) -> None:
     ("Title,Year\nM,1,2\n", 2, "cells"),
     ("Title,Year,uuid\nM,1931,x\n", 2, "8-4-4-4-12"), ("Title,Year,ids\nM,1931,{\n", 2, "ids"),
     ("Title,Year,ids\nM,1931,[]\n", 2, "ids"), (f"Title,Year,ids\nM,1931,{'[' * 100_000}\n", 2, "ids"),
+    *((f"Title,Year,ids\nM,1931,{'[' * depth}{']' * depth}\n", 2, words)
+      for depth, words in ((10, "ids"), (220, "nested"), (300, "ids"), (900, "ids"))),
     ('Title,Year,ids\nM,1931,"{""a"": ""\\u0000""}"\n', 2, "NUL"),
+    ('Title,Year,ids\nM,1931,"{""a"": ""\\ud800""}"\n', 2, "ids"),
+    ('Title,Year,ids\nM,1931,"{""a"": NaN}"\n', 2, "ids"),
     ("Title,Year,Poster\nM,1931,http://x\n", 2, "poster"),
     (f"Title,Year\n{'t' * 501},1931\n", 2, "title"), (f"Title,Year\n{'t' * 200_000},1931\n", 2, "not valid CSV"),
     ("Title,Year\nn\0ul,1931\n", 2, "NUL"), (f"{files.IMDB_LIST}\n1,nm0000001,,,,A Person\n", 2, "Const"),

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError, from_json, to_json
+from pydantic_core import PydanticCustomError, PydanticSerializationError, from_json, to_json
 
 from movieserver.errors import BadRequest, Fault, InvalidBody
 from movieserver.formats import NAMESPACE
@@ -141,7 +141,7 @@ def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
         movies = body.get("movies") if isinstance(body, dict) else None
         if not isinstance(movies, list) or len(movies) > MAX_MOVIES:
             raise
-    new = parse(ImportedCollection, to_json(body | {"movies": []}, inf_nan_mode="strings"))
+    new = parse(ImportedCollection, to_json(body | {"movies": []}, inf_nan_mode="null"))
     entries = ((number, f"/movies/{index}/", movie) for index, movie in enumerate(movies))
     return _collection(number, line, new.model_copy(update={"movies": _valid_movies(file, entries)}))
 
@@ -159,11 +159,11 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
 
 
 def _valid_movies(file: ImportFile, entries: Iterable[tuple[int, str, Any]]) -> list[Movie]:
-    """The different movies of entries (line, beginning of pointers, movie as JSON or BadLine); others are skipped."""
+    """The valid movies of entries, each once. An entry is a line, the place of a movie in it, and that or BadLine."""
     movies: dict[str, Movie] = {}
-    for line, pointer, entry in entries:
+    for line, place, entry in entries:
         try:
-            movie = _movie(pointer, entry)
+            movie = _movie(place, entry)
             [movie_uuid] = identities([movie])
             if movie_uuid in movies:
                 file.repeated += 1
@@ -176,17 +176,19 @@ def _valid_movies(file: ImportFile, entries: Iterable[tuple[int, str, Any]]) -> 
     return [*movies.values()]
 
 
-def _movie(pointer: str, entry: Any) -> Movie:
+def _movie(place: str, entry: Any) -> Movie:
     if isinstance(entry, BadLine):
         raise entry
     try:
-        [movie] = parse(MovieList, to_json({"movies": [entry]}, inf_nan_mode="strings")).movies
-    except InvalidBody as error:
-        raise BadLine(_details(error.faults, pointer)) from None
+        [movie] = parse(MovieList, to_json({"movies": [entry]}, inf_nan_mode="null")).movies
+    except BadRequest as error:
+        raise BadLine(_details(error.faults, place) or error.detail) from None
+    except PydanticSerializationError:  # nested too deep, or a lone surrogate, in a cell of CSV
+        raise BadLine("ids cannot be read as JSON") from None
     return movie
 
 
-def _details(faults: list[Fault], pointer: str = "/movies/0/") -> str:
-    """What is wrong, in one line; pointers into the movie that was parsed begin with `pointer`."""
-    return "; ".join(
-        f"{f'{fault.pointer}/'.replace('/movies/0/', pointer).removesuffix('/')}: {fault.detail}" for fault in faults)
+def _details(faults: list[Fault], place: str = "/movies/0/") -> str:
+    """What is wrong, in one line. Pointers into the movie that was parsed alone begin with `place` instead."""
+    pointers = [f"{fault.pointer}/".replace("/movies/0/", place).removesuffix("/") for fault in faults]
+    return "; ".join(f"{pointer}: {fault.detail}" for pointer, fault in zip(pointers, faults))
