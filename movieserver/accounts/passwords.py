@@ -76,7 +76,7 @@ class Passwords:
         self._unknown_user = bcrypt.gensalt(rounds) + b"." * 31
 
     async def hash(self, password: str, *, registration: bool = False) -> str:
-        """The hash to store. Raises TooManyLogins; for a registration, if more than half of MAX_WAITING wait."""
+        """The hash to store. Raises TooManyLogins; for a registration, if half of MAX_WAITING wait."""
         max_waiting = MAX_WAITING // 2 if registration else MAX_WAITING
         hashed = await self._run(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._rounds)), max_waiting)
         return hashed.decode()
