@@ -57,7 +57,7 @@ def delete_user(settings: Settings, options: Namespace) -> None:
 
 def list_users(settings: Settings, options: Namespace) -> None:
     """Print registration, last login, number of collections and name of every user, oldest first; days in UTC."""
-    listed = sorted(_run(settings, users.list_all), key=lambda user: user.created_at)
+    listed = _run(settings, users.list_all)
     show(f"{'since':10}  {'last login':10}  collections  name", *(
         f"{user.created_at[:10]}  {(user.last_login or 'never')[:10]:10}  {user.collections:>11}  {user.username}"
         for user in listed))

@@ -17,7 +17,7 @@ from movieserver.observability import logs
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.changes import CHANNEL
-from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
+from movieserver.redis.client import REDIS_ERRORS, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
 from movieserver.resources import provider_of
 from movieserver.settings import Settings, SettingsError, load, reveal
 from movieserver.third_party.client import open_upstream
@@ -116,7 +116,7 @@ async def _database(settings: Settings) -> Finding:
     async with open_database(url, 1) as database:
         try:
             warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
+            return Finding(where, *await _state(database), warnings, POOLED if database.pool.behind_pooler else None)
         except ApiError as error:
             return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 
@@ -162,7 +162,7 @@ async def _redis(settings: Settings) -> Finding:
                 await probe_write(client, REDIS_SECONDS, key)
             await in_time(client.publish(CHANNEL, ""), REDIS_SECONDS)
             server = await _redis_facts(client)
-        except AWAY as error:
+        except REDIS_ERRORS as error:
             return _explained(where, error, REDIS_REASONS, "correct REDIS_URL")
     if server and server.replica:
         return Finding(where, "it is a replica: what is written to it is lost", "name the master in REDIS_URL")
@@ -173,7 +173,7 @@ async def _redis_facts(client: Client) -> ServerFacts | None:
     """None if this user may not run INFO."""
     try:
         return await facts(client, REDIS_SECONDS)
-    except AWAY as error:
+    except REDIS_ERRORS as error:
         if "no permissions" in str(error):
             return None
         raise

@@ -18,8 +18,8 @@ ID_CHARACTERS = 100  # of a name and of a value
 ID_PATTERN = "^[a-z0-9_]+$"
 NOTE_CHARACTERS = 2_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-# The name of a uuid of version 5 (RFC 9562) in NAMESPACE: the first id that a movie has, in this order, decides. TMDB
-# comes first, so that a movie that names several is the one that TMDB lists.
+# The name of a uuid of version 5 (RFC 9562) in NAMESPACE. The uuid is computed from the first of these ids that the
+# movie has. TMDB comes first, so that a movie that names several is the one that TMDB lists.
 NAMESPACE = uuid.NAMESPACE_URL
 ID_ADDRESSES = {"tmdb": "https://www.themoviedb.org/movie/{}", "imdb": "https://www.imdb.com/title/{}/"}
 OTHER_ID = "urn:movieserver:id:{}:{}"

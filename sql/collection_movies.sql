@@ -13,8 +13,8 @@ WITH stored AS (
     WHERE user_id = %(user_id)s AND key = %(key)s AND created_at > now() - %(stored_seconds)s * interval '1 second'
 ), found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
-            AND version::text <> ALL(%(unless)s::text[]) AS holds
+        (%(match)s::text[] IS NULL OR version::text = ANY(%(match)s))
+            AND version::text <> ALL(%(none_match)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), sent AS MATERIALIZED (
@@ -80,8 +80,8 @@ UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 WITH found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres, array_position(movie_uuids, %(movie_uuid)s) AS index,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
-            AND version::text <> ALL(%(unless)s::text[]) AS holds
+        (%(match)s::text[] IS NULL OR version::text = ANY(%(match)s))
+            AND version::text <> ALL(%(none_match)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s AND %(movie_uuid)s = ANY(movie_uuids)
 ), changed AS (
@@ -111,12 +111,12 @@ SELECT (SELECT version::text FROM changed) FROM found;
 -- name: reorder
 -- Put the movies of a collection in another order. One row (version or null if nothing was changed, whether the
 -- precondition holds, indexes (from 0) of uuids that the collection does not have, uuids that the order lacks), or none
--- if it is not the user's.
+-- if the user has no such collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 WITH found AS MATERIALIZED (
     SELECT movies, movie_uuids, movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
-            AND version::text <> ALL(%(unless)s::text[]) AS holds
+        (%(match)s::text[] IS NULL OR version::text = ANY(%(match)s))
+            AND version::text <> ALL(%(none_match)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), sent AS MATERIALIZED (

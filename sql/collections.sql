@@ -136,13 +136,13 @@ FROM unnest(
 
 -- name: update
 -- Change what is not null; movies are the whole new list. One row (version, null if the precondition fails), or none if
--- it is not the user's.
+-- the user has no such collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 WITH found AS (
     SELECT movie_genres,
-        (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
-            AND version::text <> ALL(%(unless)s::text[]) AS holds
+        (%(match)s::text[] IS NULL OR version::text = ANY(%(match)s))
+            AND version::text <> ALL(%(none_match)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), changed AS (
@@ -166,7 +166,7 @@ SELECT (SELECT version::text FROM changed) FROM found;
 -- name: delete
 -- Delete a collection and record that for sql/changes.sql. Of the ten oldest records of the user, those that are older
 -- than %(deletion_days)s days are deleted.
--- One row (version, null if the precondition fails), or none if it is not the user's.
+-- One row (version, null if the precondition fails), or none if the user has no such collection.
 UPDATE users SET change_number = change_number + 1 WHERE user_id = %(user_id)s;
 DELETE FROM user_genres WHERE user_id = %(user_id)s AND times = 0;
 DELETE FROM deleted_collections AS deleted USING (
@@ -176,8 +176,8 @@ DELETE FROM deleted_collections AS deleted USING (
 WHERE user_id = %(user_id)s AND deleted.collection_uuid = oldest.collection_uuid
     AND deleted_at < now() - %(deletion_days)s * interval '1 day';
 WITH found AS (
-    SELECT (%(only)s::text[] IS NULL OR version::text = ANY(%(only)s))
-        AND version::text <> ALL(%(unless)s::text[]) AS holds
+    SELECT (%(match)s::text[] IS NULL OR version::text = ANY(%(match)s))
+        AND version::text <> ALL(%(none_match)s::text[]) AS holds
     FROM collections
     WHERE user_id = %(user_id)s AND collection_uuid = %(collection_uuid)s
 ), deleted AS (

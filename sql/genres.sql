@@ -7,7 +7,7 @@ SELECT
             SELECT name AS genre, times AS count FROM user_genres
             WHERE user_id = %(user_id)s AND times > 0
             ORDER BY times DESC, user_genres.genre
-            LIMIT %(limit)s OFFSET %(skipped)s
+            LIMIT %(limit)s OFFSET %(offset)s
         ) AS entry
     ),
     (SELECT count(*) FROM user_genres WHERE user_id = %(user_id)s AND times > 0);

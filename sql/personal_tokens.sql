@@ -31,8 +31,7 @@ FROM unnest(%(user_id)s::uuid[], %(token_digest)s::bytea[])
 ) AS found;
 
 -- name: record_use
--- Record that the token is used today. No row.
-SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
+-- Record that the token was used today. It changes nothing else, so the user is not locked. No row.
 UPDATE personal_tokens SET last_used = (now() AT TIME ZONE 'UTC')::date
 WHERE user_id = %(user_id)s AND token_digest = %(token_digest)s
     AND last_used IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date;

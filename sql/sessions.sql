@@ -1,6 +1,6 @@
 -- name: open_session
 -- A new login of a user; their expired sessions are deleted.
--- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
+-- One row (user_id), or none if the user is gone or the password was changed after it was read.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH swept AS (
     DELETE FROM sessions WHERE user_id = %(user_id)s AND expires_at <= now()
@@ -16,8 +16,8 @@ RETURNING user_id::text;
 
 -- name: rotate
 -- Spend a refresh token and store its successor. A token that was spent less than %(grace)s seconds ago gets the same
--- successor; any other token of this login ends it. One row (digest of the successor), or none if the token is not in
--- force.
+-- successor; any other token of this login ends it. One row (digest of the successor), or none if the token is not
+-- valid.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 DELETE FROM spent_refresh_tokens
 WHERE user_id = %(user_id)s AND session_uuid = %(session_uuid)s

@@ -1,6 +1,6 @@
 -- name: create
 -- Share a collection, unless a share with another digest than %(lost_digest)s is valid.
--- One row (nonce, digest, and expiry or null of the valid share), or none if it is not the user's.
+-- One row (nonce, digest, and expiry or null of the valid share), or none if the user has no such collection.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH shared AS (
     UPDATE collections

@@ -36,7 +36,7 @@ WHERE user_id = %(user_id)s AND password_hash = %(outdated)s;
 
 -- name: change_password
 -- Store another password; it ends every login but the one named %(login)s.
--- One row (user_id), or none if the user is gone or has changed the password more than %(password_changes)s times.
+-- One row (user_id), or none if the user is gone or the password was changed after it was read.
 SELECT FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE;
 WITH changed AS (
     UPDATE users SET password_hash = %(password_hash)s, password_changes = password_changes + 1
@@ -72,13 +72,10 @@ DELETE FROM user_genres WHERE user_id = %(user_id)s;
 DELETE FROM users WHERE user_id = %(user_id)s RETURNING user_id::text;
 
 -- name: list_all
--- Users with a user_id after %(after)s, in that order.
--- Rows (user_id, username, created_at, last_login or null, collections).
+-- Every user, oldest first. Rows (user_id, username, created_at, last_login or null, collections).
 SELECT user_id::text, username,
     to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     to_char(last_login AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    (SELECT count(*) FROM collections WHERE collections.user_id = users.user_id)
-FROM users
-WHERE user_id > %(after)s
-ORDER BY user_id
-LIMIT %(limit)s;
+    coalesce(count, 0)
+FROM users LEFT JOIN (SELECT user_id, count(*) FROM collections GROUP BY user_id) AS counted USING (user_id)
+ORDER BY users.created_at;

@@ -222,7 +222,8 @@ def shared(postgres: Postgres, redis: Redis) -> Iterator[SharedServer]:
 def io_loop(request: pytest.FixtureRequest) -> Iterator[AsyncIOLoop]:
     """An event loop like the server's; afterwards no task of the server may be left on it."""
     if shares(request):
-        yield from request.getfixturevalue("shared").run_test()
+        shared: SharedServer = request.getfixturevalue("shared")
+        yield from shared.run_test()
         return
     io_loop = _new_loop()
     loop = io_loop.asyncio_loop
@@ -237,7 +238,8 @@ def io_loop(request: pytest.FixtureRequest) -> Iterator[AsyncIOLoop]:
 def _new_loop() -> AsyncIOLoop:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    return AsyncIOLoop(asyncio_loop=loop, make_current=False)
+    io_loop: AsyncIOLoop = AsyncIOLoop(asyncio_loop=loop, make_current=False)
+    return io_loop
 
 
 def _ours(task: asyncio.Task[Any]) -> bool:

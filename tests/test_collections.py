@@ -189,7 +189,7 @@ async def test_a_repeated_uuid_is_400(alice: Api, method: str) -> None:
     assert given[0]["uuid"] in response.json["errors"][0]["detail"]
     given[3]["title"] = 1
     response = await alice.call(method, path, {"title": "twice", "movies": given})
-    assert pointers(response) == ["/movies/3/title", "/movies/2/uuid"]
+    assert pointers(response) == ["/movies/2/uuid", "/movies/3/title"]
 
 
 async def test_the_uuid_of_a_movie_is_stored(alice: Api) -> None:
@@ -538,6 +538,6 @@ async def test_a_list_call_is_one_statement(alice: Api, resources: Resources) ->
 async def test_a_token_of_a_deleted_user(alice: Api, resources: Resources, app: MovieServer) -> None:
     resources.database.statements["forget"] = Statement("DELETE FROM users WHERE user_id = %(user_id)s RETURNING 1")
     assert alice.token
-    await resources.database.write("forget", user_id=resources.tokens.read(alice.token).user_id)
+    await resources.database.write("forget", user_id=resources.tokens.verify(alice.token).user_id)
     response: Response = await alice.post("/collection/", collection())
     assert response.status == 401

@@ -408,9 +408,9 @@ def test_each_host_of_a_url_is_tried_separately() -> None:
 
 @pytest.mark.parametrize("url, description", [
     ("postgresql://u:secret@a:1,b:2/d", "a:1, b:2, database d, user u"),
-    ("postgresql://a,b/d?password=secret", "a:5432, b:5432, database d, user of this process"),
+    ("postgresql://a,b/d?password=secret", "a:5432, b:5432, database d, user (of this process)"),
     ("postgresql:///d?host=/run/x&user=u", "/run/x:5432, database d, user u"),
-    ("postgresql:///", "this machine:5432, database of the same name, user of this process"),
+    ("postgresql:///", "this machine:5432, database (same as user), user (of this process)"),
 ])
 def test_a_url_is_described_without_its_password(url: str, description: str) -> None:
     assert describe(url) == description

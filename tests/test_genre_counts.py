@@ -152,7 +152,7 @@ async def test_deleting_an_account_deletes_its_counts(
     sign_up: SignUp, resources: Resources, postgres: Postgres
 ) -> None:
     leaving = await sign_up()
-    user_id = resources.tokens.read(str(leaving.token)).user_id
+    user_id = resources.tokens.verify(str(leaving.token)).user_id
     for _ in range(3):
         await created(leaving, movies=movies(2, genres="Drama"))
     query = f"SELECT count(*) FROM user_genres WHERE user_id = '{user_id}'"
@@ -195,7 +195,7 @@ async def test_an_account_is_deleted_during_writes(sign_up: SignUp, postgres: Po
 async def test_reads_use_the_stored_counts(alice: Api, resources: Resources, postgres: Postgres) -> None:
     """The repeated request does not count."""
     await created(alice, movies=movies(2, genres="Drama"))
-    user_id = resources.tokens.read(str(alice.token)).user_id
+    user_id = resources.tokens.verify(str(alice.token)).user_id
     change = f"UPDATE user_genres SET spelling = '%s', times = %d WHERE user_id = '{user_id}'"
     run(postgres.url, change % ("Kept", 3))
     assert await shown(alice) == (1, [2], "Kept")

@@ -215,7 +215,7 @@ async def test_a_hundred_thousand_genres(alice: Api, resources: Resources, postg
     """Counts are right, and a write touches only the counts of its own genres."""
     given = thousands(1000)
     path = f"/collection/{await created(alice, movies=given)}/"
-    touched = Touched(postgres.url, resources.tokens.read(str(alice.token))[0])
+    touched = Touched(postgres.url, resources.tokens.verify(str(alice.token))[0])
     one, other = movies(1, genres="New,Genre 0-0"), movies(1, genres="genre 0-0")
     second = f"/collection/{await created(alice, movies=one)}/"
     assert touched.rows() == 2
@@ -250,7 +250,7 @@ async def test_a_small_write_after_large_ones_touches_few_rows(
         for movie in given:
             movie["genres"] = movie["genres"].replace("Genre", f"Genre {number}")
         await created(alice, movies=given)
-    touched = Touched(postgres.url, resources.tokens.read(str(alice.token))[0])
+    touched = Touched(postgres.url, resources.tokens.verify(str(alice.token))[0])
     await created(alice, movies=movies(1, genres="Genre 0 0-0, New"))
     assert touched.rows() == 2
     assert (await alice.get("/genres/?limit=1")).json["genres"] == [{"genre": "Genre 0 0-0", "count": 2}]

@@ -239,7 +239,7 @@ async def test_refused_requests_are_not_stored(alice: Api) -> None:
 
 async def test_a_creation_that_is_still_running_is_409(alice: Api, postgres: Postgres, resources: Resources) -> None:
     assert alice.token
-    user_id, body, headers = resources.tokens.read(alice.token).user_id, collection(), keyed()
+    user_id, body, headers = resources.tokens.verify(alice.token).user_id, collection(), keyed()
     with locked(postgres, "SELECT FROM users WHERE user_id = %s FOR UPDATE", user_id):
         running = asyncio.ensure_future(alice.post("/collection/", body, headers=headers))
         await waiting(postgres)
@@ -281,7 +281,7 @@ async def test_a_failed_request_frees_its_key(alice: Api, postgres: Postgres) ->
 
 async def test_a_key_is_stored_for_a_day(alice: Api, postgres: Postgres, resources: Resources) -> None:
     assert alice.token
-    user_id = resources.tokens.read(alice.token).user_id
+    user_id = resources.tokens.verify(alice.token).user_id
     path = f"/collection/{await created(alice, movies=[])}/movies/"
     keys, body, given = [keyed() for _ in range(3)], collection(), movies(1)
 

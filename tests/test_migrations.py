@@ -10,6 +10,7 @@ import pytest
 from movieserver.data.operations import needed_migrations
 from movieserver.embedded.postgres import Postgres
 from movieserver.postgres import migrations
+from movieserver.postgres.statements import MIGRATIONS
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo'"
 SCHEMA = """
@@ -60,7 +61,7 @@ def test_applied_rolled_back_and_applied_again(url: str) -> None:
 
 def test_every_migration_can_be_rolled_back() -> None:
     for name in needed_migrations():
-        assert (migrations.FOLDER / f"{name}.rollback.sql").exists()
+        assert (MIGRATIONS / f"{name}.rollback.sql").exists()
 
 
 def test_each_migration_is_rolled_back_and_applied_again_alone(url: str) -> None:

@@ -66,7 +66,7 @@ def size(rows: list[Row]) -> int:
 
 
 def user_id(api: Api, resources: Resources) -> str:
-    found: str = resources.tokens.read(str(api.token))[0]
+    found: str = resources.tokens.verify(str(api.token))[0]
     return found
 
 

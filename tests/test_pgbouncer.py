@@ -142,7 +142,7 @@ async def test_the_limits_of_the_session_are_in_each_message(url: str) -> None:
             assert await database.read("setting", setting=name) == (value,)
         assert await database.read("setting", setting="application_name") == ("movieserver",)
         assert await database.read("prepared") == (0,)
-        assert database.pool.pooled
+        assert database.pool.behind_pooler
 
 
 @pytest.mark.usefixtures("io_loop")

@@ -15,7 +15,7 @@ import pytest
 from tornado.testing import bind_unused_port
 
 from movieserver.accounts import login_attempts
-from movieserver.accounts.login_attempts import open_login_attempts
+from movieserver.accounts.login_attempts import LoginAttempts
 from movieserver.addresses import check_redis_url, split_address
 from movieserver.embedded.programs import package_folder
 from movieserver.embedded.redis import Redis
@@ -24,7 +24,7 @@ from movieserver.redis import request_counter
 from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.client import facts, open_redis
 from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
-from movieserver.third_party.page_cache import open_page_cache
+from movieserver.third_party.page_cache import PageCache
 from tests.conftest import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("io_loop")
@@ -103,7 +103,8 @@ async def test_the_count_on_a_cluster(cluster_url: str) -> None:
 
 
 async def test_changes_on_a_cluster(cluster_url: str) -> None:
-    async with open_changes(cluster_url) as one, open_changes(cluster_url) as other:
+    async with open_redis(cluster_url) as first, open_redis(cluster_url) as second, \
+            open_changes(first) as one, open_changes(second) as other:
         await woken(one, other)
 
 
@@ -129,7 +130,8 @@ async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
 
 
 async def test_pages_on_a_cluster(cluster_url: str) -> None:
-    async with open_page_cache(cluster_url, seconds=20) as cache:
+    async with open_redis(cluster_url, seconds=20) as redis:
+        cache = PageCache(redis, seconds=20)
         for number in range(20):
             async with cache.lock(f"key {number}") as locked:
                 assert locked
@@ -143,7 +145,8 @@ async def test_pages_on_a_cluster(cluster_url: str) -> None:
 
 async def test_login_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
-    async with open_login_attempts(cluster_url, b"key") as one, open_login_attempts(cluster_url, b"key") as other:
+    async with open_redis(cluster_url) as first, open_redis(cluster_url) as second:
+        one, other = LoginAttempts(first, b"key"), LoginAttempts(second, b"key")
         async with one.attempt(b"account", "address"):
             pass
         with pytest.raises(Unauthenticated):
@@ -176,7 +179,8 @@ async def test_a_cluster_that_is_down() -> None:
         assert not await one.writable()
         with pytest.raises(CounterUnavailable):
             await one.reset()
-    async with open_page_cache("redis+cluster://127.0.0.1:1") as cache:
+    async with open_redis("redis+cluster://127.0.0.1:1") as redis:
+        cache = PageCache(redis)
         assert await cache.get("key", 60) is None
         assert cache.away
         await cache.put("key", "text", 60)
@@ -215,7 +219,8 @@ async def test_the_count_behind_sentinels() -> None:
             until(lambda: "num-slaves\n1" in ask(watching, "SENTINEL", "MASTER", "counts"))
             async with open_counter(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as one:
                 assert [await one.count() for _ in range(3)] == [1, 2, 3]
-                async with open_changes(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as changes:
+                async with open_redis(f"redis+sentinel://127.0.0.1:{watching}/counts/0") as redis, \
+                        open_changes(redis) as changes:
                     await woken(changes, changes)
                 until(lambda: ask(replica, "HGET", "{movieserver}:requests", "count") == "3")
                 first.kill()

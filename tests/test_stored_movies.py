@@ -150,7 +150,7 @@ async def test_timestamps_have_six_digits_and_are_utc(
     alice: Api, postgres: Postgres, resources: Resources, stored: str, shown: str
 ) -> None:
     path = await post(alice, "/collection/", {"title": "t"})
-    user_id = resources.tokens.read(str(alice.token))[0]
+    user_id = resources.tokens.verify(str(alice.token))[0]
     run(postgres.url, f"UPDATE collections SET created_at = '{stored}', updated_at = '{stored}' "
                       f"WHERE user_id = '{user_id}'")
     run(postgres.url, f"UPDATE sessions SET created_at = '{stored}', refreshed_at = '{stored}' "

@@ -219,11 +219,11 @@ def test_the_number_of_cached_tokens_is_limited(monkeypatch: pytest.MonkeyPatch)
     reading = tokens.Tokens([SECRET], LIFETIME, LIFETIME)
     for _ in range(20):
         token = reading.access(CLAIMS["sub"], CLAIMS["sid"])
-        assert reading.read(token) == reading.read(token) == (CLAIMS["sub"], CLAIMS["sid"], tokens.LOGIN)
+        assert reading.verify(token) == reading.verify(token) == (CLAIMS["sub"], CLAIMS["sid"], tokens.LOGIN)
         assert len(reading.verified) <= 3
     for _ in range(10):
         with pytest.raises(Unauthenticated):
-            reading.read(forged(key=UNKNOWN_SECRET))
+            reading.verify(forged(key=UNKNOWN_SECRET))
     assert len(reading.verified) <= 3
 
 

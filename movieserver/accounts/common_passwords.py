@@ -23,7 +23,7 @@ def _passwords() -> list[str]:
 
 
 MAX_LISTED = 5000
-MIN_CHARACTERS = 8  # shorter ones are refused anyway
+MIN_CHARACTERS = 8  # of a password
 
 COMMON = frozenset([_folded(each) for each in _passwords() if len(each) >= MIN_CHARACTERS][:MAX_LISTED])
 MAX_CHARACTERS = max(map(len, COMMON))

@@ -6,30 +6,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hmac
 import os
 import sys
 import threading
-import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import bcrypt
 
-from movieserver.accounts.common_passwords import is_common
+from movieserver.accounts.common_passwords import MIN_CHARACTERS, is_common
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
 
 T = TypeVar("T")
 CONTEXT = b"movieserver password"
-MIN_CHARACTERS = 8
 MAX_NORMALIZED = 1024  # code points; normalizing 100,000 combining marks would block the process for a minute
-MAX_WAITING = 100
-MAX_REGISTRATIONS_WAITING = 50  # the other slots are reserved for logins
+MAX_WAITING = 100  # of these, registrations leave half to logins
 NICENESS = 15  # everything else on this machine is more urgent than a hash
 
 
@@ -38,6 +34,7 @@ class TooManyLogins(Unavailable):
 
     code = "too_many_logins"
     detail = "Too many passwords are being checked right now. Try again shortly."
+    headers = {"Retry-After": "5"}
 
 
 def normalized(password: str) -> str:
@@ -49,7 +46,7 @@ def password_fault(password: str) -> str | None:
     """Why this may not be a password, or None if it may. NUL is checked with the whole body."""
     if (length := len(normalized(password))) < MIN_CHARACTERS:
         return f"A password must have at least {MIN_CHARACTERS} characters; this one has {length}"
-    return "This password is too common; choose one that attackers do not try first" if is_common(password) else None
+    return "This password is too common. Choose a less common one." if is_common(password) else None
 
 
 def digest(password: str) -> bytes:
@@ -75,29 +72,19 @@ class Passwords:
         self._rounds = rounds
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bcrypt", initializer=_lower_priority)
         self._waiting = 0
-        self._registrations_waiting = 0
-        self._seconds = 0.1  # that the last hash took
         self._outage = Outage("password hashing")
         self._unknown_user = bcrypt.gensalt(rounds) + b"." * 31
 
-    async def hash(self, password: str) -> str:
-        """The hash to store. Raises TooManyLogins."""
-        return (await self._run(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._rounds)))).decode()
-
-    async def hash_for_registration(self, password: str) -> str:
-        """As `hash`, for a registration: those take at most MAX_REGISTRATIONS_WAITING slots."""
-        if self._registrations_waiting >= MAX_REGISTRATIONS_WAITING:
-            raise self._too_many(f"{MAX_REGISTRATIONS_WAITING} registrations are waiting for a password hash")
-        self._registrations_waiting += 1
-        try:
-            return await self.hash(password)
-        finally:
-            self._registrations_waiting -= 1
+    async def hash(self, password: str, *, registration: bool = False) -> str:
+        """The hash to store. Raises TooManyLogins; for a registration, if half of MAX_WAITING wait."""
+        max_waiting = MAX_WAITING // 2 if registration else MAX_WAITING
+        hashed = await self._run(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._rounds)), max_waiting)
+        return hashed.decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether `password` matches the stored hash; None (an unknown user) takes the same time."""
         against = stored.encode() if stored is not None else self._unknown_user
-        return await self._run(lambda: self._check(digest(password), against)) and stored is not None
+        return await self._run(lambda: self._check(digest(password), against), MAX_WAITING) and stored is not None
 
     def outdated(self, stored: str) -> bool:
         """Whether a hash was made at a lower cost than new ones."""
@@ -114,28 +101,15 @@ class Passwords:
             bcrypt.hashpw(digested, bcrypt.gensalt(rounds))
         return right
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        with self._slot(), metrics.passwords_waiting.track_inprogress():
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self._timed(work))
-        self._outage.record_success()
-        return result
-
-    @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._waiting >= MAX_WAITING:
-            raise self._too_many(f"{MAX_WAITING} passwords are waiting to be hashed")
+    async def _run(self, work: Callable[[], T], max_waiting: int) -> T:
+        if self._waiting >= max_waiting:
+            self._outage.record_failure(f"{max_waiting} passwords are waiting to be hashed, which is the maximum")
+            raise TooManyLogins
         self._waiting += 1
         try:
-            yield
+            with metrics.passwords_waiting.track_inprogress():
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
-
-    def _too_many(self, reason: str) -> TooManyLogins:
-        self._outage.record_failure(f"{reason}, which is the maximum")
-        return TooManyLogins(retry_after=self._waiting * self._seconds / (os.cpu_count() or 1))
-
-    def _timed(self, work: Callable[[], T]) -> T:
-        began = time.monotonic()
-        done = work()
-        self._seconds = time.monotonic() - began
-        return done
+        self._outage.record_success()
+        return result

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import secrets
 import time
@@ -14,7 +13,6 @@ from movieserver.errors import ApiError, Conflict
 
 PREFIX = "msv_"
 SECRET_BYTES = 32
-PACKED_BYTES = 16 + SECRET_BYTES
 MAX_TOKENS = 100  # of a user
 CACHE_SECONDS = 3.0  # how long a process trusts a look-up; a deleted token works nowhere after 5 seconds
 MAX_VERIFIED = 10_000
@@ -25,7 +23,7 @@ class InsufficientScope(ApiError):
 
     status = 403
     code = "insufficient_scope"
-    detail = "This personal token has the scope read: it cannot change anything. Use one with the scope write."
+    detail = "This token has the `read` scope and cannot make changes. Use one with the `write` scope."
     headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
 
 
@@ -60,12 +58,10 @@ class PersonalToken(NamedTuple):
     def parse(cls, text: str) -> PersonalToken | None:
         """The token that `text` encodes, or None if it encodes none."""
         try:
-            packed = base64.b64decode(text.removeprefix(PREFIX).encode("ascii"), altchars=b"-_", validate=True)
-        except (UnicodeEncodeError, binascii.Error):
+            packed = base64.urlsafe_b64decode(text.removeprefix(PREFIX))
+            token = cls(str(uuid.UUID(bytes=packed[:16])), packed[16:])
+        except ValueError:
             return None
-        if len(packed) != PACKED_BYTES:
-            return None
-        token = cls(str(uuid.UUID(bytes=packed[:16])), packed[16:])
         return token if str(token) == text else None  # a token has one spelling
 
     def __str__(self) -> str:

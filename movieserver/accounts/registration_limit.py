@@ -4,14 +4,11 @@ A window begins with an address's first registration and ends after WINDOW_SECON
 """
 from __future__ import annotations
 
-import contextlib
 import hmac
 import math
-from collections.abc import AsyncIterator
 
-from movieserver.accounts.login_attempts import SECONDS
 from movieserver.errors import ApiError
-from movieserver.redis.client import Calls, Client, Script, open_redis
+from movieserver.redis.client import PATIENT_SECONDS, Calls, Client
 
 PREFIX = "{movieserver}:registrations:"
 WINDOW_SECONDS = 60.0
@@ -41,12 +38,12 @@ class TooManyRegistrations(ApiError):
 
 
 class RegistrationLimit:
-    """Limits registrations; opened by `open_registration_limit`. `key` hides addresses in Redis."""
+    """Limits registrations. `key` hides addresses in Redis."""
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
-        self._count = Script(redis, COUNT)
-        self._calls = Calls("registrations", SECONDS)
+        self._count = redis.register_script(COUNT)
+        self._calls = Calls("registrations", PATIENT_SECONDS)
 
     async def count(self, address: str) -> None:
         """Count a registration, whether or not it succeeds; TooManyRegistrations beyond the limit."""
@@ -54,10 +51,3 @@ class RegistrationLimit:
         arguments = [MAX_REGISTRATIONS, int(WINDOW_SECONDS * 1000)]
         if wait := await self._calls.ask(lambda: self._count([key], arguments)):
             raise TooManyRegistrations(math.ceil(wait / 1000))
-
-
-@contextlib.asynccontextmanager
-async def open_registration_limit(url: str, key: bytes) -> AsyncIterator[RegistrationLimit]:
-    """A RegistrationLimit counted in the Redis at `url`."""
-    async with open_redis(url, SECONDS) as redis:
-        yield RegistrationLimit(redis, key)

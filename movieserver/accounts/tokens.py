@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import math
@@ -26,7 +25,7 @@ CLAIMS = ["sub", "iat", "exp", "iss", "jti", "typ"]
 TIMES = ["iat", "exp", "nbf"]
 UUIDS = ["sub", "sid"]
 ACCESS = "access"
-LOGIN, READ = "login", "read"  # what a token may do: everything, or as a personal token, which may be "write" too
+LOGIN, READ = "login", "read"  # scopes: LOGIN allows everything, "read" and "write" are those of personal tokens
 MAX_CHARACTERS = 1024  # ours have about 350
 SKEW_SECONDS = 60  # how far another machine's clock may be ahead
 MAX_VERIFIED = 10_000  # verified tokens that are cached
@@ -60,7 +59,7 @@ class Tokens:
         }
         return jwt.encode(claims, self._keys[0], ALGORITHM)
 
-    def read(self, access_token: str) -> Access:
+    def verify(self, access_token: str) -> Access:
         """Verify an access token. Raises Unauthenticated if it is not valid.
 
         A valid signature is checked only once, the expiry on every call.
@@ -69,7 +68,7 @@ class Tokens:
             raise Unauthenticated
         digest = hashlib.sha256(access_token.encode()).digest()
         if digest not in self.verified:
-            verified = self._verify(access_token)
+            verified = self._checked(access_token)
             if len(self.verified) >= MAX_VERIFIED:
                 self.verified.clear()
             self.verified[digest] = verified
@@ -83,7 +82,7 @@ class Tokens:
         keys = (derived_key(key, b"refresh") for key in self._keys)
         return [token._replace(secret=hmac.digest(key, token.packed, "sha256")) for key in keys]
 
-    def _verify(self, access_token: str) -> tuple[Access, float]:
+    def _checked(self, access_token: str) -> tuple[Access, float]:
         try:
             _check_canonical(access_token.rpartition(".")[2])
             if jwt.get_unverified_header(access_token) != HEADER:
@@ -157,12 +156,12 @@ class RefreshToken(NamedTuple):
     def parse(cls, text: str) -> RefreshToken | None:
         """The token that `text` encodes, or None if it encodes none."""
         try:
-            packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+            packed = base64.urlsafe_b64decode(text)
             user_id, session_uuid = uuid.UUID(bytes=packed[:16]), uuid.UUID(bytes=packed[16:32])
-        except (UnicodeEncodeError, binascii.Error, ValueError):
+        except ValueError:
             return None
         token = cls(str(user_id), str(session_uuid), packed[32:])
-        return token if str(token) == text else None
+        return token if str(token) == text else None  # a token has one spelling
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(self.packed).decode("ascii")

@@ -6,7 +6,7 @@ import uuid
 from typing import NamedTuple
 
 from movieserver.data.collections import DELETION_DAYS
-from movieserver.data.cursors import MICROSECONDS, pack, unpack
+from movieserver.data.cursors import MAX_MICROSECONDS, pack, unpack
 from movieserver.errors import ApiError
 from movieserver.postgres.database import Database
 
@@ -14,7 +14,7 @@ CURSOR_DAYS = DELETION_DAYS - 1  # a day less, for statements in progress and fo
 DAY = 86400 * 1_000_000
 STEADY = 600 * 1_000_000  # how long an empty page repeats its cursor, so that it keeps its entity tag
 CURSOR = struct.Struct(">BqQ16s")
-FORM = 1
+CURSOR_VERSION = 1
 
 
 class CursorExpired(ApiError):
@@ -41,11 +41,11 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position | None:
         """The position written as `text`, or None if it is malformed."""
-        form, number, seen, collection_uuid = unpack(CURSOR, text) or (None, 0, 0, "")
-        return cls(number, collection_uuid, seen) if form == FORM and seen < MICROSECONDS else None
+        version, number, seen, collection_uuid = unpack(CURSOR, text) or (None, 0, 0, "")
+        return cls(number, collection_uuid, seen) if version == CURSOR_VERSION and seen < MAX_MICROSECONDS else None
 
     def __str__(self) -> str:
-        return pack(CURSOR, FORM, self.number, self.seen, self.collection_uuid)
+        return pack(CURSOR, CURSOR_VERSION, self.number, self.seen, self.collection_uuid)
 
 
 class Page(NamedTuple):
@@ -60,10 +60,8 @@ class Page(NamedTuple):
 async def list_page(db: Database, *, user_id: str, limit: int, after: Position | None) -> Page:
     """The first `limit` changes after a position, or from the beginning. Raises CursorExpired."""
     number, collection_uuid = after[:2] if after else (-1, str(uuid.UUID(int=0)))
-    row = await db.read(
+    changes, last_number, last_uuid, more, now, known = await db.read_one(
         "changes.list_page", user_id=user_id, limit=limit, after_number=number, after_uuid=collection_uuid)
-    assert row is not None
-    changes, last_number, last_uuid, more, now, known = row
     seen, found = after.seen if after else now, last_number is not None
     if not known or seen < now - CURSOR_DAYS * DAY:
         raise CursorExpired

@@ -75,18 +75,14 @@ async def reorder(
     if unknown or missing:
         raise OrderMismatch(faults=[
             *(FieldError(f"{pointer}/{at}", f"The movie {movies[at]} is not in this collection") for at in unknown),
-            *(FieldError(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing),
-        ])
-    assert isinstance(version, str)
-    return version
+            *(FieldError(pointer, f"The movie {uuid} of this collection is missing in the order") for uuid in missing)])
+    return str(version)
 
 
 async def list_containing(db: Database, *, user_id: str, movie_uuid: str, limit: int, after: Cursor | None) -> Page:
     """The newest `limit` collections after `after` that contain a movie."""
-    row = await db.read(
+    collections, count, microseconds, last = await db.read_one(
         "collection_movies.list_containing", user_id=user_id, movie_uuid=movie_uuid, limit=limit,
         after_microseconds=after and after.microseconds, after_uuid=after and after.collection_uuid,
     )
-    assert row is not None
-    collections, count, microseconds, last = row
     return Page(collections, count, Cursor(microseconds, last) if last else None)

@@ -5,7 +5,7 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from movieserver.data.cursors import MICROSECONDS, pack, unpack
+from movieserver.data.cursors import MAX_MICROSECONDS, pack, unpack
 from movieserver.errors import PreconditionFailed
 from movieserver.http.idempotency import IdempotencyKey
 from movieserver.http.preconditions import Precondition
@@ -29,7 +29,7 @@ class Cursor(NamedTuple):
     def parse(cls, text: str) -> Cursor | None:
         """The cursor written as `text`, or None if it is malformed."""
         values = unpack(CURSOR, text)
-        return cls(*values) if values and values[0] < MICROSECONDS else None
+        return cls(*values) if values and values[0] < MAX_MICROSECONDS else None
 
     def __str__(self) -> str:
         return pack(CURSOR, *self)
@@ -101,7 +101,7 @@ async def update(
     db: Database, *, user_id: str, collection_uuid: str, changes: CollectionChanges, precondition: Precondition
 ) -> str | None:
     """The new version of the changed collection. Raises PreconditionFailed."""
-    sent = changes.named
+    sent = changes.sent_keys
     movies = stored(changes.movies)._asdict() if "movies" in sent else dict.fromkeys(StoredMovies._fields)
     row = await db.write(
         "collections.update", user_id=user_id, collection_uuid=collection_uuid,

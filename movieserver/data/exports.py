@@ -4,7 +4,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from movieserver.data.cursors import MICROSECONDS, pack, unpack
+from movieserver.data.cursors import MAX_MICROSECONDS, pack, unpack
 from movieserver.postgres.database import Database
 from movieserver.schemas.requests import MAX_BYTES
 
@@ -29,7 +29,7 @@ class Position(NamedTuple):
     def parse(cls, text: str) -> Position | None:
         """The position written as `text`, or None if it is malformed."""
         values = unpack(POSITION, text)
-        return cls(*values) if values and values[0] < MICROSECONDS and values[-1] < 2**31 else None
+        return cls(*values) if values and values[0] < MAX_MICROSECONDS and values[-1] < 2**31 else None
 
     def __str__(self) -> str:
         return pack(POSITION, *self)
@@ -51,7 +51,10 @@ class Part(NamedTuple):
 
 
 async def list_page(db: Database, *, user_id: str, start: Position | None) -> Page:
-    """The collections from `start` on, newest first, a line each; one of several lines has its own pages."""
+    """The collections from `start` on, newest first, a line each.
+
+    A collection larger than a page is sent alone, over several pages.
+    """
     rows = await db.run("exports.list_page", {
         "user_id": user_id, "from_microseconds": start and start.microseconds,
         "from_uuid": start and start.collection_uuid, "limit": PAGE_COLLECTIONS, "max": PAGE_BYTES,

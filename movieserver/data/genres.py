@@ -13,8 +13,6 @@ class Genres(NamedTuple):
     total: int
 
 
-async def list_page(db: Database, *, user_id: str, limit: int, skipped: int) -> Genres:
-    """The `limit` most frequent genres after the first `skipped`."""
-    row = await db.read("genres.list_page", user_id=user_id, limit=limit, skipped=skipped)
-    assert row is not None
-    return Genres(*row)
+async def list_page(db: Database, *, user_id: str, limit: int, offset: int) -> Genres:
+    """The `limit` most frequent genres after the first `offset`."""
+    return Genres(*await db.read_one("genres.list_page", user_id=user_id, limit=limit, offset=offset))

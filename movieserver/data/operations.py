@@ -3,12 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from movieserver.postgres.database import Database
-
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
+from movieserver.postgres.statements import MIGRATIONS
 
 
 class ServerFacts(NamedTuple):
@@ -33,9 +31,8 @@ def needed_migrations() -> Set[str]:
 
 async def migrations(db: Database) -> Set[str]:
     """The names of the applied migrations. Raises SchemaMissing if none was ever applied."""
-    row = await db.read("operations.migrations")
-    assert row
-    return set(row[0])
+    [applied] = await db.read_one("operations.migrations")
+    return set(applied)
 
 
 async def obstacle(db: Database, *, migrating: bool = False) -> Obstacle | None:
@@ -46,6 +43,4 @@ async def obstacle(db: Database, *, migrating: bool = False) -> Obstacle | None:
 
 async def server(db: Database) -> ServerFacts:
     """The properties of the database server."""
-    row = await db.read("operations.server")
-    assert row
-    return ServerFacts(*row)
+    return ServerFacts(*await db.read_one("operations.server"))

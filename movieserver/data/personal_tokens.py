@@ -42,16 +42,14 @@ async def find(db: Database, *, token: PersonalToken) -> Found | None:
 
 
 async def record_use(db: Database, *, token: PersonalToken) -> None:
-    """Write in the background that the token is used today."""
-    db.write_behind("personal_tokens.record_use", user_id=token.user_id, token_digest=token.digest)
+    """Record that the token was used today."""
+    await db.run("personal_tokens.record_use", {"user_id": token.user_id, "token_digest": token.digest})
 
 
 async def list_all(db: Database, *, user_id: str) -> str:
     """The user's tokens as a JSON array."""
-    row = await db.read("personal_tokens.list_all", user_id=user_id)
-    assert row is not None
-    tokens: str = row[0]
-    return tokens
+    [tokens] = await db.read_one("personal_tokens.list_all", user_id=user_id)
+    return str(tokens)
 
 
 async def delete(db: Database, *, user_id: str, token_uuid: str) -> bool:

@@ -42,10 +42,8 @@ async def close_session(db: Database, *, token: RefreshToken) -> None:
 
 async def list_all(db: Database, *, user_id: str, login: str | None) -> str:
     """The user's logins as a JSON array; `login` is the current one."""
-    row = await db.read("sessions.list_all", user_id=user_id, login=login)
-    assert row is not None
-    sessions: str = row[0]
-    return sessions
+    [sessions] = await db.read_one("sessions.list_all", user_id=user_id, login=login)
+    return str(sessions)
 
 
 async def revoke(db: Database, *, user_id: str, login: str) -> bool:

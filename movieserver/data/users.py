@@ -9,8 +9,6 @@ from movieserver.accounts.usernames import username_key
 from movieserver.postgres.connection import Row
 from movieserver.postgres.database import Database
 
-PAGE_USERS = 10_000  # that one statement reads
-
 
 class User(NamedTuple):
     """A user, with what a password check needs."""
@@ -93,13 +91,7 @@ async def delete(db: Database, *, user_id: str) -> bool:
 
 async def list_all(db: Database) -> list[UserSummary]:
     """Every user."""
-    found: list[UserSummary] = []
-    while True:
-        after = found[-1].user_id if found else "00000000-0000-0000-0000-000000000000"
-        rows = await db.run("users.list_all", {"after": after, "limit": PAGE_USERS}, retry_lost=True)
-        found += [UserSummary(*row) for row in rows]
-        if len(rows) < PAGE_USERS:
-            return found
+    return [UserSummary(*row) for row in await db.run("users.list_all", {}, retry_lost=True)]
 
 
 def _user(row: Row | None) -> User | None:

@@ -5,7 +5,6 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from movieserver.accounts.login_attempts import LoginsUnderWay
 from movieserver.accounts.passwords import TooManyLogins
 from movieserver.accounts.registration_limit import TooManyRegistrations
 from movieserver.accounts.tokens import RefreshToken
@@ -21,14 +20,12 @@ from movieserver.schemas import responses
 from movieserver.schemas.requests import Credentials, Deletion, PasswordChange, Refresh, Registration
 
 # the metric of a failed login, by its error code; a database outage is not counted as a login
-MEASURED = {
-    "unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy", "tries_under_way": "busy",
-}
+MEASURED = {"unauthenticated": "refused", "too_many_attempts": "slowed", "too_many_logins": "busy"}
 WRONG_PAIR = "The user name or the password is wrong."
 SPENT = "This refresh token is not valid: it has expired, was used before, or its login has ended. Log in again."
 CHANGED = "Another request changed the password at the same moment. Log in with the new password."
 HASHING = (*DATABASE_ERRORS, TooManyLogins())
-LOGIN_ATTEMPT = (*HASHING, LoginsUnderWay(), TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
+LOGIN_ATTEMPT = (*HASHING, TooManyAttempts("10 in 60 seconds are allowed for an account", 60))
 
 
 class UsernameTaken(Conflict):
@@ -86,7 +83,7 @@ class RegisterHandler(AccountHandler):
             await self.resources.registration_limit.count(self.application.proxies.network(self.request))
         refresh = await users.register(
             self.db, username=body.username,
-            password_hash=await self.resources.passwords.hash_for_registration(body.password),
+            password_hash=await self.resources.passwords.hash(body.password, registration=True),
             lifetime=self.resources.tokens.refresh_seconds,
         )
         if refresh is None:
@@ -102,10 +99,8 @@ class LoginHandler(AccountHandler):
         description="Spaces around the user name are ignored.")
     async def post(self) -> None:
         body = self.body(Credentials)
-        key = username_key(body.username)
         try:
-            async with login_attempt(self, key):
-                refresh = await self._log_in(key, body.password)
+            refresh = await self._log_in(username_key(body.username), body.password)
         except ApiError as error:
             if error.code in MEASURED:
                 metrics.logins[MEASURED[error.code]].inc()
@@ -115,11 +110,12 @@ class LoginHandler(AccountHandler):
 
     async def _log_in(self, key: bytes, password: str) -> RefreshToken:
         db, passwords = self.db, self.resources.passwords
-        user = await users.find(db, username_key=key)
-        right = await passwords.verify(password, user and user.password_hash)
-        refresh = user and right and await sessions.open_session(
-            db, user=user, lifetime=self.resources.tokens.refresh_seconds)
-        if not user or not refresh:
+        async with login_attempt(self, key):
+            user = await users.find(db, username_key=key)
+            if not await passwords.verify(password, user and user.password_hash) or not user:
+                raise Unauthenticated(WRONG_PAIR)
+        refresh = await sessions.open_session(db, user=user, lifetime=self.resources.tokens.refresh_seconds)
+        if not refresh:  # the password was changed meanwhile
             raise Unauthenticated(WRONG_PAIR)
         if passwords.outdated(user.password_hash):
             with suppress(Unavailable):  # the next login tries again

@@ -82,7 +82,7 @@ class CollectionHandler(Handler):
     @UPDATE
     async def put(self, segment: str) -> None:
         changes, precondition = self.body(CollectionChanges), self.precondition
-        if not changes.named:
+        if not changes.sent_keys:
             raise BadRequest(nothing_to_change(changes.model_extra or {}))
         collection_uuid = uuid_of(segment)
         version = found(await collections.update(

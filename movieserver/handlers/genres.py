@@ -23,9 +23,9 @@ class GenresHandler(Handler):
         description="Of all movies in all your collections: most frequent first, equal counts by name.")
     async def get(self) -> None:
         limit, number = self.query(LIMIT), self.query(PAGE)
-        skipped = (number - 1) * limit
-        found = await genres.list_page(self.db, user_id=self.owner, limit=limit, skipped=min(skipped, 2**62))
-        following = self._address(limit, number + 1) if found.total > skipped + limit else None
+        offset = (number - 1) * limit
+        found = await genres.list_page(self.db, user_id=self.owner, limit=limit, offset=min(offset, 2**62))
+        following = self._address(limit, number + 1) if found.total > offset + limit else None
         self.set_links(next=following, prev=self._address(limit, number - 1) if number > 1 else None)
         await self.write_representation(
             f'{{"genres": {found.text}, "count": {found.total}, "next": {json.dumps(following)}}}')

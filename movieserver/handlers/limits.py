@@ -5,7 +5,7 @@ import json
 import math
 
 from movieserver import formats
-from movieserver.accounts import login_attempts, passwords, personal_tokens, registration_limit, usernames
+from movieserver.accounts import common_passwords, login_attempts, personal_tokens, registration_limit, usernames
 from movieserver.data import exports
 from movieserver.data.changes import CURSOR_DAYS
 from movieserver.data.collections import PAGE_BYTES
@@ -27,7 +27,7 @@ LIMITS = {
     "query": {"arguments": QUERY_ARGUMENTS},
     "registration": {
         "username_characters": usernames.MAX_CHARACTERS,
-        "password_characters_at_least": passwords.MIN_CHARACTERS,
+        "password_characters_at_least": common_passwords.MIN_CHARACTERS,
         "window_seconds": int(registration_limit.WINDOW_SECONDS),
         "from_an_address": registration_limit.MAX_REGISTRATIONS,
     },

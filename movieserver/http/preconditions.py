@@ -36,14 +36,15 @@ class Precondition(NamedTuple):
         return cls(match, [] if if_none_match is None else _tags("If-None-Match", if_none_match))
 
     def parameters(self) -> dict[str, object]:
-        """The parameters of a statement that changes a version: one of `only` (None: any), and none of `unless`.
+        """The parameters of a statement that changes a version: one of `match` (None: any), and none of `none_match`.
 
         RFC 9110 requires a strong comparison. But a proxy that compresses weakens or marks the tags, and a client
         behind it could never change anything.
         """
-        only = None if self.match is None or ANY in self.match else [_version(tag) for tag in self.match]
+        match = None if self.match is None or ANY in self.match else [_version(tag) for tag in self.match]
         return {
-            "only": [] if ANY in self.none_match else only, "unless": [_version(tag) for tag in self.none_match]}
+            "match": [] if ANY in self.none_match else match,
+            "none_match": [_version(tag) for tag in self.none_match]}
 
     def allows(self, version: str) -> bool:
         """Whether If-Match allows reading this version."""

@@ -24,7 +24,7 @@ SESSION = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-UNCONFIRMED = "synchronous replication"  # in the warning that a standby may lack what was just committed
+STANDBY_WARNING = "synchronous replication"  # in the warning that a standby may lack what was just committed
 
 Row = tuple[Any, ...]
 
@@ -57,7 +57,7 @@ class Connection(aiopg.Connection):
     address: Address
     generation = 0  # of the pool when it was opened
     pid = 0
-    pooled = False  # whether a pooler stands between: then each transaction may run in another session
+    behind_pooler = False  # whether a pooler stands between: then each transaction may run in another session
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,16 +73,16 @@ class Connection(aiopg.Connection):
     ) -> list[Row]:
         """All rows of the last SQL statement, with texts as str or as the received bytes. Raises ApiErrors."""
         try:
-            text = _with_limits(statement.text) if self.pooled else await self._prepare(statement, seconds)
+            text = _with_limits(statement.text) if self.behind_pooler else await self._prepare(statement, seconds)
             rows = await self._rows(text, parameters, seconds, as_bytes)
-            if self.pooled or len(statement.parts) > 1:
+            if self.behind_pooler or len(statement.parts) > 1:
                 self._conn.poll()  # psycopg2 collects a notice behind the first result only at the next poll
         except TimeoutError as error:
             raise StatementTimeout from error  # the server itself would have cancelled it earlier
         except psycopg2.Error as error:
             raised = _error_for(error)
             raise raised from (None if isinstance(raised, SchemaMissing) else error)
-        if self._conn.notices and UNCONFIRMED in self._conn.notices.pop():
+        if self._conn.notices and STANDBY_WARNING in self._conn.notices.pop():
             raise NotReplicated
         return rows
 
@@ -138,7 +138,7 @@ class Connection(aiopg.Connection):
         self.pid = self._conn.get_backend_pid()
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
         rows = await self._rows(f"SELECT {settings} WHERE pg_backend_pid() = {self.pid}", None, self._timeout)
-        self.pooled = not rows
+        self.behind_pooler = not rows
 
     async def _wait_for_socket(self, state: int) -> None:
         """Wait until the socket is readable or writable."""

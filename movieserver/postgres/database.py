@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -16,10 +16,10 @@ from movieserver.postgres.pool import Limits, Pool, PoolFull
 from movieserver.postgres.statements import Statement, array, load_statements
 
 MAX_RUNNING = 2  # batches of one name, until the next one has MAX_BATCH reads
-EARLY_BATCH, MAX_BATCH = 8, 32  # reads: of a batch that starts at once while fewer run, and of any batch
-MAX_WRITES = 2  # of one user in each process; the second one can refuse a repeated idempotency key at once
+EARLY_BATCH = 8  # reads; a batch of this size starts at once while fewer than MAX_RUNNING run
+MAX_BATCH = 32  # reads of the largest batch
+MAX_WRITES = 2  # concurrent writes of one user per process; two, so that a repeated key gets its 409 at once
 MAX_RUNS = 3  # of a statement that was not applied
-MAX_BEHIND = 100  # writes in the background
 
 Parameters = dict[str, object]
 
@@ -27,8 +27,8 @@ Parameters = dict[str, object]
 class _Batch:
     """Reads of one name that share a statement: the parameters and the future of each."""
 
-    def __init__(self) -> None:
-        self.reads: list[tuple[Parameters, asyncio.Future[Row | None]]] = []
+    def __init__(self, *reads: tuple[Parameters, asyncio.Future[Row | None]]) -> None:
+        self.reads = [*reads]
 
     def parameters(self) -> Parameters:
         """A list of each parameter."""
@@ -41,13 +41,6 @@ class _Batch:
         for index, (_, future) in enumerate(self.reads, 1):
             if not future.done():
                 future.set_result(found.get(index))
-
-    def split(self) -> list[_Batch]:
-        """A batch for each read."""
-        batches = [_Batch() for _ in self.reads]
-        for batch, read in zip(batches, self.reads):
-            batch.reads.append(read)
-        return batches
 
     def fail(self, error: BaseException) -> None:
         """Fail all reads with the same error."""
@@ -63,11 +56,10 @@ class Database:
     def __init__(self, pool: Pool, statements: dict[str, Statement]) -> None:
         self.pool = pool
         self.statements = statements
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._write_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._batches: dict[str, _Batch] = {}
         self._running: Counter[str] = Counter()  # batches of each name
         self._tasks: set[asyncio.Task[None]] = set()
-        self._behind: set[asyncio.Task[None]] = set()
         self._outage = Outage("PostgreSQL")
         self._full = Outage("the pool of connections to PostgreSQL")
 
@@ -75,21 +67,15 @@ class Database:
         """The first row of a statement that changes nothing; retried once if the connection was lost."""
         return _first(await self.run(name, parameters, retry_lost=True))
 
+    async def read_one(self, name: str, **parameters: object) -> Row:
+        """As `read`, of a statement that always has a row."""
+        [row] = await self.run(name, parameters, retry_lost=True)
+        return row
+
     async def write(self, name: str, **parameters: object) -> Row | None:
         """The first row of a statement that changes something for `user_id`; retried only if nothing was applied."""
-        async with self._turn(str(parameters.get("user_id"))):
+        async with self._write_slot(str(parameters.get("user_id"))):
             return _first(await self.run(name, parameters))
-
-    def write_behind(self, name: str, **parameters: object) -> None:
-        """As `write`, in the background. It is dropped if MAX_BEHIND others wait, if it fails, and at shutdown."""
-        if len(self._behind) < MAX_BEHIND:
-            task = asyncio.create_task(self._write_quietly(name, parameters))
-            self._behind.add(task)
-            task.add_done_callback(self._behind.discard)
-
-    async def _write_quietly(self, name: str, parameters: Parameters) -> None:
-        with suppress(ApiError):  # it is logged
-            await self.write(name, **parameters)
 
     async def read_batched(self, name: str, **parameters: object) -> Row | None:
         """As `read`, in one statement with the reads of this name that arrive while others run.
@@ -113,25 +99,24 @@ class Database:
             batch.fail(DatabaseUnavailable())
         self._batches.clear()
         await self.pool.close()
-        tasks = [*self._tasks, *self._behind]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @asynccontextmanager
-    async def _turn(self, user_id: str) -> AsyncIterator[None]:
+    async def _write_slot(self, user_id: str) -> AsyncIterator[None]:
         """Wait for the user's other writes without a connection: PostgreSQL runs them one after the other anyway."""
-        turns = self._turns.get(user_id) or asyncio.Semaphore(MAX_WRITES)
-        self._turns[user_id] = turns
+        slots = self._write_slots.get(user_id) or asyncio.Semaphore(MAX_WRITES)
+        self._write_slots[user_id] = slots
         try:
             async with asyncio.timeout(self.pool.limits.acquire):
-                await turns.acquire()
+                await slots.acquire()
         except TimeoutError:
             raise DatabaseTimeout from None
         try:
             yield
         finally:
-            turns.release()
+            slots.release()
 
     def _join(self, name: str, parameters: Parameters) -> asyncio.Future[Row | None]:
         loop, batch = asyncio.get_running_loop(), self._batches.get(name)
@@ -168,7 +153,7 @@ class Database:
             raise
         except BaseException as error:
             if isinstance(error, InternalError) and len(batch.reads) > 1:  # one bad read must not fail the others
-                await asyncio.gather(*[self._run_batch(name, single) for single in batch.split()])
+                await asyncio.gather(*[self._run_batch(name, single) for single in map(_Batch, batch.reads)])
                 return
             batch.fail(error)
             if not isinstance(error, ApiError):

@@ -28,7 +28,7 @@ def describe(url: str) -> str:
     ports = fields.get("port", "5432").split(",")
     ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
     servers = ", ".join(f"{host or 'this machine'}:{port or 5432}" for host, port in zip(hosts, ports))
-    database, user = fields.get("dbname", "of the same name"), fields.get("user", "of this process")
+    database, user = fields.get("dbname", "(same as user)"), fields.get("user", "(of this process)")
     return f"{servers}, database {database}, user {user}"
 
 

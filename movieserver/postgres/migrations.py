@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -18,9 +17,9 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
 from movieserver.postgres.hosts import message_of
+from movieserver.postgres.statements import MIGRATIONS, load_statements
 from movieserver.terminal import Refused
 
-FOLDER = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 60
@@ -78,15 +77,12 @@ def _exclusive(url: str, *, migrating: bool) -> Iterator[_Backend]:
                 with closing(backend.connection):
                     backend.init_database()
                     backend.break_lock()
-                    with backend.lock():
-                        yield backend
+                    yield backend
     except psycopg2.Error as error:
         raise MigrationError(f"the database cannot be migrated: {message_of(error, parse_dsn(url))}") from None
 
 
 def _refuse_obstacle(guard_cursor: cursor) -> None:
-    from movieserver.postgres.statements import load_statements
-
     guard_cursor.execute(load_statements()["operations.obstacle"].text, {"migrating": True})
     if row := guard_cursor.fetchone():
         problem, statement = row
@@ -97,7 +93,7 @@ def _refuse_obstacle(guard_cursor: cursor) -> None:
 def migrate(url: str) -> list[str]:
     """Apply the missing migrations and return their names."""
     with _exclusive(url, migrating=True) as backend:
-        missing = backend.to_apply(yoyo.read_migrations(str(FOLDER)))
+        missing = backend.to_apply(yoyo.read_migrations(str(MIGRATIONS)))
         backend.apply_migrations(missing)
         return [migration.id for migration in missing]
 
@@ -105,14 +101,14 @@ def migrate(url: str) -> list[str]:
 def plan_rollback(url: str, count: int | None) -> list[Undo]:
     """What `rollback` would undo and drop, newest first."""
     with _exclusive(url, migrating=False) as backend:
-        newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
+        newest = backend.to_rollback(yoyo.read_migrations(str(MIGRATIONS)))[:count]
         return [Undo(migration.id, _losses(migration.id)) for migration in newest]
 
 
 def rollback(url: str, count: int | None = 1, expected: Sequence[str] | None = None) -> list[str]:
     """Undo the newest `count` migrations (None: all) and return their names; if `expected` is set, only these."""
     with _exclusive(url, migrating=False) as backend:
-        newest = backend.to_rollback(yoyo.read_migrations(str(FOLDER)))[:count]
+        newest = backend.to_rollback(yoyo.read_migrations(str(MIGRATIONS)))[:count]
         names = [migration.id for migration in newest]
         if expected is not None and names != list(expected):
             raise MigrationError("nothing was rolled back: other migrations were applied or undone in the meantime")
@@ -121,7 +117,7 @@ def rollback(url: str, count: int | None = 1, expected: Sequence[str] | None = N
 
 
 def _losses(migration: str) -> list[str]:
-    text = (FOLDER / f"{migration}.rollback.sql").read_text(encoding="utf-8")
+    text = (MIGRATIONS / f"{migration}.rollback.sql").read_text(encoding="utf-8")
     tables = [f"table {name.strip()}" for names in DROPPED_TABLES.findall(text) for name in names.split(",")]
     columns = [
         f"column {table}.{column}" for table, changes in ALTERED_TABLE.findall(text)

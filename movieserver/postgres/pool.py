@@ -42,7 +42,7 @@ class Pool:
         self.idle: list[Connection] = []
         self.waiting = 0
         self.in_use = 0
-        self.pooled = False  # whether the last connection was through a pooler
+        self.behind_pooler = False  # whether the last connection was through a pooler
         self._hosts = hosts_of(url)
         self._slots = asyncio.Semaphore(size)
         self._connections: WeakSet[Connection] = WeakSet()
@@ -88,7 +88,7 @@ class Pool:
         connection.close()
         self._generation += 1
         self.close_idle()
-        if isinstance(error, StatementTimeout) and not connection.pooled:
+        if isinstance(error, StatementTimeout) and not connection.behind_pooler:
             self._spawn(end_session(connection, self.limits.connect))
 
     def close_idle(self) -> None:
@@ -99,7 +99,8 @@ class Pool:
     async def close(self) -> None:
         """Close all connections, including those in use."""
         self.close_idle()
-        for connection in [each for each in self._connections if not each.closed]:  # a closed one's fd is another's
+        # the descriptor of a closed connection may belong to another one
+        for connection in [each for each in self._connections if not each.closed]:
             connection.close()
         for task in self._tasks:
             task.cancel()
@@ -133,7 +134,7 @@ class Pool:
         finally:
             if probing:
                 self._probing = False
-        self._outage, self.pooled = None, connection.pooled
+        self._outage, self.behind_pooler = None, connection.behind_pooler
         self._connections.add(connection)
         connection.generation = generation
         return connection

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "sql"
+TOP = Path(__file__).parents[2]
+FOLDER = TOP / "sql"
+MIGRATIONS = TOP / "migrations"
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 PREPARABLE = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)

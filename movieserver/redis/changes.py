@@ -1,4 +1,4 @@
-"""Wakes the requests that wait for a change of their user's collections, over all processes.
+"""Wakes the requests that wait for a change of their user's collections, in all processes.
 
 A process announces a change after its commit, on one channel of Redis, and reads that channel on one connection. No
 write waits for its announcement: those of GATHER_SECONDS share a message, and a message that fails is dropped. So a
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import Client, cancel, open_redis
+from movieserver.redis.client import Client, cancel
 
 CHANNEL = "{movieserver}:changes"
 GATHER_SECONDS = 0.05
@@ -25,9 +24,10 @@ MAX_WAITING, MAX_WAITING_OF_USER = 200, 10
 
 
 class Waiter:
-    """A request that waits until its time is up, or until `end`."""
+    """A request of a user that waits until its time is up, or until `end`."""
 
-    def __init__(self, changes: Changes, seconds: float) -> None:
+    def __init__(self, changes: Changes, user_id: str, seconds: float) -> None:
+        self.user_id = user_id
         self._changes = changes
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + seconds
@@ -61,8 +61,7 @@ class Changes:
     def __init__(self, redis: Client) -> None:
         self.subscribed = False
         self._redis = redis
-        self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)  # by user
-        self._count = 0
+        self._waiting: set[Waiter] = set()
         self._changed: set[str] = set()  # users who are not announced yet
         self._announced = asyncio.Event()
         self._stopped = False
@@ -76,21 +75,24 @@ class Changes:
     @contextlib.contextmanager
     def waiter(self, user_id: str, seconds: float) -> Iterator[Waiter]:
         """A Waiter that changes of the user wake. It does not wait if too many others do, or after `stop`."""
-        full = self._count >= MAX_WAITING or len(self._waiting.get(user_id, ())) >= MAX_WAITING_OF_USER
-        waiter = Waiter(self, 0 if full or self._stopped else seconds)
-        if seconds <= 0 or full:
+        own = sum(waiter.user_id == user_id for waiter in self._waiting)
+        if self._stopped or len(self._waiting) >= MAX_WAITING or own >= MAX_WAITING_OF_USER:
+            seconds = 0
+        waiter = Waiter(self, user_id, seconds)
+        if seconds <= 0:
             yield waiter
             return
-        self._add(user_id, waiter)
+        self._waiting.add(waiter)
         try:
-            yield waiter
+            with metrics.changes_waiting.track_inprogress():
+                yield waiter
         finally:
-            self._remove(user_id, waiter)
+            self._waiting.discard(waiter)
 
     def stop(self) -> None:
         """End every wait; from now on no request waits."""
         self._stopped = True
-        for waiter in self._everybody():
+        for waiter in self._waiting:
             waiter.end()
 
     async def listen(self) -> None:
@@ -133,43 +135,28 @@ class Changes:
                 self._outage.record_success()
                 self._set_subscribed(True)
             elif message["type"] == "message":
-                self._wake(waiter for user in message["data"].split() for waiter in self._waiting.get(user, ()))
+                users = set(message["data"].split())
+                self._wake(waiter for waiter in self._waiting if waiter.user_id in users)
             silent = message is None
 
     def _set_subscribed(self, subscribed: bool) -> None:
         if self.subscribed != subscribed:
             self.subscribed = subscribed
-            self._wake(self._everybody())
+            self._wake(self._waiting)
 
     def _wake(self, waiters: Iterable[Waiter]) -> None:
         for waiter in waiters:
             waiter.wake()
 
-    def _everybody(self) -> Iterable[Waiter]:
-        return (waiter for waiters in self._waiting.values() for waiter in waiters)
-
-    def _add(self, user_id: str, waiter: Waiter) -> None:
-        self._waiting[user_id].add(waiter)
-        self._count += 1
-        metrics.changes_waiting.inc()
-
-    def _remove(self, user_id: str, waiter: Waiter) -> None:
-        self._waiting[user_id].discard(waiter)
-        if not self._waiting[user_id]:
-            del self._waiting[user_id]
-        self._count -= 1
-        metrics.changes_waiting.dec()
-
 
 @contextlib.asynccontextmanager
-async def open_changes(url: str) -> AsyncIterator[Changes]:
-    """Changes over the Redis at `url`; at the end, what is announced is sent."""
-    async with open_redis(url) as redis:
-        changes = Changes(redis)
-        tasks = [asyncio.create_task(changes.listen()), asyncio.create_task(changes.publish())]
-        try:
-            yield changes
-        finally:
-            for task in tasks:
-                await cancel(task)
-            await changes.flush()
+async def open_changes(redis: Client) -> AsyncIterator[Changes]:
+    """Changes over a client of Redis; at the end, what is announced is sent."""
+    changes = Changes(redis)
+    tasks = [asyncio.create_task(changes.listen()), asyncio.create_task(changes.publish())]
+    try:
+        yield changes
+    finally:
+        for task in tasks:
+            await cancel(task)
+        await changes.flush()

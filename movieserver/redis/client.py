@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,17 +13,18 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from movieserver.addresses import check_redis_url, split_address
 from movieserver.observability.logs import Outage
 
 SECONDS = 0.25
+PATIENT_SECONDS = 1.0  # if Redis has just replied: a delay is most likely this process's own
 PAUSE_SECONDS = 1.0
-CONNECTIONS = 50
+MAX_CALLS = 30  # at a time for each purpose; three of them share a client, which has 100 connections
 # the exceptions of a command that Redis cannot carry out: uvloop raises RuntimeError on a closed connection, and those
 # of a cluster are not RedisErrors
-AWAY = (RedisError, RedisClusterException, OSError, RuntimeError)
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError, RuntimeError)
 PROBE = "{movieserver}:probe"  # on the node of the request count
 PROBES = (PROBE, "movieserver:probe")  # one key of each pattern that an ACL must allow
 
@@ -58,7 +58,7 @@ class ServerFacts(NamedTuple):
 
 
 async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
-    """The version, role, persistence and eviction of Redis, from INFO. Raises one of AWAY if INFO fails."""
+    """The version, role, persistence and eviction of Redis, from INFO. Raises one of REDIS_ERRORS if INFO fails."""
     info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
     return ServerFacts(
@@ -70,7 +70,7 @@ async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
 
 
 async def probe_write(client: Client, seconds: float = SECONDS, key: str = PROBE) -> None:
-    """Raise one of AWAY if Redis refuses to write `key`. It writes nothing: XX requires a key that exists."""
+    """Raise one of REDIS_ERRORS if Redis refuses to write `key`. It writes nothing: XX requires a key that exists."""
     await in_time(client.set(key, "", xx=True), seconds)
 
 
@@ -97,7 +97,7 @@ class Calls:
 
     def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._slots = asyncio.Semaphore(CONNECTIONS)  # fewer than the client's 100 connections
+        self._slots = asyncio.Semaphore(MAX_CALLS)
         self._away_until = 0.0
         self._outage = Outage(f"Redis ({purpose})")
 
@@ -113,27 +113,12 @@ class Calls:
                 return None
             try:
                 reply = await in_time(command(), self._seconds)
-            except AWAY as error:
+            except REDIS_ERRORS as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 self._outage.record_failure(error)
                 return None
         self._outage.record_success()
         return reply
-
-
-class Script:
-    """A Lua script that is sent once and then called by its digest."""
-
-    def __init__(self, client: Client, text: str) -> None:
-        self._client = client
-        self._text = text
-        self._digest = hashlib.sha1(text.encode()).hexdigest()
-
-    async def __call__(self, keys: Sequence[str], args: Sequence[object] = ()) -> Any:
-        try:
-            return await self._client.evalsha(self._digest, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self._client.eval(self._text, len(keys), *keys, *args)
 
 
 def _clients(url: str, seconds: float) -> list[Client]:

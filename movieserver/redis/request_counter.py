@@ -22,7 +22,7 @@ from typing import TypeAlias
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.redis.client import AWAY, SECONDS, Client, Script, cancel, in_time, open_redis, probe_write
+from movieserver.redis.client import REDIS_ERRORS, SECONDS, Client, cancel, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
@@ -94,15 +94,15 @@ class RequestCounter:
     def __init__(self, redis: Client) -> None:
         self.away = False
         self._redis = redis
-        self._add = Script(redis, ADD)
-        self._reset = Script(redis, RESET)
+        self._add = redis.register_script(ADD)
+        self._reset = redis.register_script(RESET)
         self._keys = [COUNT, BATCH + uuid.uuid4().hex]
         self._loop = asyncio.get_running_loop()
         self._sent, self._open = _Batch(), _Batch()
         self._number = 1  # of the batch that is sent
         self._epoch = ""  # unknown until Redis has replied
         self._wanted = asyncio.Event()
-        self.tried = asyncio.Event()  # Redis has replied, or is away
+        self.first_reply = asyncio.Event()  # Redis has replied, or is away
         self._outage = Outage("Redis (request count)")
 
     @property
@@ -127,7 +127,7 @@ class RequestCounter:
         """Set the count to zero, and drop requests without a number. Raises CounterUnavailable if Redis is away."""
         try:
             epoch = await in_time(self._reset([COUNT]))
-        except AWAY as error:
+        except REDIS_ERRORS as error:
             raise CounterUnavailable from error
         self._begin_epoch(str(epoch))
 
@@ -135,7 +135,7 @@ class RequestCounter:
         """Whether Redis can be written to."""
         try:
             await probe_write(self._redis)
-        except AWAY:
+        except REDIS_ERRORS:
             return False
         return True
 
@@ -169,7 +169,7 @@ class RequestCounter:
                 self._begin_epoch(current)
             self._epoch = current
         batch.added(count)
-        self.tried.set()
+        self.first_reply.set()
         metrics.counter_backlog.set(self._open.unnumbered)
 
     async def _pause(self, error: Exception) -> None:
@@ -189,7 +189,7 @@ class RequestCounter:
     def _give_up(self) -> None:
         """Redis is away: no request waits for it any longer."""
         self.away = True
-        self.tried.set()
+        self.first_reply.set()
         self._sent.release()
         self._open.release()
 
@@ -210,7 +210,7 @@ async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
         counter = RequestCounter(redis)
         delivery = asyncio.create_task(counter.run())
         try:
-            await counter.tried.wait()
+            await counter.first_reply.wait()
             yield counter
         finally:
             with contextlib.suppress(TimeoutError):

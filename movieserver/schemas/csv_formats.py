@@ -36,16 +36,18 @@ class CsvFormat(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A file: the title and the description of its list, and its rows, each with its line, or why it cannot be read."""
+    """A file: the title and the description of its list, and its movies, each with its line, or why it is skipped."""
 
     title: str
     description: str
-    rows: Iterator[tuple[int, Row | BadLine]]
-    read: Callable[[Row], dict[str, Any]]
+    rows: Iterator[tuple[int, dict[str, Any] | BadLine]]
 
 
 def _letterboxd(row: Row) -> dict[str, Any]:
-    """A diary has the addresses of its entries, not of films, so title and year identify a film that has a year."""
+    """The addresses in a diary are those of entries, not films.
+
+    A film is identified by title and year; by its address only without a year.
+    """
     address = row.get("url") or row.get("letterboxd uri")
     ids = {"letterboxd": address} if address and not row["year"] and "watched date" not in row else None
     note = _short(row.get("description") or row.get("review"))
@@ -54,18 +56,19 @@ def _letterboxd(row: Row) -> dict[str, Any]:
 
 def _imdb(row: Row) -> dict[str, Any]:
     if not IMDB_ID.fullmatch(imdb_id := row["const"].strip()):
-        raise BadLine("Const must be tt and digits; only titles are imported")
+        raise BadLine("Const must be an IMDb title id, such as tt0133093; others are not imported")
     return {
         "title": row["title"], "year": row.get("year"), "genres": row.get("genres", ""), "ids": {"imdb": imdb_id},
         "note": _short(row.get("description"))}
 
 
 def _trakt(row: Row) -> dict[str, Any]:
-    """A show is no movie, and TMDB numbers shows and movies independently."""
+    """Shows are refused: TMDB numbers them separately, so ids would collide."""
     if row["type"].strip().lower() != "movie":
-        raise BadLine(f"Its type is {row['type'][:50] or '(blank)'}; only movies are imported")
+        raise BadLine(f"The type is {row['type'][:50] or '(blank)'}; only movies are imported")
     found = {name: row.get(f"{name}_id", "").strip() for name in ("trakt", "imdb", "tmdb")}
-    ids = {name: own for name, own in found.items() if own.strip("0")}  # 0 is no id; two films would be one
+    # 0 is not an id: all films with it would become one
+    ids = {name: own for name, own in found.items() if own.strip("0")}
     year = row.get("year") or row.get("released", "")[:4]
     note = _short(row.get("notes"))
     return {"title": row["title"], "year": year, "genres": row.get("genres", ""), "ids": ids or None, "note": note}
@@ -97,11 +100,11 @@ def read_table(text: str) -> Table:
         title, description, names = _head(lines)
         for kind in FORMATS:
             if kind.columns <= set(names):
-                return Table(title or kind.title, description, _rows(lines, names), kind.read)
+                return Table(title or kind.title, description, _rows(lines, names, kind.read))
     raise BadRequest(EXPECTED)
 
 
-def year_of(text: str | None) -> int | None:
+def _year(text: str | None) -> int | None:
     """The year in a cell, None if it is blank; BadLine for anything else."""
     if not text or text.isspace():
         return None
@@ -127,7 +130,7 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadLine
             return
         except csv.Error as error:
             reason = "a quotation mark is not closed in the rest of the file" if str(error) == UNCLOSED else error
-            yield number, BadLine(f"It is not CSV: {reason}")
+            yield number, BadLine(f"This line is not valid CSV: {reason}")
             continue
         if any(cells):
             yield number, cells
@@ -157,11 +160,22 @@ def _names(cells: list[str]) -> list[str]:
     return [name.strip().lower() for name in cells]
 
 
-def _rows(lines: Iterator[tuple[int, list[str] | BadLine]], names: list[str]) -> Iterator[tuple[int, Row | BadLine]]:
-    for number, cells in lines:
-        if isinstance(cells, BadLine):
-            yield number, cells
-        elif any(cells[len(names):]):
-            yield number, BadLine("It has more cells than the header line")
-        else:
-            yield number, dict.fromkeys(names, "") | dict(zip(names, cells))
+def _rows(
+    lines: Iterator[tuple[int, list[str] | BadLine]], names: list[str], read: Callable[[Row], dict[str, Any]]
+) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+    for count, (number, cells) in enumerate(lines, 1):
+        if count > MAX_LINES:
+            raise BadRequest(f"The file has more than {MAX_LINES} lines. Split it, and send each with ?into=<uuid>.")
+        try:
+            movie = read(_row(cells, names))
+            yield number, movie | {"year": _year(movie["year"])}
+        except BadLine as error:
+            yield number, error
+
+
+def _row(cells: list[str] | BadLine, names: list[str]) -> Row:
+    if isinstance(cells, BadLine):
+        raise cells
+    if any(cells[len(names):]):
+        raise BadLine("This line has more cells than the header")
+    return dict.fromkeys(names, "") | dict(zip(names, cells))

@@ -3,24 +3,22 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import json
 import re
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError, PydanticSerializationError, from_json, to_json
 
 from movieserver.errors import BadRequest, FieldError, InvalidBody
 from movieserver.formats import NAMESPACE
 from movieserver.http.headers import JSON
-from movieserver.schemas.csv_formats import MAX_LINES, BadLine, Row, Table, read_table, year_of
-from movieserver.schemas.movies import MAX_MOVIES, Movie, StoredMovies, identity, movie_adapter, stored
-from movieserver.schemas.parsing import UUID_DETAIL, is_repeated, parse
-from movieserver.schemas.requests import TITLE_CHARACTERS, NewCollection
+from movieserver.schemas.csv_formats import BadLine, read_table
+from movieserver.schemas.movies import MAX_MOVIES, Movie, StoredMovies, identities, stored
+from movieserver.schemas.parsing import parse
+from movieserver.schemas.requests import TITLE_CHARACTERS, MovieList, NewCollection
 from movieserver.schemas.texts import RawUuid
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
@@ -28,7 +26,6 @@ MAX_COLLECTIONS = 1_000
 MAX_ERRORS = 100
 MAX_DETAIL = 300
 TIMESTAMP = re.compile("^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$")
-MOVIE_POINTER = re.compile(r"/movies/([0-9]+)\b")
 
 
 def _timestamp(text: str) -> str:
@@ -100,7 +97,7 @@ def read_file(kind: str, body: bytes) -> ImportFile:
     if kind == JSON:
         file.collections.append(_collection(1, body, parse(ImportedCollection, body)))
     elif kind == NDJSON:
-        _read_lines(file, body.removeprefix(codecs.BOM_UTF8))
+        _read_lines(file, body)
     else:
         _read_csv(file, body)
     return file
@@ -118,8 +115,9 @@ def _uuid_of(text: bytes) -> str:
     return str(uuid.uuid5(NAMESPACE, f"urn:movieserver:import:{hashlib.sha256(text).hexdigest()}"))
 
 
-def _read_lines(file: ImportFile, text: bytes) -> None:
-    lines = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+def _read_lines(file: ImportFile, body: bytes) -> None:
+    lines = [(number, line.removeprefix(codecs.BOM_UTF8)) for number, line in enumerate(body.split(b"\n"), 1)
+             if line.strip()]
     if len(lines) > MAX_COLLECTIONS:
         raise BadRequest(f"The file has {len(lines)} lines; at most {MAX_COLLECTIONS} are imported at a time.")
     for number, line in lines:
@@ -136,48 +134,16 @@ def _read_lines(file: ImportFile, text: bytes) -> None:
 
 def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
     """A line without its invalid movies, which are recorded as errors. Raises BadRequest."""
-    text = line
-    kept: Sequence[int] = range(MAX_MOVIES)  # the index in the line of each movie in the text
-    skipped: dict[int, str] = {}
-    while True:
-        try:
-            collection = _collection(number, line, parse(ImportedCollection, text))
-            break
-        except InvalidBody as error:
-            wrong = _invalid_movies(error)
-        for index, faults in wrong.items():
-            skipped[kept[index]] = _details([
-                fault._replace(pointer=fault.pointer.replace(f"/{index}", f"/{kept[index]}", 1)) for fault in faults])
-        body = _known(json.loads(text), ImportedCollection.model_fields)
-        movies = [*enumerate(body["movies"])]
-        kept = [kept[index] for index, _ in movies if index not in wrong]
-        body["movies"] = [_known(movie, Movie.__annotations__) for index, movie in movies if index not in wrong]
-        text = json.dumps(body).encode()
-    for _, detail in sorted(skipped.items()):
-        file.skip(number, detail)
-    return collection
-
-
-def _invalid_movies(error: InvalidBody) -> dict[int, list[FieldError]]:
-    """The faults of each movie to leave out. Raises the error itself if anything else is wrong.
-
-    A movie that only repeats an earlier one stays if that one is left out: then nothing is wrong with it.
-    """
-    found: dict[int, list[FieldError]] = defaultdict(list)
-    for fault in error.faults:
-        if not (match := MOVIE_POINTER.match(fault.pointer)):
-            raise error
-        found[int(match[1])].append(fault)
-    return {index: faults for index, faults in found.items() if not all(map(is_repeated, faults))} or found
-
-
-def _known(value: Any, keys: Iterable[str]) -> Any:
-    """An object with only these keys. The others are ignored, and may have numbers that cannot be written again."""
-    return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
-
-
-def _details(faults: list[FieldError]) -> str:
-    return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+    try:
+        return _collection(number, line, parse(ImportedCollection, line))
+    except InvalidBody:
+        body = from_json(line)
+        movies = body.get("movies") if isinstance(body, dict) else None
+        if not isinstance(movies, list) or len(movies) > MAX_MOVIES:
+            raise
+    new = parse(ImportedCollection, to_json(body | {"movies": []}, inf_nan_mode="null"))
+    entries = ((number, f"/movies/{index}/", movie) for index, movie in enumerate(movies))
+    return _collection(number, line, new.model_copy(update={"movies": _valid_movies(file, entries)}))
 
 
 def _read_csv(file: ImportFile, body: bytes) -> None:
@@ -185,49 +151,44 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
         table = read_table(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise BadRequest("The file is not in UTF-8. Save it as UTF-8 (some programs call that CSV UTF-8).") from None
+    movies = _valid_movies(file, ((number, "", row) for number, row in table.rows))
+    if movies:
+        new = ImportedCollection.model_construct(
+            title=table.title[:TITLE_CHARACTERS], description=table.description, movies=movies)
+        file.collections.append(_collection(1, body, new))
+
+
+def _valid_movies(file: ImportFile, entries: Iterable[tuple[int, str, Any]]) -> list[Movie]:
+    """The valid movies of entries, each once. An entry is a line, the place of a movie in it, and that or BadLine."""
     movies: dict[str, Movie] = {}
-    for count, (number, row) in enumerate(table.rows, 1):
-        if count > MAX_LINES:
-            raise BadRequest(f"The file has more than {MAX_LINES} lines. Split it, and send each with ?into=<uuid>.")
+    for line, place, entry in entries:
         try:
-            movie = _movie(table, row)
-            movie_uuid = identity(movie) or ""
+            movie = _movie(place, entry)
+            [movie_uuid] = identities([movie])
             if movie_uuid in movies:
                 file.repeated += 1
             elif len(movies) == MAX_MOVIES:
                 raise BadLine(f"A collection holds at most {MAX_MOVIES} movies")
             else:
-                movies[movie_uuid] = movie
+                movies[movie_uuid] = {**movie, "uuid": movie_uuid}
         except BadLine as error:
-            file.skip(number, str(error))
-    if movies:
-        file.collections.append(_table_collection(table, body, [*movies.values()]))
+            file.skip(line, str(error))
+    return [*movies.values()]
 
 
-def _table_collection(table: Table, body: bytes, movies: list[Movie]) -> FileCollection:
-    return FileCollection(
-        1, _uuid_of(body), table.title[:TITLE_CHARACTERS], table.description, None, None, stored(movies), len(movies))
-
-
-def _movie(table: Table, row: Row | BadLine) -> Movie:
-    """The movie of a row. Raises BadLine."""
-    if isinstance(row, BadLine):
-        raise row
-    _refuse_nul(row)
-    fields = table.read(row)
+def _movie(place: str, entry: Any) -> Movie:
+    if isinstance(entry, BadLine):
+        raise entry
     try:
-        movie = movie_adapter.validate_python(fields | {"year": year_of(fields["year"])})
-    except ValidationError as error:
-        [line, *_] = error.errors(include_url=False, include_input=False)
-        detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
-        raise BadLine(f"{'/'.join(map(str, line['loc']))}: {detail}") from None
-    _refuse_nul(movie.get("ids") or {})
-    uuid = identity(movie)
-    if uuid is None:
-        raise BadLine("A movie needs a year, an id or a uuid to be identified")
-    return {**movie, "uuid": uuid}
+        [movie] = parse(MovieList, to_json({"movies": [entry]}, inf_nan_mode="null")).movies
+    except BadRequest as error:
+        raise BadLine(_details(error.faults, place) or error.detail) from None
+    except PydanticSerializationError:  # nested too deep, or a lone surrogate, in a cell of CSV
+        raise BadLine("ids cannot be read as JSON") from None
+    return movie
 
 
-def _refuse_nul(texts: dict[str, str]) -> None:
-    if any("\0" in text for text in texts.values()):
-        raise BadLine("A text must not contain a NUL character")
+def _details(faults: list[FieldError], place: str = "/movies/0/") -> str:
+    """What is wrong, in one line. Pointers into the movie that was parsed alone begin with `place` instead."""
+    pointers = [f"{fault.pointer}/".replace("/movies/0/", place).removesuffix("/") for fault in faults]
+    return "; ".join(f"{pointer}: {fault.detail}" for pointer, fault in zip(pointers, faults))

@@ -10,7 +10,8 @@ from typing import Any
 HEADER = (
     "Position", "Title", "Year", "imdbID", "tmdbID", "Description", "Genres", "Note", "Poster", "ids", "uuid")
 BOM = "\ufeff"  # without it, Excel does not read UTF-8; elsewhere it spoils at most the name of the first column
-# Texts that a spreadsheet takes for formulas, and texts that look marked already: so `unmark` can undo every `mark`.
+# texts that a spreadsheet takes for formulas, and texts that already begin with our mark, so that `unmark` restores
+# every text
 MARKED = re.compile(r"'*[=+\-@\t\r\n]|'+\Z")
 MARK = "'"
 

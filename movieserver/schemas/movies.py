@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, TypeAdapter
@@ -28,33 +27,16 @@ GenresValue = Annotated[
     Genres, PlainValidator(parse_genres, json_schema_input_type=GenresText | list[GenreName] | None),
     Field(
         description=f"At most {MOVIE_GENRES} names: comma-separated text, or a list of names without commas")]
+ID_NAME_DETAIL: Any = f"A name of ids must be 1 to {ID_CHARACTERS} characters of a-z, 0-9 and _"
 OPTIONAL = ("year", "poster", "ids", "note")  # in the order in which they are stored
 
 
-def _matching(pattern: str, detail: Any) -> Callable[[str], str]:
-    """A check that a text has a form."""
-    form = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not form.fullmatch(value):
-            raise PydanticCustomError("form", detail)
-        return value
-
-    return check
-
-
-_id_name = _matching(ID_PATTERN, f"A name of ids must be 1 to {ID_CHARACTERS} characters of a-z, 0-9 and _")
-
-
 def _id_names(ids: dict[str, str]) -> dict[str, str]:
-    for name in ids:
-        _id_name(name if len(name) <= ID_CHARACTERS else "")
+    if any(len(name) > ID_CHARACTERS or not re.fullmatch(ID_PATTERN, name) for name in ids):
+        raise PydanticCustomError("id_name", ID_NAME_DETAIL)
     return ids
 
 
-Poster = Annotated[
-    str, Field(max_length=POSTER_CHARACTERS, json_schema_extra={"pattern": POSTER_PATTERN}),
-    AfterValidator(_matching(POSTER_PATTERN, "A poster must be an address that begins with https://"))]
 Ids = Annotated[
     dict[str, Annotated[str, text(1, ID_CHARACTERS)]], AfterValidator(_id_names), Field(
         max_length=MOVIE_IDS, description='Its ids in other services, such as {"imdb": "tt0133093"}',
@@ -72,7 +54,7 @@ class Movie(TypedDict):
     description: NotRequired[DescriptionText | None]
     genres: NotRequired[GenresValue]
     year: NotRequired[Annotated[int, Field(strict=True, ge=MIN_YEAR, le=MAX_YEAR)] | None]
-    poster: NotRequired[Poster | None]
+    poster: NotRequired[Annotated[str, Field(max_length=POSTER_CHARACTERS, pattern=POSTER_PATTERN)] | None]
     ids: NotRequired[Ids | None]
     note: NotRequired[Annotated[str, text(maximum=NOTE_CHARACTERS)] | None]
 
@@ -114,13 +96,9 @@ def genres_of(movies: list[Movie]) -> list[Genres]:
 
 
 def identities(movies: list[Movie]) -> list[str]:
-    """The uuid of each movie in its canonical form; blank where nothing identifies it."""
-    return [movie.get("uuid") or identity(movie) or "" for movie in movies]
-
-
-def identity(movie: Movie) -> str | None:
-    """The uuid of a movie, sent or computed from its other keys; None if nothing identifies it."""
-    return movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year"))
+    """The uuid of each movie, sent or computed from its other keys; blank where nothing identifies it."""
+    return [
+        movie.get("uuid") or movie_uuid(movie.get("ids"), movie["title"], movie.get("year")) or "" for movie in movies]
 
 
 def genre_changes(movies: list[Movie]) -> str:

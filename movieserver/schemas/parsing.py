@@ -3,22 +3,24 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from movieserver.errors import BadRequest, FieldError, InvalidBody
-from movieserver.formats import movie_uuid, parse_uuid
+from movieserver.formats import POSTER_PATTERN, movie_uuid, parse_uuid
 from movieserver.schemas.movies import identities
 from movieserver.schemas.requests import MAX_NESTING, AddedMovies, Order
-from movieserver.schemas.texts import Body
+from movieserver.schemas.texts import UUID_PATTERN, Body
 
-MOVIE = re.compile("(?:/movies)?/[0-9]+/|/")  # the beginning of a pointer into a movie
+MOVIE = re.compile(r"(?:/movies)?/([0-9]+)\b")  # the beginning of a pointer into a movie
 NUL = re.compile(rb"\\u0000")
-UUID_DETAIL = "A uuid must have the form 8-4-4-4-12 hexadecimal digits"
-REPEATED = "is already in this list; send it once"
+DETAILS = {
+    UUID_PATTERN: "A uuid must have the form 8-4-4-4-12 hexadecimal digits",
+    POSTER_PATTERN: "A poster must be an address that begins with https://",
+}
 NO_IDENTITY = "Field required: a movie with neither ids nor a year needs a uuid"
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -37,13 +39,13 @@ def parse(kind: type[AnyBody], text: bytes) -> AnyBody:
             raise _not_json(lines[0]["ctx"]["error"]) from None
         bounded = "movies" in kind.model_fields and not any(
             line["type"] == "too_long" and line["loc"] in ((), ("movies",)) for line in lines)
-        found = _with_unidentified(kind, text, map(_fault, lines)) if bounded else map(_fault, lines)
-        raise InvalidBody([*found, *(_repeated(kind, text) if bounded else ()), *faults]) from None
+        found = [*(_identity_faults(kind, text) if bounded else ()), *map(_fault, lines), *faults]
+        raise InvalidBody(sorted(found, key=_index)) from None
     uuids = body.movie_uuids if isinstance(body, Order) else identities(getattr(body, "movies", []))
     if len(different := set(uuids)) < len(uuids) or "" in different:
-        faults += [*_with_unidentified(kind, text, ()), *_repeated(kind, text)]
+        faults += _identity_faults(kind, text)
     if faults:
-        raise InvalidBody(faults)
+        raise InvalidBody(sorted(faults, key=_index))
     return body
 
 
@@ -72,7 +74,7 @@ def _not_json(reason: str) -> BadRequest:
 
 
 def _fault(line: ErrorDetails) -> FieldError:
-    detail = UUID_DETAIL if line["type"] == "string_pattern_mismatch" else line["msg"]
+    detail = DETAILS.get(line.get("ctx", {}).get("pattern", ""), line["msg"])
     return FieldError("".join(f"/{_step(step)}" for step in line["loc"]), detail)
 
 
@@ -92,34 +94,26 @@ def _sent_movies(kind: type[Body], text: bytes) -> dict[str, Any]:
     return {f"{pointer}/{index}": movie for index, movie in enumerate(movies)}
 
 
-def _with_unidentified(kind: type[Body], text: bytes, faults: Iterable[FieldError]) -> Iterator[FieldError]:
-    """Faults, and each movie that has nothing to identify it before the other faults of that movie."""
-    missing = {
-        f"{pointer}/": FieldError(f"{pointer}/uuid", NO_IDENTITY) for pointer, movie in _sent_movies(kind, text).items()
-        if isinstance(movie, dict) and not movie.get("ids") and movie.get("uuid") is None and movie.get("year") is None
-        if kind is not Order}
-    for fault in faults:
-        if (movie := MOVIE.match(fault.pointer)) and (unidentified := missing.pop(movie[0], None)):
-            yield unidentified
-        yield fault
-    yield from missing.values()
-
-
-def _repeated(kind: type[Body], text: bytes) -> Iterator[FieldError]:
-    """Each movie with the uuid of an earlier one in its list."""
+def _identity_faults(kind: type[Body], text: bytes) -> Iterator[FieldError]:
+    """Each movie that nothing identifies, and each with the uuid of an earlier one in its list."""
     seen: set[str] = set()
     for pointer, movie in _sent_movies(kind, text).items():
-        uuid = _sent_identity(movie if isinstance(movie, dict) else {"uuid": movie})
+        is_movie = isinstance(movie, dict)
+        where = f"{pointer}/uuid" if is_movie else pointer
+        uuid = _sent_identity(movie if is_movie else {"uuid": movie})
         if uuid in seen:
-            tail = "/uuid" if isinstance(movie, dict) else ""
-            yield FieldError(pointer + tail, f"The movie {uuid} {REPEATED}")
+            yield FieldError(where, f"The movie {uuid} is already in this list; send it once")
         elif uuid:
             seen.add(uuid)
+        elif is_movie and kind is not Order and not movie.get("ids") and (
+                movie.get("uuid") is None and movie.get("year") is None):
+            yield FieldError(where, NO_IDENTITY)
 
 
-def is_repeated(fault: FieldError) -> bool:
-    """Whether nothing is wrong with a movie but that the list has it already."""
-    return fault.detail.endswith(REPEATED)
+def _index(fault: FieldError) -> int:
+    """The index of the movie of a fault; -1 outside movies."""
+    movie = MOVIE.match(fault.pointer)
+    return int(movie[1]) if movie else -1
 
 
 def _sent_identity(movie: dict[str, Any]) -> str | None:

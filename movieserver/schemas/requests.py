@@ -11,7 +11,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from movieserver.accounts import usernames
-from movieserver.accounts.passwords import MIN_CHARACTERS, password_fault
+from movieserver.accounts.common_passwords import MIN_CHARACTERS
+from movieserver.accounts.passwords import password_fault
 from movieserver.schemas.movies import MAX_MOVIES, Movie, Movies, movie_adapter, movies_adapter
 from movieserver.schemas.texts import NOT_NULL, TEXT_SCHEMA, Body, RawUuid, Text, text
 
@@ -59,7 +60,7 @@ class Registration(Body):
 
 
 class Credentials(Body):
-    """A user name and its password. Any text is well-formed."""
+    """A user name and its password. Any text is accepted here; a wrong pair is 401."""
 
     username: Text
     password: Text
@@ -79,7 +80,7 @@ class PasswordChange(Body):
 
 
 class Deletion(Body):
-    """The password of the account, if it is to be checked."""
+    """The password, checked if sent."""
 
     password: Text | None = None
 
@@ -110,7 +111,7 @@ class CollectionChanges(Body):
     movies: Annotated[Movies, NOT_NULL] = Field(default_factory=list)
 
     @property
-    def named(self) -> set[str]:
+    def sent_keys(self) -> set[str]:
         """The keys of the body that name something to change."""
         return self.model_fields_set & type(self).model_fields.keys()
 

@@ -180,7 +180,7 @@ class IncomingRequest:
             if token := self._personal_token:
                 access = resources.verified_tokens.get(token)
             else:
-                access = resources.tokens.read(bearer_token(self.request.headers))
+                access = resources.tokens.verify(bearer_token(self.request.headers))
         except ApiError:
             return None
         return access and access.user_id

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from movieserver.redis.client import AWAY, SECONDS, Calls, Client, Script, in_time, open_redis
+from movieserver.redis.client import REDIS_ERRORS, SECONDS, Calls, Client, in_time
 
 LOCK_SECONDS = 3.0  # how long a process that died with the lock blocks the others
 
@@ -23,13 +23,13 @@ class Entry(NamedTuple):
 
 
 class PageCache:
-    """Texts by key, in Redis; opened by `open_page_cache`. While Redis is away every key is missing."""
+    """Texts by key, in Redis, which has `seconds` for each reply. While it is away every key is missing."""
 
-    def __init__(self, redis: Client, seconds: float) -> None:
+    def __init__(self, redis: Client, seconds: float = SECONDS) -> None:
         self._redis = redis
         self._seconds = seconds
-        self._get = Script(redis, GET)
-        self._unlock = Script(redis, UNLOCK)
+        self._get = redis.register_script(GET)
+        self._unlock = redis.register_script(UNLOCK)
         self._calls = Calls("page cache", seconds)
         self._reads: dict[str, asyncio.Task[Entry | None]] = {}  # that have not begun yet
 
@@ -70,16 +70,9 @@ class PageCache:
             yield bool(locked)
         finally:
             if locked or unknown:
-                with contextlib.suppress(*AWAY):
+                with contextlib.suppress(*REDIS_ERRORS):
                     await in_time(self._unlock([name], [token]), self._seconds)
 
 
 def _page(key: str) -> str:
     return f"movieserver:page:{{{key}}}"
-
-
-@contextlib.asynccontextmanager
-async def open_page_cache(url: str, seconds: float = SECONDS) -> AsyncIterator[PageCache]:
-    """A PageCache on the Redis at `url`, which has `seconds` for each reply."""
-    async with open_redis(url, seconds) as redis:
-        yield PageCache(redis, seconds)
