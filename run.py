@@ -150,9 +150,9 @@ def _database(configured: Settings) -> Iterator[Settings]:
     if configured.database_url:
         yield configured
         return
-    from movieserver import embedded
+    from movieserver.embedded import services
 
-    with embedded.database(configured) as (settings, started):
+    with services.database(configured) as (settings, started):
         if started:
             _migrate(settings)
         yield settings
@@ -195,9 +195,9 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
     if configured.database_url and configured.redis_url and configured.movie_api_url:
         yield configured, []
         return
-    from movieserver import embedded
+    from movieserver.embedded import services
 
-    with embedded.running(configured) as (settings, children):
+    with services.running(configured) as (settings, children):
         yield settings, children
 
 
