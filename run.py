@@ -6,10 +6,9 @@ import argparse
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,14 +18,13 @@ try:
 
     from movieserver.observability import logs
     from movieserver.serving.listening import CannotListen, listen, netloc
-    from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
+    from movieserver.serving.supervisor import Child, Supervisor, Worker
     from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
     from movieserver.terminal import Refused, confirm
 except ModuleNotFoundError as missing:  # as a rule, this is not the Python of the virtual environment
     sys.exit(f"run.py: {missing.name} is not installed for {sys.executable}: run .venv/bin/python run.py "
              "(`make serve` creates .venv), or install requirements.txt")
 
-CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ADMINISTRATION = {  # commands that movieserver.administration carries out
     "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
     "reset-password": "Set a new password for a user, read in the same way; ends their logins and personal tokens.",
@@ -47,8 +45,7 @@ def serve(configured: Settings, options: argparse.Namespace) -> None:
         settings, children = stack.enter_context(_complete(configured))
         if options.migrate or not configured.database_url:
             _migrate(settings)
-        with _checking(configured, settings):
-            supervisor, port = _start(stack, configured, settings, children)
+        supervisor, port = _start(stack, configured, settings, children)
         stack.callback(_ignore_signals)
         _restart_on_hangup(supervisor)
         print(_announcement(configured, settings, port), flush=True)
@@ -67,29 +64,15 @@ def _start(
     sockets = listen(settings.hosts, settings.port)
     for listening in sockets:
         stack.callback(listening.close)
+    configured_services = bool(configured.database_url or configured.redis_url or configured.movie_api_url)
     for number in range(settings.processes):
         supervisor.add(Worker(
-            f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget))
+            f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget,
+            check=number == 0 and configured_services))  # embedded services need no check
     for worker in supervisor.workers:
         if not worker.wait_ready():
             raise CannotStart(f"{worker.name} did not start; the log above says why")
     return supervisor, sockets[0].getsockname()[1]
-
-
-@contextmanager
-def _checking(configured: Settings, settings: Settings) -> Iterator[None]:
-    """Have another process log which services cannot be used; embedded ones need no check."""
-    if not (configured.database_url or configured.redis_url or configured.movie_api_url):
-        yield
-        return
-    checking = start_module("movieserver.check", _completions(configured, settings))
-    try:
-        yield
-        with suppress(subprocess.TimeoutExpired):
-            checking.wait(CHECK_SECONDS)
-    finally:
-        checking.kill()
-        checking.wait()
 
 
 def migrate(configured: Settings, options: argparse.Namespace) -> None:

@@ -1,26 +1,27 @@
 """Checks the services in the settings: whether each can be used, and what to do if not.
 
-`run.py check` prints all of it. `run.py serve` runs this module at its start and logs what cannot be used.
+`run.py check` prints all of it. A server that starts logs what cannot be used.
 """
 from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from movieserver.data import operations
 from movieserver.errors import ApiError, SchemaMissing
-from movieserver.observability import logs
+from movieserver.observability.logs import log
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.changes import CHANNEL
 from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
-from movieserver.resources import provider_of
-from movieserver.settings import Settings, SettingsError, load, reveal
-from movieserver.third_party.client import open_upstream
+from movieserver.resources import Resources, provider_of
+from movieserver.settings import Settings, reveal
+from movieserver.third_party.client import Upstream, open_upstream
+from movieserver.third_party.provider import Provider
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
@@ -89,16 +90,35 @@ class Finding(NamedTuple):
     note: str | None = None
 
 
-async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
-    """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`."""
-    checks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
+Check = Callable[[Settings, Resources | None], Awaitable[Finding]]
+
+
+async def check(
+    settings: Settings, resources: Resources | None = None, seconds: float | None = None
+) -> dict[str, Finding]:
+    """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`.
+
+    A server passes its `resources`, so that an outage is logged once and its end too.
+    """
+    checks: dict[str, tuple[object, Check]] = {
         "PostgreSQL": (settings.database_url, _database),
         "Redis": (settings.redis_url, _redis),
         "movie API": (settings.movie_api_url, _movie_api),
     }
     names = [name for name, (address, _) in checks.items() if address]
-    found = await asyncio.gather(*[_in_time(checks[name][1](settings), seconds) for name in names])
+    found = await asyncio.gather(*[_in_time(checks[name][1](settings, resources), seconds) for name in names])
     return dict(zip(names, found))
+
+
+async def log_unusable(settings: Settings, resources: Resources) -> None:
+    """Log each service that a server which starts cannot use. Never raises: the server serves what it can."""
+    try:
+        for name, finding in (await check(settings, resources, START_SECONDS)).items():
+            if finding.problem:
+                log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
+        log.debug("services checked")
+    except Exception:
+        log.exception("the services could not be checked")
 
 
 async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Finding:
@@ -109,11 +129,11 @@ async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Findin
         return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
 
 
-async def _database(settings: Settings) -> Finding:
+async def _database(settings: Settings, resources: Resources | None) -> Finding:
     url = reveal(settings.database_url)
     where = describe(url)
     warnings: list[str] = []
-    async with open_database(url, 1) as database:
+    async with nullcontext(resources.database) if resources else open_database(url, 1) as database:
         try:
             warnings += _postgres_warnings(await operations.server(database), settings)
             return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
@@ -153,7 +173,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
     return [warning for warning, holds in found.items() if holds]
 
 
-async def _redis(settings: Settings) -> Finding:
+async def _redis(settings: Settings, resources: Resources | None) -> Finding:
     url = reveal(settings.redis_url)
     where = _bare(url)
     async with open_redis(url, REDIS_SECONDS) as client:
@@ -191,17 +211,23 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
     return [warning for warning, holds in found.items() if holds]
 
 
-async def _movie_api(settings: Settings) -> Finding:
-    where = _bare(reveal(settings.movie_api_url))
+async def _movie_api(settings: Settings, resources: Resources | None) -> Finding:
+    if resources:
+        return await _first_page(settings, resources.movie_api.upstream, resources.movie_api.provider)
     provider = provider_of(settings)
     async with open_upstream(settings.movie_api_seconds) as upstream:
-        end = asyncio.get_running_loop().time() + upstream.seconds
         try:
-            await provider.page(lambda call: upstream.get(call, end), 1, None)
-        except ApiError as error:
-            return _explained(where, error.__cause__ or error, MOVIE_API_REASONS, "correct MOVIE_API_URL")
+            return await _first_page(settings, upstream, provider)
         finally:
             await provider.close()
+
+
+async def _first_page(settings: Settings, upstream: Upstream, provider: Provider) -> Finding:
+    where, end = _bare(reveal(settings.movie_api_url)), asyncio.get_running_loop().time() + upstream.seconds
+    try:
+        await provider.page(lambda call: upstream.get(call, end), 1, None)
+    except ApiError as error:
+        return _explained(where, error.__cause__ or error, MOVIE_API_REASONS, "correct MOVIE_API_URL")
     return Finding(where)
 
 
@@ -220,19 +246,3 @@ def _bare(url: str) -> str:
     """An address without its secrets."""
     split = urlsplit(url)
     return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def main() -> None:
-    """Log what cannot be used, one line for each service; for the start of the server."""
-    try:
-        settings = load()
-    except SettingsError:  # reported by run.py
-        sys.exit(1)
-    logs.configure("ERROR", log_format=settings.log_format)
-    for name, finding in asyncio.run(check(settings, START_SECONDS)).items():
-        if finding.problem:
-            logs.log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
-
-
-if __name__ == "__main__":
-    main()

@@ -32,7 +32,8 @@ LAYERS = [
     {"handlers"},
     {"app"},
     {"embedded"},
-    {"server", "check", "administration"},
+    {"check", "administration"},
+    {"server"},
     {"__main__"},
 ]
 # the files that import each library; the embedded servers are a separate program

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -42,47 +43,40 @@ class Child(Protocol):
         """Start it, or start it again after it died."""
 
 
-def start_module(
-    module: str, environment: Mapping[str, str], arguments: Sequence[str] = (), descriptors: Sequence[int] = ()
-) -> subprocess.Popen[bytes]:
-    """Start `python -m <module>` in its own process group, with `environment` added and `descriptors` inherited."""
-    paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments], stdin=subprocess.DEVNULL, pass_fds=descriptors,
-        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)}, process_group=0,
-    )
-
-
+@dataclass(eq=False)
 class Worker:
     """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies.
 
-    `on_exit` is called with its process id when it has ended.
+    `environment` is added to that of this process. `on_exit` is called with its process id when it has ended.
     """
 
-    def __init__(
-        self, name: str, module: str, sockets: Sequence[socket.socket], environment: Mapping[str, str],
-        on_exit: Callable[[int], None] = lambda pid: None,
-    ) -> None:
-        self.name = name
-        self._module = module
-        self._sockets = sockets
-        self._environment = environment
-        self._on_exit = on_exit
+    name: str
+    module: str
+    sockets: Sequence[socket.socket]
+    environment: Mapping[str, str]
+    on_exit: Callable[[int], None] = lambda pid: None
+    check: bool = False
+
+    def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        """Start it, or start it again after it died."""
+        """Start it in its own process group, or start it again after it died."""
         self._reading, writing = os.pipe()
-        inherited = [listening.fileno() for listening in self._sockets]
-        arguments = ["--parent", str(os.getpid()), "--ready", str(writing)]
+        inherited = [listening.fileno() for listening in self.sockets]
+        arguments = ["--parent", str(os.getpid()), "--ready", str(writing), *(["--check"] if self.check else [])]
         for number in inherited:
             arguments += ["--socket", str(number)]
-        self._process = start_module(self._module, self._environment, arguments, [writing, *inherited])
+        paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self.module, *arguments], stdin=subprocess.DEVNULL,
+            pass_fds=[writing, *inherited], process_group=0,
+            env={**os.environ, **self.environment, "PYTHONPATH": os.pathsep.join(paths)})
         os.close(writing)
 
     def replacement(self) -> Worker:
         """A second worker like this one."""
-        return Worker(self.name, self._module, self._sockets, self._environment, self._on_exit)
+        return replace(self)
 
     def wait_ready(self) -> bool:
         """Whether it reported within START_SECONDS that it is ready."""
@@ -96,7 +90,7 @@ class Worker:
         if self._reading >= 0:
             os.close(self._reading)
             self._reading = -1
-            self._on_exit(self._process.pid)
+            self.on_exit(self._process.pid)
         return False
 
     def starting(self) -> bool:
@@ -109,10 +103,11 @@ class Worker:
 
 
 class Inheritance(NamedTuple):
-    """What a worker gets from its parent: listening sockets, and how to report that it is ready."""
+    """What a worker gets from its parent: listening sockets, how to report that it is ready, and whether to check."""
 
     sockets: list[socket.socket]
     report_ready: Callable[[], None]
+    check: bool
 
 
 def inherit() -> Inheritance:
@@ -121,6 +116,7 @@ def inherit() -> Inheritance:
     for name in ("--parent", "--ready"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--socket", type=int, action="append", required=True)
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -135,7 +131,7 @@ def inherit() -> Inheritance:
             os.write(options.ready, b"!")
         os.close(options.ready)
 
-    return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready)
+    return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready, options.check)
 
 
 def stop(workers: Sequence[Worker]) -> None:
