@@ -66,7 +66,7 @@ def _start(
         stack.callback(listening.close)
     configured_services = bool(configured.database_url or configured.redis_url or configured.movie_api_url)
     for number in range(settings.processes):
-        supervisor.add(Worker(
+        supervisor.workers.append(Worker(
             f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget,
             check=number == 0 and configured_services))  # embedded services need no check
     for worker in supervisor.workers:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from movieserver.observability.logs import log
 
@@ -102,16 +102,11 @@ class Worker:
         self._process.send_signal(signal_number)
 
 
-class Inheritance(NamedTuple):
-    """What a worker gets from its parent: listening sockets, how to report that it is ready, and whether to check."""
+def inherit() -> tuple[list[socket.socket], Callable[[], None], bool]:
+    """Read the command line that Worker writes; from now on this process ends with its parent.
 
-    sockets: list[socket.socket]
-    report_ready: Callable[[], None]
-    check: bool
-
-
-def inherit() -> Inheritance:
-    """Read the command line that Worker writes; from now on this process ends with its parent."""
+    Returns the listening sockets, a function that reports that this process is ready, and the worker's `check`.
+    """
     parser = argparse.ArgumentParser(description="A process that run.py starts.")
     for name in ("--parent", "--ready"):
         parser.add_argument(name, type=int, required=True)
@@ -131,7 +126,7 @@ def inherit() -> Inheritance:
             os.write(options.ready, b"!")
         os.close(options.ready)
 
-    return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready, options.check)
+    return [socket.socket(fileno=number) for number in options.socket], report_ready, options.check
 
 
 def stop(workers: Sequence[Worker]) -> None:
@@ -160,14 +155,9 @@ class Supervisor:
     def __init__(self, children: Sequence[Child]) -> None:
         self.workers: list[Worker] = []
         self._children = children
-        self._leaving: list[Worker] = []
+        self._leaving: dict[Worker, float] = {}  # each with the time at which it is killed
         self._started: dict[str, float] = {}
-        self._killing: dict[Worker, float] = {}
         self._restart_requested = False
-
-    def add(self, worker: Worker) -> None:
-        """Watch this one too."""
-        self.workers.append(worker)
 
     def stop(self) -> None:
         """Stop all workers, also those that a rolling restart has started or is ending."""
@@ -200,20 +190,20 @@ class Supervisor:
         log.warning("rolling restart began")
         for index, old in enumerate(self.workers):
             fresh = old.replacement()
-            self._leaving.append(fresh)
+            self._leaving[fresh] = time.monotonic()  # it is killed, unless it becomes ready
             if not fresh.wait_ready():
-                fresh.stop(signal.SIGKILL)
                 log.error("rolling restart aborted: the processes not yet replaced keep serving", process=fresh.name)
                 return
-            self._leaving[-1], self.workers[index] = old, fresh
+            self._leaving[old] = time.monotonic() + STOP_SECONDS
+            self.workers[index] = fresh
+            del self._leaving[fresh]
             old.stop()
-            self._killing[old] = time.monotonic() + STOP_SECONDS
         log.warning("rolling restart ended")
 
     def _reap(self) -> None:
-        for worker in [worker for worker in self._leaving if not worker.alive()]:
-            self._leaving.remove(worker)
-            self._killing.pop(worker, None)
-        for worker, deadline in self._killing.items():
-            if time.monotonic() > deadline:
+        """Kill what should have left, and drop what has."""
+        for worker, deadline in [*self._leaving.items()]:
+            if not worker.alive():
+                del self._leaving[worker]
+            elif time.monotonic() > deadline:
                 worker.stop(signal.SIGKILL)
