@@ -18,7 +18,7 @@ from movieserver.redis.changes import Changes, open_changes
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.settings import Settings, reveal
 from movieserver.third_party.client import open_upstream
-from movieserver.third_party.movies import MovieApi, open_movie_api
+from movieserver.third_party.movies import MovieApi
 from movieserver.third_party.page_cache import open_page_cache
 from movieserver.third_party.plain import Plain
 from movieserver.third_party.provider import Provider
@@ -80,5 +80,6 @@ async def _open_movies(settings: Settings, stack: AsyncExitStack) -> MovieApi:
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
     cache = await stack.enter_async_context(open_page_cache(reveal(settings.redis_url)))
     name = f"{settings.movie_api_kind} {reveal(settings.movie_api_url)}"
-    return await stack.enter_async_context(
-        open_movie_api(upstream, provider_of(settings), cache, name, settings.movie_cache_seconds))
+    api = MovieApi(upstream, provider_of(settings), cache, name, settings.movie_cache_seconds)
+    stack.push_async_callback(api.close)
+    return api

@@ -17,7 +17,8 @@ def listing() -> list[dict[str, Any]]:
         return [
             {
                 "title": row["title"], "description": f"{row['year']}. {row['story']}", "genres": row["genres"],
-                "uuid": str(uuid.uuid5(NAMESPACE, row["title"])), "year": int(row["year"]), "ids": {"imdb": row["imdb"]},
+                "uuid": str(uuid.uuid5(NAMESPACE, row["title"])), "year": int(row["year"]),
+                "ids": {"imdb": row["imdb"]},
             }
             for row in csv.DictReader(file)
         ]
