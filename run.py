@@ -39,7 +39,7 @@ class CannotStart(Exception):
 
 def serve(configured: Settings, options: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    for free in listen(configured.hosts, configured.port):  # fail at once, not after the embedded servers have started
+    for free in listen(configured.host, configured.port):  # fail at once, not after the embedded servers have started
         free.close()
     with ExitStack() as stack:
         settings, children = stack.enter_context(_complete(configured))
@@ -61,7 +61,7 @@ def _start(
     os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
-    sockets = listen(settings.hosts, settings.port)
+    sockets = listen(settings.host, settings.port)
     for listening in sockets:
         stack.callback(listening.close)
     configured_services = bool(configured.database_url or configured.redis_url or configured.movie_api_url)
@@ -195,8 +195,8 @@ def _temporary_folder() -> Iterator[str]:
 
 
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
-    addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
-    local = "localhost" if settings.hosts[0] in ("*", "0.0.0.0", "::") else settings.hosts[0]
+    addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.host)
+    local = "localhost" if settings.host[0] in ("*", "0.0.0.0", "::") else settings.host[0]
     folder, demo = configured.data_dir, reveal(settings.movie_api_url).partition("?")[0]
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",

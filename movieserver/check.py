@@ -17,7 +17,7 @@ from movieserver.observability.logs import log
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.changes import CHANNEL
-from movieserver.redis.client import AWAY, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
+from movieserver.redis.client import AWAY, PROBES, Client, RedisFacts, facts, in_time, open_redis, probe_write
 from movieserver.resources import Resources, provider_of
 from movieserver.settings import Settings, reveal
 from movieserver.third_party.client import Upstream, open_upstream
@@ -46,7 +46,7 @@ POSTGRES_REASONS = (
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary responds",
      "promote one, or name the primary too in DATABASE_URL"),
-    ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
+    ("SSL|certificate", "client and server do not agree on TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
     ("refused|no response|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
      "start it, or correct host and port in DATABASE_URL"),
 )
@@ -175,7 +175,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
 
 async def _redis(settings: Settings, resources: Resources | None) -> Finding:
     url = reveal(settings.redis_url)
-    where = _bare(url)
+    where = _without_secrets(url)
     async with open_redis(url, REDIS_SECONDS) as client:
         try:
             for key in PROBES:
@@ -189,7 +189,7 @@ async def _redis(settings: Settings, resources: Resources | None) -> Finding:
     return Finding(where, warnings=_redis_warnings(server))
 
 
-async def _redis_facts(client: Client) -> ServerFacts | None:
+async def _redis_facts(client: Client) -> RedisFacts | None:
     """None if this user may not run INFO."""
     try:
         return await facts(client, REDIS_SECONDS)
@@ -199,7 +199,7 @@ async def _redis_facts(client: Client) -> ServerFacts | None:
         raise
 
 
-def _redis_warnings(server: ServerFacts | None) -> list[str]:
+def _redis_warnings(server: RedisFacts | None) -> list[str]:
     if server is None:
         return ["this user may not run INFO, so the settings of Redis are unknown"]
     found = {
@@ -223,7 +223,7 @@ async def _movie_api(settings: Settings, resources: Resources | None) -> Finding
 
 
 async def _first_page(settings: Settings, upstream: Upstream, provider: Provider) -> Finding:
-    where, end = _bare(reveal(settings.movie_api_url)), asyncio.get_running_loop().time() + upstream.seconds
+    where, end = _without_secrets(reveal(settings.movie_api_url)), asyncio.get_running_loop().time() + upstream.seconds
     try:
         await provider.page(lambda call: upstream.get(call, end), 1, None)
     except ApiError as error:
@@ -242,7 +242,7 @@ def _explained(
     return Finding(where, message, otherwise, warnings)
 
 
-def _bare(url: str) -> str:
+def _without_secrets(url: str) -> str:
     """An address without its secrets."""
     split = urlsplit(url)
     return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()

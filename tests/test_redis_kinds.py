@@ -16,7 +16,7 @@ from tornado.testing import bind_unused_port
 
 from movieserver.accounts import login_attempts
 from movieserver.accounts.login_attempts import open_login_attempts
-from movieserver.addresses import check_redis_url, split_address
+from movieserver.addresses import check_address, redis_fault, split_address
 from movieserver.embedded.programs import package_folder
 from movieserver.embedded.redis import Redis
 from movieserver.errors import TooManyAttempts, Unauthenticated
@@ -248,7 +248,7 @@ async def test_an_address_with_parameters(own_redis: Redis, query: str) -> None:
     "redis+cluster://u:p@a/0", "redis+sentinel://a,b:9/name", "redis+sentinel://a/name/3?sentinel_password=p%40",
 ])
 def test_a_good_address(url: str) -> None:
-    check_redis_url(url)
+    check_address(url, redis_fault)
 
 
 @pytest.mark.parametrize("url, words", [
@@ -279,7 +279,7 @@ def test_a_good_address(url: str) -> None:
 ])
 def test_a_bad_address_is_refused_and_not_quoted(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as error:
-        check_redis_url(url)
+        check_address(url, redis_fault)
     assert not re.search("S3|CRET", str(error.value))
     assert error.value.__context__ is None  # a traceback would quote it
 
