@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,11 +16,11 @@ try:
     from pydantic import SecretStr
 
     from movieserver.observability import logs
-    from movieserver.serving.listening import CannotListen, listen, netloc
-    from movieserver.serving.supervisor import Child, Supervisor, Worker
+    from movieserver.serving.listening import listen, netloc
+    from movieserver.serving.supervisor import Child, Supervisor, Worker, temporary_folder
     from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
-    from movieserver.terminal import Refused, confirm
-except ModuleNotFoundError as missing:  # as a rule, this is not the Python of the virtual environment
+    from movieserver.terminal import CommandError, confirm
+except ModuleNotFoundError as missing:  # usually because another Python than that of .venv runs this
     sys.exit(f"run.py: {missing.name} is not installed for {sys.executable}: run .venv/bin/python run.py "
              "(`make serve` creates .venv), or install requirements.txt")
 
@@ -31,10 +30,6 @@ ADMINISTRATION = {  # commands that movieserver.administration carries out
     "delete-user": "Delete a user and all of their data.",
     "users": "List the users: registration, last login, number of collections, name.",
 }
-
-
-class CannotStart(Exception):
-    """A command failed; the message is for the operator."""
 
 
 def serve(configured: Settings, options: argparse.Namespace) -> None:
@@ -58,7 +53,7 @@ def _start(
     """Start the serving processes, which end with the stack. Returns their supervisor and their port."""
     from movieserver.observability import metrics
 
-    os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
+    os.environ[metrics.FOLDER] = stack.enter_context(temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
     sockets = listen(settings.host, settings.port)
@@ -71,7 +66,7 @@ def _start(
             check=number == 0 and configured_services))  # embedded services need no check
     for worker in supervisor.workers:
         if not worker.wait_ready():
-            raise CannotStart(f"{worker.name} did not start; the log above says why")
+            raise CommandError(f"{worker.name} did not start; the log above says why")
     return supervisor, sockets[0].getsockname()[1]
 
 
@@ -96,7 +91,7 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[Any], yes: bool) -> None:
-    """Print what will be lost, and ask for confirmation. Raises Refused unless it is confirmed, or `yes` is set."""
+    """Print what will be lost, and ask for confirmation unless `yes` is set. Raises CommandError without it."""
     from movieserver.postgres.hosts import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")
@@ -115,7 +110,7 @@ def check(configured: Settings, options: argparse.Namespace) -> None:
         usable = _report(configured, settings)
         app.check_prefix(urlsplit(settings.public_url).path)
         if not usable:
-            raise CannotStart("something above cannot be used")
+            raise CommandError("something above cannot be used")
 
 
 def administer(configured: Settings, options: argparse.Namespace) -> None:
@@ -182,16 +177,6 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
 
     with services.running(configured) as (settings, children):
         yield settings, children
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[str]:
-    try:
-        folder = TemporaryDirectory(prefix="movieserver-")
-    except OSError as error:
-        raise CannotStart(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
-    with folder as name:
-        yield name
 
 
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
@@ -269,7 +254,7 @@ def main() -> int:
         if unknown := unknown_names():
             logs.log.warning("unknown names in .env", names=", ".join(unknown))
         options.run(settings, options)
-    except (CannotStart, CannotListen, Refused, SettingsError) as error:
+    except CommandError as error:
         if isinstance(error, SettingsError) and error.rest and options.run is check:
             _report(error.rest, error.rest)
         print(f"run.py: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from movieserver import env_file
 from movieserver.addresses import FindFault, check_address, database_fault, redis_fault, web_fault
 from movieserver.env_file import ENV_FILE
+from movieserver.terminal import CommandError
 
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
@@ -30,7 +31,7 @@ INVALID = "invalid"  # in place of an invalid field, which is absent from info.d
 T = TypeVar("T")
 
 
-class SettingsError(Exception):
+class SettingsError(CommandError):
     """One message that names every bad variable.
 
     `rest`: the settings with stand-ins for the bad ones; None if .env cannot be read.

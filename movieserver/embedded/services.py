@@ -5,7 +5,6 @@ import fcntl
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,7 +16,7 @@ from movieserver.embedded import catalogue
 from movieserver.embedded.postgres import Postgres, running_url
 from movieserver.embedded.programs import EmbeddedError
 from movieserver.embedded.redis import Redis
-from movieserver.serving.supervisor import Child, Worker, stop
+from movieserver.serving.supervisor import Child, Worker, stop, temporary_folder
 from movieserver.settings import Settings
 
 LEFTOVER_SECONDS = 20.0
@@ -137,12 +136,8 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         yield folder / "run"
     else:
-        try:
-            short = tempfile.TemporaryDirectory(prefix="movieserver-")
-        except OSError as error:
-            raise EmbeddedError(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
-        with short as name:
-            yield Path(name)
+        with temporary_folder() as short:
+            yield Path(short)
 
 
 def _stored_secret(file: Path) -> SecretStr:

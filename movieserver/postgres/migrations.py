@@ -18,7 +18,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
 from movieserver.postgres.hosts import message_of
-from movieserver.terminal import Refused
+from movieserver.terminal import CommandError
 
 FOLDER = Path(__file__).parents[2] / "migrations"
 ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
@@ -34,7 +34,7 @@ ALTERED_TABLE = re.compile(r"^ALTER TABLE (\w+)([^;]+);", re.MULTILINE)
 DROPPED_COLUMN = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
 
 
-class MigrationError(Refused):
+class MigrationError(CommandError):
     """The database could not be reached or changed; the message says why."""
 
 

@@ -14,13 +14,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from movieserver.observability.logs import log
+from movieserver.terminal import CommandError
 
 TOP = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -147,6 +149,17 @@ def _terminate(workers: Sequence[Worker], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while any([worker.alive() for worker in workers]) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS / 5)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for files that the processes share. Raises CommandError if there can be none."""
+    try:
+        folder = TemporaryDirectory(prefix="movieserver-")
+    except OSError as error:
+        raise CommandError(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
+    with folder as name:
+        yield name
 
 
 class Supervisor:
