@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from movieserver.third_party.provider import Provider
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
-START_SECONDS = 3.0  # for all services, at the start of the server
+START_SECONDS = 3.0  # for each service, at the start of the server
 MIGRATE = "run `python run.py migrate`"
 POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each sets its own time limits"
 
@@ -90,30 +90,33 @@ class Finding(NamedTuple):
     note: str | None = None
 
 
-Check = Callable[[Settings, Resources | None], Awaitable[Finding]]
-
-
-async def check(
-    settings: Settings, resources: Resources | None = None, seconds: float | None = None
-) -> dict[str, Finding]:
-    """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`.
-
-    A server passes its `resources`, so that an outage is logged once and its end too.
-    """
-    checks: dict[str, tuple[object, Check]] = {
-        "PostgreSQL": (settings.database_url, _database),
-        "Redis": (settings.redis_url, _redis),
-        "movie API": (settings.movie_api_url, _movie_api),
-    }
-    names = [name for name, (address, _) in checks.items() if address]
-    found = await asyncio.gather(*[_in_time(checks[name][1](settings, resources), seconds) for name in names])
-    return dict(zip(names, found))
+async def check(settings: Settings) -> dict[str, Finding]:
+    """A finding for each service whose address is set; they are checked concurrently."""
+    checks: dict[str, Awaitable[Finding]] = {}
+    async with AsyncExitStack() as stack:
+        if settings.database_url:
+            database = await stack.enter_async_context(open_database(reveal(settings.database_url), 1))
+            checks["PostgreSQL"] = _database(settings, database)
+        if settings.redis_url:
+            checks["Redis"] = _redis(settings)
+        if settings.movie_api_url:
+            upstream, provider = open_upstream(settings.movie_api_seconds), provider_of(settings)
+            checks["movie API"] = _movie_api(settings, await stack.enter_async_context(upstream), provider)
+            stack.push_async_callback(provider.close)
+        return dict(zip(checks, await asyncio.gather(*checks.values())))
 
 
 async def log_unusable(settings: Settings, resources: Resources) -> None:
-    """Log each service that a server which starts cannot use. Never raises: the server serves what it can."""
+    """Log each service that a server cannot use, within START_SECONDS. Never raises: the server serves what it can.
+
+    It uses what the server holds open, so that an outage is logged once, and its end too.
+    """
+    movies = resources.movie_api
+    checks = {
+        "PostgreSQL": _database(settings, resources.database), "Redis": _redis(settings),
+        "movie API": _movie_api(settings, movies.upstream, movies.provider)}
     try:
-        for name, finding in (await check(settings, resources, START_SECONDS)).items():
+        for name, finding in zip(checks, await asyncio.gather(*map(_in_time, checks.values()))):
             if finding.problem:
                 log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
         log.debug("services checked")
@@ -121,24 +124,23 @@ async def log_unusable(settings: Settings, resources: Resources) -> None:
         log.exception("the services could not be checked")
 
 
-async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Finding:
+async def _in_time(finding: Awaitable[Finding]) -> Finding:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(START_SECONDS):
             return await finding
     except TimeoutError:
-        return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
+        return Finding(
+            "", f"it did not respond in {START_SECONDS:.0f} s", "run `python run.py check`, which waits longer")
 
 
-async def _database(settings: Settings, resources: Resources | None) -> Finding:
-    url = reveal(settings.database_url)
-    where = describe(url)
+async def _database(settings: Settings, database: Database) -> Finding:
+    where = describe(reveal(settings.database_url))
     warnings: list[str] = []
-    async with nullcontext(resources.database) if resources else open_database(url, 1) as database:
-        try:
-            warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
-        except ApiError as error:
-            return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
+    try:
+        warnings += _postgres_warnings(await operations.server(database), settings)
+        return Finding(where, *await _state(database), warnings, POOLED if database.pool.pooled else None)
+    except ApiError as error:
+        return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 
 
 async def _state(database: Database) -> tuple[str | None, str | None]:
@@ -173,7 +175,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
     return [warning for warning, holds in found.items() if holds]
 
 
-async def _redis(settings: Settings, resources: Resources | None) -> Finding:
+async def _redis(settings: Settings) -> Finding:
     url = reveal(settings.redis_url)
     where = _without_secrets(url)
     async with open_redis(url, REDIS_SECONDS) as client:
@@ -211,18 +213,7 @@ def _redis_warnings(server: RedisFacts | None) -> list[str]:
     return [warning for warning, holds in found.items() if holds]
 
 
-async def _movie_api(settings: Settings, resources: Resources | None) -> Finding:
-    if resources:
-        return await _first_page(settings, resources.movie_api.upstream, resources.movie_api.provider)
-    provider = provider_of(settings)
-    async with open_upstream(settings.movie_api_seconds) as upstream:
-        try:
-            return await _first_page(settings, upstream, provider)
-        finally:
-            await provider.close()
-
-
-async def _first_page(settings: Settings, upstream: Upstream, provider: Provider) -> Finding:
+async def _movie_api(settings: Settings, upstream: Upstream, provider: Provider) -> Finding:
     where, end = _without_secrets(reveal(settings.movie_api_url)), asyncio.get_running_loop().time() + upstream.seconds
     try:
         await provider.page(lambda call: upstream.get(call, end), 1, None)
