@@ -25,7 +25,6 @@ from movieserver.third_party.provider import Provider
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
-START_SECONDS = 3.0  # for each service, at the start of the server
 MIGRATE = "run `python run.py migrate`"
 POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each sets its own time limits"
 
@@ -107,30 +106,25 @@ async def check(settings: Settings) -> dict[str, Finding]:
 
 
 async def log_unusable(settings: Settings, resources: Resources) -> None:
-    """Log each service that a server cannot use, within START_SECONDS. Never raises: the server serves what it can.
+    """Log each service that a server cannot use. Never raises: the server serves what it can.
 
     It uses what the server holds open, so that an outage is logged once, and its end too.
     """
     movies = resources.movie_api
-    checks = {
-        "PostgreSQL": _database(settings, resources.database), "Redis": _redis(settings),
-        "movie API": _movie_api(settings, movies.upstream, movies.provider)}
     try:
-        for name, finding in zip(checks, await asyncio.gather(*map(_in_time, checks.values()))):
-            if finding.problem:
-                log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
+        await asyncio.gather(
+            _log_problem("PostgreSQL", _database(settings, resources.database)),
+            _log_problem("Redis", _redis(settings)),
+            _log_problem("movie API", _movie_api(settings, movies.upstream, movies.provider)))
         log.debug("services checked")
     except Exception:
         log.exception("the services could not be checked")
 
 
-async def _in_time(finding: Awaitable[Finding]) -> Finding:
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            return await finding
-    except TimeoutError:
-        return Finding(
-            "", f"it did not respond in {START_SECONDS:.0f} s", "run `python run.py check`, which waits longer")
+async def _log_problem(service: str, check: Awaitable[Finding]) -> None:
+    finding = await check
+    if finding.problem:
+        log.error("service cannot be used", service=service, reason=finding.problem, advice=finding.advice)
 
 
 async def _database(settings: Settings, database: Database) -> Finding:
