@@ -38,12 +38,8 @@ class Faults:
 
     def draw(self) -> str | None:
         """The fault of the next call, or None."""
-        chance = random.random()
-        for name, share in asdict(self).items():
-            if chance < share:
-                return name
-            chance -= share
-        return None
+        shares = asdict(self)
+        return random.choices([*shares, None], [*shares.values(), max(0.0, 1.0 - sum(shares.values()))])[0]
 
 
 class CatalogueHandler(RequestHandler):
