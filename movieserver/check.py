@@ -111,20 +111,20 @@ async def log_unusable(settings: Settings, resources: Resources) -> None:
     It uses what the server holds open, so that an outage is logged once, and its end too.
     """
     movies = resources.movie_api
-    try:
-        await asyncio.gather(
-            _log_problem("PostgreSQL", _database(settings, resources.database)),
-            _log_problem("Redis", _redis(settings)),
-            _log_problem("movie API", _movie_api(settings, movies.upstream, movies.provider)))
-        log.debug("services checked")
-    except Exception:
-        log.exception("the services could not be checked")
+    await asyncio.gather(
+        _log_problem("PostgreSQL", _database(settings, resources.database)),
+        _log_problem("Redis", _redis(settings)),
+        _log_problem("movie API", _movie_api(settings, movies.upstream, movies.provider)))
+    log.debug("services checked")
 
 
 async def _log_problem(service: str, check: Awaitable[Finding]) -> None:
-    finding = await check
-    if finding.problem:
-        log.error("service cannot be used", service=service, reason=finding.problem, advice=finding.advice)
+    try:
+        finding = await check
+        if finding.problem:
+            log.error("service cannot be used", service=service, reason=finding.problem, advice=finding.advice)
+    except Exception:
+        log.exception("service could not be checked", service=service)
 
 
 async def _database(settings: Settings, database: Database) -> Finding:
