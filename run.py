@@ -6,11 +6,9 @@ import argparse
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +16,14 @@ try:
     from pydantic import SecretStr
 
     from movieserver.observability import logs
-    from movieserver.serving.listening import CannotListen, listen, netloc
-    from movieserver.serving.supervisor import Child, Supervisor, Worker, start_module
+    from movieserver.serving.listening import listen, netloc
+    from movieserver.serving.supervisor import Child, Supervisor, Worker, temporary_folder
     from movieserver.settings import Settings, SettingsError, load, reveal, sources, unknown_names
-    from movieserver.terminal import Refused, confirm
-except ModuleNotFoundError as missing:  # as a rule, this is not the Python of the virtual environment
+    from movieserver.terminal import CommandError, confirm
+except ModuleNotFoundError as missing:  # usually because another Python than that of .venv runs this
     sys.exit(f"run.py: {missing.name} is not installed for {sys.executable}: run .venv/bin/python run.py "
              "(`make serve` creates .venv), or install requirements.txt")
 
-CHECK_SECONDS = 10.0  # longer than the check at the start takes
 ADMINISTRATION = {  # commands that movieserver.administration carries out
     "add-user": "Add a user; asks for a password at a terminal, or reads one line of standard input.",
     "reset-password": "Set a new password for a user, read in the same way; ends their logins and personal tokens.",
@@ -35,20 +32,15 @@ ADMINISTRATION = {  # commands that movieserver.administration carries out
 }
 
 
-class CannotStart(Exception):
-    """A command failed; the message is for the operator."""
-
-
 def serve(configured: Settings, options: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    for free in listen(configured.hosts, configured.port):  # fail at once, not after the embedded servers have started
+    for free in listen(configured.host, configured.port):  # fail at once, not after the embedded servers have started
         free.close()
     with ExitStack() as stack:
         settings, children = stack.enter_context(_complete(configured))
         if options.migrate or not configured.database_url:
             _migrate(settings)
-        with _checking(configured, settings):
-            supervisor, port = _start(stack, configured, settings, children)
+        supervisor, port = _start(stack, configured, settings, children)
         stack.callback(_ignore_signals)
         _restart_on_hangup(supervisor)
         print(_announcement(configured, settings, port), flush=True)
@@ -61,35 +53,21 @@ def _start(
     """Start the serving processes, which end with the stack. Returns their supervisor and their port."""
     from movieserver.observability import metrics
 
-    os.environ[metrics.FOLDER] = stack.enter_context(_temporary_folder())
+    os.environ[metrics.FOLDER] = stack.enter_context(temporary_folder())
     supervisor = Supervisor(children)
     stack.callback(supervisor.stop)
-    sockets = listen(settings.hosts, settings.port)
+    sockets = listen(settings.host, settings.port)
     for listening in sockets:
         stack.callback(listening.close)
+    configured_services = bool(configured.database_url or configured.redis_url or configured.movie_api_url)
     for number in range(settings.processes):
-        supervisor.add(Worker(
-            f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget))
+        supervisor.workers.append(Worker(
+            f"server process {number + 1}", "movieserver", sockets, _completions(configured, settings), metrics.forget,
+            check=number == 0 and configured_services))  # embedded services need no check
     for worker in supervisor.workers:
         if not worker.wait_ready():
-            raise CannotStart(f"{worker.name} did not start; the log above says why")
+            raise CommandError(f"{worker.name} did not start; the log above says why")
     return supervisor, sockets[0].getsockname()[1]
-
-
-@contextmanager
-def _checking(configured: Settings, settings: Settings) -> Iterator[None]:
-    """Have another process log which services cannot be used; embedded ones need no check."""
-    if not (configured.database_url or configured.redis_url or configured.movie_api_url):
-        yield
-        return
-    checking = start_module("movieserver.check", _completions(configured, settings))
-    try:
-        yield
-        with suppress(subprocess.TimeoutExpired):
-            checking.wait(CHECK_SECONDS)
-    finally:
-        checking.kill()
-        checking.wait()
 
 
 def migrate(configured: Settings, options: argparse.Namespace) -> None:
@@ -113,7 +91,7 @@ def rollback(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _confirm(url: str, plan: list[Any], yes: bool) -> None:
-    """Print what will be lost, and ask for confirmation. Raises Refused unless it is confirmed, or `yes` is set."""
+    """Print what will be lost, and ask for confirmation unless `yes` is set. Raises CommandError without it."""
     from movieserver.postgres.hosts import describe
 
     print(f"This drops data that cannot be recovered, in {describe(url)}:")
@@ -132,7 +110,7 @@ def check(configured: Settings, options: argparse.Namespace) -> None:
         usable = _report(configured, settings)
         app.check_prefix(urlsplit(settings.public_url).path)
         if not usable:
-            raise CannotStart("something above cannot be used")
+            raise CommandError("something above cannot be used")
 
 
 def administer(configured: Settings, options: argparse.Namespace) -> None:
@@ -150,9 +128,9 @@ def _database(configured: Settings) -> Iterator[Settings]:
     if configured.database_url:
         yield configured
         return
-    from movieserver import embedded
+    from movieserver.embedded import services
 
-    with embedded.database(configured) as (settings, started):
+    with services.database(configured) as (settings, started):
         if started:
             _migrate(settings)
         yield settings
@@ -195,25 +173,15 @@ def _complete(configured: Settings) -> Iterator[tuple[Settings, list[Child]]]:
     if configured.database_url and configured.redis_url and configured.movie_api_url:
         yield configured, []
         return
-    from movieserver import embedded
+    from movieserver.embedded import services
 
-    with embedded.running(configured) as (settings, children):
+    with services.running(configured) as (settings, children):
         yield settings, children
 
 
-@contextmanager
-def _temporary_folder() -> Iterator[str]:
-    try:
-        folder = TemporaryDirectory(prefix="movieserver-")
-    except OSError as error:
-        raise CannotStart(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
-    with folder as name:
-        yield name
-
-
 def _announcement(configured: Settings, settings: Settings, port: int) -> str:
-    addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.hosts)
-    local = "localhost" if settings.hosts[0] in ("*", "0.0.0.0", "::") else settings.hosts[0]
+    addresses = ", ".join(f"http://{netloc(host, port)}" for host in settings.host)
+    local = "localhost" if settings.host[0] in ("*", "0.0.0.0", "::") else settings.host[0]
     folder, demo = configured.data_dir, reveal(settings.movie_api_url).partition("?")[0]
     lines = [
         f"movieserver listens on {addresses} ({settings.processes} process{'es' if settings.processes > 1 else ''})",
@@ -286,7 +254,7 @@ def main() -> int:
         if unknown := unknown_names():
             logs.log.warning("unknown names in .env", names=", ".join(unknown))
         options.run(settings, options)
-    except (CannotStart, CannotListen, Refused, SettingsError) as error:
+    except CommandError as error:
         if isinstance(error, SettingsError) and error.rest and options.run is check:
             _report(error.rest, error.rest)
         print(f"run.py: {error}", file=sys.stderr)

@@ -12,12 +12,12 @@ from movieserver.settings import SettingsError, load
 
 def main() -> None:
     """Serve until SIGTERM."""
-    sockets, report_ready = supervisor.inherit()
+    sockets, report_ready, check = supervisor.inherit()
     try:
         settings = load()
         logs.configure(settings.log_level, log_format=settings.log_format)
         logs.log.info("process started", version=movieserver.__version__)
-        server.run(settings, sockets, report_ready)
+        server.run(settings, sockets, report_ready, check)
     except SettingsError as error:
         sys.exit(f"run.py: {error}")
 

@@ -44,22 +44,11 @@ PARAMETERS = {
 }
 
 
-def check_database_url(url: str) -> None:
-    """Raise ValueError unless the URI names a PostgreSQL database."""
-    _check(_database_fault, url)
+FindFault = Callable[[str], str | None]
 
 
-def check_redis_url(url: str) -> None:
-    """Raise ValueError unless the Redis client can use the address."""
-    _check(_redis_fault, url)
-
-
-def check_movie_url(url: str) -> None:
-    """Raise ValueError unless it is an http:// or https:// address with a host."""
-    _check(_web_fault, url)
-
-
-def _check(find_fault: Callable[[str], str | None], url: str) -> None:
+def check_address(url: str, find_fault: FindFault) -> None:
+    """Raise ValueError if `find_fault` finds a fault; the message does not quote the address."""
     try:
         fault = find_fault(url)
     except ValueError:  # its message may quote the address
@@ -84,7 +73,8 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2] or default_port)
 
 
-def _database_fault(url: str) -> str | None:
+def database_fault(url: str) -> str | None:
+    """Why the URI names no PostgreSQL database, or None."""
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres"):
         return "must begin with postgresql://"
@@ -100,7 +90,8 @@ def _database_fault(url: str) -> str | None:
     return "has a port that is not a number" if ports and not ports.replace(",", "0").isdecimal() else None
 
 
-def _web_fault(url: str) -> str | None:
+def web_fault(url: str) -> str | None:
+    """Why it is not an http:// or https:// address with a host, or None."""
     split = urlsplit(url)
     if split.scheme not in ("https", "http"):
         return "must begin with https:// or http://"
@@ -112,7 +103,8 @@ def _web_fault(url: str) -> str | None:
     return "has an @ after its host" if "@" in split.path + split.query + split.fragment else None
 
 
-def _redis_fault(url: str) -> str | None:
+def redis_fault(url: str) -> str | None:
+    """Why the Redis client cannot use the address, or None."""
     split = urlsplit(url)
     if split.scheme not in SCHEMES:
         return "must begin with " + " or ".join(f"{scheme}://" for scheme in SCHEMES)

@@ -17,25 +17,25 @@ from movieserver.data.users import User
 from movieserver.errors import ApiError, SchemaMissing
 from movieserver.postgres.database import Database, open_database
 from movieserver.settings import Settings, reveal
-from movieserver.terminal import Refused, ask_password, confirm, show, utf8
+from movieserver.terminal import CommandError, ask_password, confirm, show, require_utf8
 
 T = TypeVar("T")
 Action = Callable[[Database], Awaitable[T]]
 
 
 def add_user(settings: Settings, options: Namespace) -> None:
-    """Add a user under the rules of a registration. Raises Refused."""
-    name = utf8(options.name, "the name")
+    """Add a user under the rules of a registration. Raises CommandError."""
+    name = require_utf8(options.name, "the name")
     if fault := username_fault(name):
-        raise Refused(fault)
+        raise CommandError(fault)
     password_hash = _hash(settings, ask_password(name))
     if not _run(settings, lambda db: users.add(db, username=name, password_hash=password_hash)):
-        raise Refused(f"the name {name} is taken")
+        raise CommandError(f"the name {name} is taken")
     show(f"added {name}")
 
 
 def reset_password(settings: Settings, options: Namespace) -> None:
-    """Set a new password for a user, and end all of their logins and personal tokens. Raises Refused."""
+    """Set a new password for a user, and end all of their logins and personal tokens. Raises CommandError."""
     user = _find(settings, options.name)
     password_hash = _hash(settings, ask_password(options.name))
     ended = _run(settings, lambda db: users.reset_password(db, user_id=user.user_id, password_hash=password_hash))
@@ -45,7 +45,7 @@ def reset_password(settings: Settings, options: Namespace) -> None:
 
 
 def delete_user(settings: Settings, options: Namespace) -> None:
-    """Delete a user and all of their data. Raises Refused."""
+    """Delete a user and all of their data. Raises CommandError."""
     user = _find(settings, options.name)
     if not options.yes:
         show(f"This deletes {options.name} and all of their data, which cannot be recovered.")
@@ -68,21 +68,21 @@ COMMANDS = {
 
 
 def _find(settings: Settings, name: str) -> User:
-    key = username_key(utf8(name, "the name"))
+    key = username_key(require_utf8(name, "the name"))
     user = _run(settings, lambda db: users.find(db, username_key=key))
     if user is None:
         raise _unknown(name)
     return user
 
 
-def _unknown(name: str) -> Refused:
-    return Refused(f"there is no user {name}")
+def _unknown(name: str) -> CommandError:
+    return CommandError(f"there is no user {name}")
 
 
 def _hash(settings: Settings, password: str) -> str:
-    """The hash of a new password. Raises Refused if a registration would not accept it."""
+    """The hash of a new password. Raises CommandError if a registration would not accept it."""
     if fault := "A password must not contain a NUL character" if "\0" in password else password_fault(password):
-        raise Refused(fault)
+        raise CommandError(fault)
     with closing(Passwords(settings.bcrypt_rounds)) as passwords:
         return asyncio.run(passwords.hash(password))
 
@@ -95,6 +95,6 @@ def _run(settings: Settings, action: Action[T]) -> T:
     try:
         return asyncio.run(run())
     except SchemaMissing:
-        raise Refused("the database is not migrated to this version: run `python run.py migrate`") from None
+        raise CommandError("the database is not migrated to this version: run `python run.py migrate`") from None
     except ApiError:
-        raise Refused("the database cannot be used: `python run.py check` says why") from None
+        raise CommandError("the database cannot be used: `python run.py check` says why") from None

@@ -1,7 +1,6 @@
 """The application: the route table and its settings."""
 from __future__ import annotations
 
-import re
 from functools import cache, partial
 
 from movieserver.handlers import (
@@ -28,7 +27,7 @@ UNKNOWN = Route("unknown", fallback.UnknownPathHandler, protected=False)
 
 def make_app(settings: Settings, resources: Resources) -> MovieServer:
     """The application over open resources. Raises SettingsError if the path of PUBLIC_URL could be one of a route."""
-    reset_token, proxies = settings.counter_reset_token, Proxies(settings.proxies)
+    reset_token, proxies = settings.counter_reset_token, Proxies(settings.trusted_proxies)
     urls = Urls(settings.public_url, proxies)
     check_prefix(urls.prefix)
     return MovieServer(
@@ -39,7 +38,7 @@ def make_app(settings: Settings, resources: Resources) -> MovieServer:
         urls,
         response_memory=ResponseMemory(),
         cors_origins=settings.cors_origins,
-        poster_hosts=re.split(" *, *", settings.poster_hosts),
+        poster_hosts=settings.poster_hosts,
         openapi=cache(partial(document.as_json, ROUTES, settings.public_url or "/")),
         registration=settings.registration,
         reset_token=reset_token and reset_token.get_secret_value(),

@@ -1,30 +1,30 @@
 """Checks the services in the settings: whether each can be used, and what to do if not.
 
-`run.py check` prints all of it. `run.py serve` runs this module at its start and logs what cannot be used.
+`run.py check` prints all of it. A server that starts logs what cannot be used.
 """
 from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from movieserver.data import operations
 from movieserver.errors import ApiError, SchemaMissing
-from movieserver.observability import logs
+from movieserver.observability.logs import log
 from movieserver.postgres.database import Database, open_database
 from movieserver.postgres.hosts import describe
 from movieserver.redis.changes import CHANNEL
-from movieserver.redis.client import REDIS_ERRORS, PROBES, Client, ServerFacts, facts, in_time, open_redis, probe_write
-from movieserver.resources import provider_of
-from movieserver.settings import Settings, SettingsError, load, reveal
-from movieserver.third_party.client import open_upstream
+from movieserver.redis.client import PROBES, REDIS_ERRORS, Client, RedisFacts, facts, in_time, open_redis, probe_write
+from movieserver.resources import Resources, provider_of
+from movieserver.settings import Settings, reveal
+from movieserver.third_party.client import Upstream, open_upstream
+from movieserver.third_party.provider import Provider
 
 OLDEST_REDIS = 6
 REDIS_SECONDS = 2.0
-START_SECONDS = 3.0  # for all services, at the start of the server
 MIGRATE = "run `python run.py migrate`"
 POOLED = "through a pooler such as PgBouncer: statements are not prepared, and each sets its own time limits"
 
@@ -45,7 +45,7 @@ POSTGRES_REASONS = (
     ("client_connection_check_interval", "it is too old", "use PostgreSQL 14 or later"),
     ("read-only|standby", "it is a standby, and no primary responds",
      "promote one, or name the primary too in DATABASE_URL"),
-    ("SSL|certificate", "the two do not agree about TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
+    ("SSL|certificate", "client and server do not agree on TLS", "correct sslmode and sslrootcert in DATABASE_URL"),
     ("refused|no response|timeout|timed out|unreachable|No route|No such file", "it cannot be reached",
      "start it, or correct host and port in DATABASE_URL"),
 )
@@ -89,36 +89,52 @@ class Finding(NamedTuple):
     note: str | None = None
 
 
-async def check(settings: Settings, seconds: float | None = None) -> dict[str, Finding]:
-    """A finding for each service whose address is set. They are checked concurrently, for at most `seconds`."""
-    checks: dict[str, tuple[object, Callable[[Settings], Awaitable[Finding]]]] = {
-        "PostgreSQL": (settings.database_url, _database),
-        "Redis": (settings.redis_url, _redis),
-        "movie API": (settings.movie_api_url, _movie_api),
-    }
-    names = [name for name, (address, _) in checks.items() if address]
-    found = await asyncio.gather(*[_in_time(checks[name][1](settings), seconds) for name in names])
-    return dict(zip(names, found))
+async def check(settings: Settings) -> dict[str, Finding]:
+    """A finding for each service whose address is set; they are checked concurrently."""
+    checks: dict[str, Awaitable[Finding]] = {}
+    async with AsyncExitStack() as stack:
+        if settings.database_url:
+            database = await stack.enter_async_context(open_database(reveal(settings.database_url), 1))
+            checks["PostgreSQL"] = _database(settings, database)
+        if settings.redis_url:
+            checks["Redis"] = _redis(settings)
+        if settings.movie_api_url:
+            upstream, provider = open_upstream(settings.movie_api_seconds), provider_of(settings)
+            checks["movie API"] = _movie_api(settings, await stack.enter_async_context(upstream), provider)
+            stack.push_async_callback(provider.close)
+        return dict(zip(checks, await asyncio.gather(*checks.values())))
 
 
-async def _in_time(finding: Awaitable[Finding], seconds: float | None) -> Finding:
+async def log_unusable(settings: Settings, resources: Resources) -> None:
+    """Log each service that a server cannot use. Never raises: the server serves what it can.
+
+    It uses what the server holds open, so that an outage is logged once, and its end too.
+    """
+    movies = resources.movie_api
+    await asyncio.gather(
+        _log_problem("PostgreSQL", _database(settings, resources.database)),
+        _log_problem("Redis", _redis(settings)),
+        _log_problem("movie API", _movie_api(settings, movies.upstream, movies.provider)))
+    log.debug("services checked")
+
+
+async def _log_problem(service: str, check: Awaitable[Finding]) -> None:
     try:
-        async with asyncio.timeout(seconds):
-            return await finding
-    except TimeoutError:
-        return Finding("", f"it did not respond in {seconds:.0f} s", "run `python run.py check`, which waits longer")
+        finding = await check
+        if finding.problem:
+            log.error("service cannot be used", service=service, reason=finding.problem, advice=finding.advice)
+    except Exception:
+        log.exception("service could not be checked", service=service)
 
 
-async def _database(settings: Settings) -> Finding:
-    url = reveal(settings.database_url)
-    where = describe(url)
+async def _database(settings: Settings, database: Database) -> Finding:
+    where = describe(reveal(settings.database_url))
     warnings: list[str] = []
-    async with open_database(url, 1) as database:
-        try:
-            warnings += _postgres_warnings(await operations.server(database), settings)
-            return Finding(where, *await _state(database), warnings, POOLED if database.pool.behind_pooler else None)
-        except ApiError as error:
-            return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
+    try:
+        warnings += _postgres_warnings(await operations.server(database), settings)
+        return Finding(where, *await _state(database), warnings, POOLED if database.pool.behind_pooler else None)
+    except ApiError as error:
+        return _explained(where, error.__cause__ or error, POSTGRES_REASONS, "correct DATABASE_URL", warnings)
 
 
 async def _state(database: Database) -> tuple[str | None, str | None]:
@@ -155,7 +171,7 @@ def _postgres_warnings(server: operations.ServerFacts, settings: Settings) -> li
 
 async def _redis(settings: Settings) -> Finding:
     url = reveal(settings.redis_url)
-    where = _bare(url)
+    where = _without_secrets(url)
     async with open_redis(url, REDIS_SECONDS) as client:
         try:
             for key in PROBES:
@@ -169,7 +185,7 @@ async def _redis(settings: Settings) -> Finding:
     return Finding(where, warnings=_redis_warnings(server))
 
 
-async def _redis_facts(client: Client) -> ServerFacts | None:
+async def _redis_facts(client: Client) -> RedisFacts | None:
     """None if this user may not run INFO."""
     try:
         return await facts(client, REDIS_SECONDS)
@@ -179,7 +195,7 @@ async def _redis_facts(client: Client) -> ServerFacts | None:
         raise
 
 
-def _redis_warnings(server: ServerFacts | None) -> list[str]:
+def _redis_warnings(server: RedisFacts | None) -> list[str]:
     if server is None:
         return ["this user may not run INFO, so the settings of Redis are unknown"]
     found = {
@@ -191,17 +207,12 @@ def _redis_warnings(server: ServerFacts | None) -> list[str]:
     return [warning for warning, holds in found.items() if holds]
 
 
-async def _movie_api(settings: Settings) -> Finding:
-    where = _bare(reveal(settings.movie_api_url))
-    provider = provider_of(settings)
-    async with open_upstream(settings.movie_api_seconds) as upstream:
-        end = asyncio.get_running_loop().time() + upstream.seconds
-        try:
-            await provider.page(lambda call: upstream.get(call, end), 1, None)
-        except ApiError as error:
-            return _explained(where, error.__cause__ or error, MOVIE_API_REASONS, "correct MOVIE_API_URL")
-        finally:
-            await provider.close()
+async def _movie_api(settings: Settings, upstream: Upstream, provider: Provider) -> Finding:
+    where, end = _without_secrets(reveal(settings.movie_api_url)), asyncio.get_running_loop().time() + upstream.seconds
+    try:
+        await provider.page(lambda call: upstream.get(call, end), 1, None)
+    except ApiError as error:
+        return _explained(where, error.__cause__ or error, MOVIE_API_REASONS, "correct MOVIE_API_URL")
     return Finding(where)
 
 
@@ -216,23 +227,7 @@ def _explained(
     return Finding(where, message, otherwise, warnings)
 
 
-def _bare(url: str) -> str:
+def _without_secrets(url: str) -> str:
     """An address without its secrets."""
     split = urlsplit(url)
     return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def main() -> None:
-    """Log what cannot be used, one line for each service; for the start of the server."""
-    try:
-        settings = load()
-    except SettingsError:  # reported by run.py
-        sys.exit(1)
-    logs.configure("ERROR", log_format=settings.log_format)
-    for name, finding in asyncio.run(check(settings, START_SECONDS)).items():
-        if finding.problem:
-            logs.log.error("service cannot be used", service=name, reason=finding.problem, advice=finding.advice)
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ def env_values() -> dict[str, str | None]:
 
 
 def unknown_names(known: Collection[str]) -> list[str]:
-    """The names that are not `known`, which are in capitals."""
+    """The names in .env that are not in `known` (upper case)."""
     return [name for name in env_values() if name.upper() not in known]
 
 

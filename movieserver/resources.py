@@ -19,7 +19,7 @@ from movieserver.redis.client import PATIENT_SECONDS, Client, open_redis
 from movieserver.redis.request_counter import RequestCounter, open_counter
 from movieserver.settings import Settings, reveal
 from movieserver.third_party.client import open_upstream
-from movieserver.third_party.movies import MovieApi, open_movie_api
+from movieserver.third_party.movies import MovieApi
 from movieserver.third_party.page_cache import PageCache
 from movieserver.third_party.plain import Plain
 from movieserver.third_party.provider import Provider
@@ -80,5 +80,6 @@ def provider_of(settings: Settings) -> Provider:
 async def _open_movies(settings: Settings, redis: Client, stack: AsyncExitStack) -> MovieApi:
     upstream = await stack.enter_async_context(open_upstream(settings.movie_api_seconds))
     name = f"{settings.movie_api_kind} {reveal(settings.movie_api_url)}"
-    return await stack.enter_async_context(
-        open_movie_api(upstream, provider_of(settings), PageCache(redis), name, settings.movie_cache_seconds))
+    api = MovieApi(upstream, provider_of(settings), PageCache(redis), name, settings.movie_cache_seconds)
+    stack.push_async_callback(api.close)
+    return api

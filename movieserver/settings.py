@@ -3,30 +3,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from movieserver import env_file
-from movieserver.addresses import check_database_url, check_movie_url, check_redis_url
+from movieserver.addresses import FindFault, check_address, database_fault, redis_fault, web_fault
 from movieserver.env_file import ENV_FILE
+from movieserver.terminal import CommandError
 
 EMBEDDED = "embedded"
 SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
-POSTER_HOSTS = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?( *, *[a-z0-9.-]+(:[0-9]{1,5})?)*")
+POSTER_HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
 
 
-class SettingsError(Exception):
-    """One message that names every bad variable; `rest` are the settings without those, None if none can be read."""
+INVALID = "invalid"  # in place of an invalid field, which is absent from info.data
+
+T = TypeVar("T")
+
+
+class SettingsError(CommandError):
+    """One message that names every bad variable.
+
+    `rest`: the settings with stand-ins for the bad ones; None if .env cannot be read.
+    """
 
     def __init__(self, faults: dict[str, str], rest: Settings | None) -> None:
         self.rest = rest
@@ -34,33 +43,37 @@ class SettingsError(Exception):
         super().__init__("\n".join(["these settings are wrong:", *lines]))
 
 
-def _address(check: Callable[[str], None], *, may_be_embedded: bool = False) -> AfterValidator:
-    """Validates an address that may hold a password. `embedded` becomes an empty address, which counts as set."""
+def _address(find_fault: FindFault, *, may_be_embedded: bool = False) -> AfterValidator:
+    """Validates an address that may hold a password. `embedded` is stored as an empty address: set, but not None."""
 
     def validate(address: SecretStr) -> SecretStr:
         if may_be_embedded and address.get_secret_value().lower() == EMBEDDED:
             return SecretStr("")
-        check(address.get_secret_value())
+        check_address(address.get_secret_value(), find_fault)
         return address
 
     return AfterValidator(validate)
 
 
-def _hosts(text: str) -> list[str]:
-    """The addresses; one of IPv6 may stand in brackets, as in a URL."""
-    return [re.sub(r"^\[(.*)\]$", r"\1", host.strip()) for host in text.split(",") if host.strip()]
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _check_hosts(text: str) -> str:
-    if not _hosts(text):
+def _without_brackets(host: str) -> str:
+    """An IPv6 address may be in brackets, as in a URL."""
+    return re.sub(r"^\[(.*)\]$", r"\1", host)
+
+
+def _check_hosts(hosts: list[str]) -> list[str]:
+    if not hosts:
         raise ValueError("has no address; use localhost, or * for every address of this machine")
-    return text
+    return hosts
 
 
-def _check_poster_hosts(text: str) -> str:
-    if not POSTER_HOSTS.fullmatch(text):
+def _check_poster_host(host: str) -> str:
+    if not POSTER_HOST.fullmatch(host):
         raise ValueError("must be hosts in lower case, comma-separated, without https:// and without a path")
-    return text
+    return host
 
 
 def _home(folder: Path) -> Path:
@@ -68,15 +81,6 @@ def _home(folder: Path) -> Path:
         return folder.expanduser()
     except RuntimeError:
         raise ValueError("begins with ~ and a user who has no home directory") from None
-
-
-def _networks(text: str) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
-
-
-def _check_networks(text: str) -> str:
-    _networks(text)  # ValueError that names the bad part
-    return text
 
 
 def _public_url(url: str) -> str:
@@ -89,10 +93,6 @@ def _keys(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
 
-def _split_origins(value: object) -> object:
-    return frozenset(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
-
-
 def _check_origin(origin: str) -> str:
     """An origin as browsers write it (RFC 6454 section 6.2), or *."""
     if origin != "*" and not ORIGIN.fullmatch(origin):
@@ -100,6 +100,13 @@ def _check_origin(origin: str) -> str:
     if origin.endswith(DEFAULT_PORTS.get(urlsplit(origin).scheme, " ")):
         raise ValueError(f"{origin!r} must not have the default port, because browsers omit it")
     return origin
+
+
+Separated = Annotated[list[T], NoDecode, BeforeValidator(_split)]  # comma-separated
+Host = Annotated[str, AfterValidator(_without_brackets)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(ip_network)]  # an address is a network of one
+Origin = Annotated[str, AfterValidator(_check_origin)]
+PosterHost = Annotated[str, AfterValidator(_check_poster_host)]
 
 
 class Settings(BaseSettings):
@@ -110,17 +117,17 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    host: Annotated[str, AfterValidator(_check_hosts)] = "localhost"
+    host: Annotated[Separated[Host], AfterValidator(_check_hosts)] = ["localhost"]
     port: int = Field(8000, ge=0, le=65535)
     processes: int = Field(1, ge=1, le=64)
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: Annotated[Path, AfterValidator(_home)] = Path("var")
-    database_url: Annotated[SecretStr, _address(check_database_url, may_be_embedded=True)] | None = None
+    database_url: Annotated[SecretStr, _address(database_fault, may_be_embedded=True)] | None = None
     database_pool_size: int = Field(10, ge=1, le=200)
-    redis_url: Annotated[SecretStr, _address(check_redis_url, may_be_embedded=True)] | None = Field(
+    redis_url: Annotated[SecretStr, _address(redis_fault, may_be_embedded=True)] | None = Field(
         None, validate_default=True)
     movie_api_kind: Literal["plain", "tmdb"] = "plain"
-    movie_api_url: Annotated[SecretStr, _address(check_movie_url)] | None = None
+    movie_api_url: Annotated[SecretStr, _address(web_fault)] | None = None
     movie_api_username: str | None = None
     movie_api_password: SecretStr | None = None
     movie_api_token: SecretStr | None = Field(None, validate_default=True)
@@ -131,20 +138,18 @@ class Settings(BaseSettings):
     refresh_token_days: float = Field(30, gt=0, le=3660)
     bcrypt_rounds: int = Field(12, ge=4, le=20)
     registration: Annotated[Literal["open", "closed"], BeforeValidator(str.lower)] = "open"
-    trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
+    trusted_proxies: Separated[Network] = []
     counter_reset_token: SecretStr | None = None
-    cors_origins: Annotated[
-        frozenset[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_origins)
-    ] = frozenset()
-    poster_hosts: Annotated[str, AfterValidator(_check_poster_hosts)] = "image.tmdb.org"
+    cors_origins: Separated[Origin] = []
+    poster_hosts: Separated[PosterHost] = ["image.tmdb.org"]
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)] = "auto"
 
     @field_validator("redis_url")
     @classmethod
     def _both_or_none(cls, redis_url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """A forgotten address does not mean an empty embedded database."""
-        database_url = info.data.get("database_url", redis_url)  # absent if it is bad itself
+        """If one address is set, the other must be set too: a forgotten one would silently mean an empty database."""
+        database_url = info.data.get("database_url", redis_url)  # an invalid one is absent
         if redis_url is None and database_url:
             raise ValueError("is not set, but DATABASE_URL is: set REDIS_URL to an address or to `embedded`")
         if redis_url and database_url is None:
@@ -154,7 +159,7 @@ class Settings(BaseSettings):
     @field_validator("movie_api_token")
     @classmethod
     def _token_for_tmdb(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        url = info.data.get("movie_api_url", "bad itself")
+        url = info.data.get("movie_api_url", INVALID)
         if info.data.get("movie_api_kind") == "tmdb" and not (token and url):
             raise ValueError("is required with MOVIE_API_KIND=tmdb, and so is MOVIE_API_URL")
         return token
@@ -170,7 +175,7 @@ class Settings(BaseSettings):
     @classmethod
     def _long_enough(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         services = ("database_url", "redis_url", "movie_api_url")
-        if secret is None and all(info.data.get(name, "bad itself") for name in services):
+        if secret is None and all(info.data.get(name, INVALID) for name in services):
             raise ValueError(
                 "is required when DATABASE_URL, REDIS_URL and MOVIE_API_URL are set; "
                 "python3 -c 'import secrets; print(secrets.token_urlsafe(48))' generates one"
@@ -183,19 +188,9 @@ class Settings(BaseSettings):
         return secret
 
     @property
-    def hosts(self) -> list[str]:
-        """The addresses of HOST."""
-        return _hosts(self.host)
-
-    @property
     def signing_keys(self) -> list[str]:
         """The keys of JWT_SECRET: the first one signs, all of them are accepted."""
         return _keys(self.jwt_secret) if self.jwt_secret else []
-
-    @property
-    def proxies(self) -> list[IPv4Network | IPv6Network]:
-        """The networks of TRUSTED_PROXIES; an address is a network of one."""
-        return _networks(self.trusted_proxies)
 
 
 def reveal(secret: SecretStr | None) -> str:
@@ -207,13 +202,14 @@ def reveal(secret: SecretStr | None) -> str:
 def load() -> Settings:
     """Read the settings. Raises SettingsError that names every bad variable, but quotes no address, key or password."""
     try:
-        mistakes = env_file.mistakes(_known(), [name.upper() for name in sources()])
-        settings, faults = _read()
+        mistakes, faults = env_file.mistakes(_known(), [name.upper() for name in sources()]), {}
+        settings = Settings()
     except (OSError, UnicodeError):
         raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
             from None
-    faults |= mistakes
-    if faults:
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): _rephrased(fault["msg"]) for fault in error.errors()}
+    if faults := faults | mistakes:
         raise SettingsError(faults, _rest(faults))
     return settings
 
@@ -237,17 +233,8 @@ def _known() -> list[str]:
     return [name.upper() for name in Settings.model_fields]
 
 
-def _read() -> tuple[Settings, dict[str, str]]:
-    """The settings, and what is wrong with them by field name; bad ones have a stand-in."""
-    try:
-        return Settings(), {}
-    except ValidationError as error:
-        faults = {str(fault["loc"][0]): _words(fault["msg"]) for fault in error.errors()}
-    return _rest(faults), faults
-
-
-def _words(message: str) -> str:
-    """A message of pydantic about a variable, to follow its name."""
+def _rephrased(message: str) -> str:
+    """pydantic's message, rephrased to follow the variable's name."""
     return message.removeprefix("Value error, ").replace("Input should be", "must be").partition(", unable to parse")[0]
 
 

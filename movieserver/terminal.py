@@ -1,7 +1,6 @@
 """The terminal of a command: what it shows, and how it asks for a password or a confirmation."""
 from __future__ import annotations
 
-import codecs
 import io
 import os
 import sys
@@ -10,8 +9,8 @@ from getpass import getpass
 MAX_LINE_BYTES = 64 * 1024
 
 
-class Refused(Exception):
-    """A command cannot be carried out; the message tells the operator why."""
+class CommandError(Exception):
+    """A command failed; the message tells the operator why."""
 
 
 def show(*lines: str) -> None:
@@ -21,21 +20,21 @@ def show(*lines: str) -> None:
     try:
         print("\n".join(lines), flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes stdout again at exit
 
 
 def confirm(question: str, command: str, nothing: str, yes: bool) -> None:
-    """Ask at a terminal. Raises Refused with `nothing` unless the answer, or `yes`, is yes."""
+    """Ask for confirmation unless `yes` is set. Raises CommandError(`nothing`) for any answer but yes."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{nothing}: without a terminal, {command} needs --yes")
+        raise CommandError(f"{nothing}: without a terminal, {command} needs --yes")
     try:
         answer = input(question)
     except (EOFError, KeyboardInterrupt):
         answer = ""
     if answer.strip().lower() != "yes":
-        raise Refused(nothing)
+        raise CommandError(nothing)
 
 
 def ask_password(name: str) -> str:
@@ -46,24 +45,24 @@ def ask_password(name: str) -> str:
         password = getpass(f"New password of {name}: ")
         again = getpass("Once more: ")
     except (EOFError, KeyboardInterrupt):
-        raise Refused("no password was typed") from None
+        raise CommandError("no password was typed") from None
     if password != again:
-        raise Refused("the two passwords differ")
-    return utf8(password, "the password")
+        raise CommandError("the two passwords differ")
+    return require_utf8(password, "the password")
 
 
-def utf8(text: str, what: str) -> str:
-    """The same text. Raises Refused, which names `what`, if it was read from bytes that are not UTF-8."""
+def require_utf8(text: str, what: str) -> str:
+    """The same text. Raises CommandError, which names `what`, if it was read from bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Refused(f"{what} is not UTF-8 text") from None
+        raise CommandError(f"{what} is not UTF-8 text") from None
     return text
 
 
 def _line() -> str:
     line = sys.stdin.buffer.readline(MAX_LINE_BYTES)
     if not line:
-        raise Refused("there is no password: standard input is empty")
-    text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")  # editors on Windows write the mark
-    return utf8(text.removesuffix("\n").removesuffix("\r"), "the password")
+        raise CommandError("there is no password: standard input is empty")
+    text = line.decode("utf-8-sig", "surrogateescape")  # editors on Windows write a byte order mark
+    return require_utf8(text.removesuffix("\n").removesuffix("\r"), "the password")

@@ -119,7 +119,7 @@ PROBLEMS = [
     ("PostgreSQL", "DATABASE_URL", {":hidden-word@": "@"}, "refuses this user and password"),
     ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/nowhere"}, "no such database"),
     ("PostgreSQL", "DATABASE_URL", {"ada:": "eve:"}, "does not allow this user from this address"),
-    ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/movieserver?sslmode=require"}, "do not agree about TLS"),
+    ("PostgreSQL", "DATABASE_URL", {"/movieserver$": "/movieserver?sslmode=require"}, "do not agree on TLS"),
     ("PostgreSQL", "DATABASE_URL", {r"@127.0.0.1:(\d+)": r"@127.0.0.1:1,127.0.0.1:\1"}, None),
     ("PostgreSQL", "DATABASE_URL", {r"127.0.0.1:\d+": "127.0.0.1:1"}, "cannot be reached"),
     ("PostgreSQL", "DATABASE_URL", {"127.0.0.1": "no.such.host.invalid"}, "its host name cannot be resolved"),

@@ -88,8 +88,8 @@ def test_production_gets_its_settings() -> None:
     assert settings.database_url and settings.redis_url
     assert settings.database_url.get_secret_value() == "postgresql://movieserver:p@postgres:5432/movieserver"
     assert settings.redis_url.get_secret_value() == "redis://:r@redis:6379/0"
-    assert (settings.host, settings.port, settings.processes) == ("0.0.0.0", 8000, 4)
-    assert settings.cors_origins == {"https://app.example"} and settings.proxies
+    assert (settings.host, settings.port, settings.processes) == (["0.0.0.0"], 8000, 4)
+    assert settings.cors_origins == ["https://app.example"] and settings.trusted_proxies
 
 
 def test_production_requires_its_settings() -> None:

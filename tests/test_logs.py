@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 
 from movieserver.accounts import passwords
+from movieserver.check import log_unusable
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
 from movieserver.observability import logs
@@ -63,6 +64,15 @@ def locked(postgres: Postgres, table: str) -> Iterator[Any]:
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield cursor
+
+
+async def test_a_check_at_the_start_that_fails_is_only_logged(
+    settings: Settings, resources: Resources, lines: Lines
+) -> None:
+    await log_unusable(settings.model_copy(update={"redis_url": None}), resources)
+    failed = [line for line in lines() if line["level"] == "error" and line["event"] != "service cannot be used"]
+    assert [(line["event"], line["service"]) for line in failed] == [("service could not be checked", "Redis")]
+    assert failed[0]["exception"]
 
 
 async def test_a_request_is_logged_in_one_line(alice: Api, lines: Lines) -> None:

@@ -576,8 +576,8 @@ def test_unusable_services_are_logged_at_the_start(
     ask(own_redis, "CONFIG SET requirepass hidden-word")
     with database(postgres, "unmigrated") as url:
         with serving(empty, **outside, DATABASE_URL=url) as server:
+            until(lambda: set(unusable(server)) == {"PostgreSQL", "Redis", "movie API"})
             found = unusable(server)
-            assert set(found) == {"PostgreSQL", "Redis", "movie API"}
             assert found["PostgreSQL"]["reason"] == "it is not migrated to this version"
             assert found["PostgreSQL"]["advice"] == "run `python run.py migrate`"
             assert "refuses this user and password" in found["Redis"]["reason"]
@@ -591,9 +591,10 @@ def test_unusable_services_are_logged_at_the_start(
 
 def test_usable_services_are_not_logged_at_the_start(empty: Path, postgres: Postgres, own_redis: Redis) -> None:
     with serving(empty, DATABASE_URL=postgres.url, REDIS_URL=own_redis.url) as server:
-        assert [json.loads(line)["event"] for line in server.log.read_text(encoding="utf-8").splitlines()] == [
-            "process started"]
+        until(lambda: "services checked" in server.log.read_text(encoding="utf-8"))
         assert server.stop() == 0
+        assert [json.loads(line)["event"] for line in server.log.read_text(encoding="utf-8").splitlines()] == [
+            "process started", "services checked"]
 
 
 def terminal(*arguments: str, typed: str, cwd: Path, **settings: str) -> tuple[int, str]:

@@ -49,7 +49,7 @@ async def test_nothing_runs_that_is_not_a_file_of_the_server(api: Api) -> None:
 class TestPosters:
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"poster_hosts": "image.tmdb.org, posters.example:8443"})
+        return settings.model_copy(update={"poster_hosts": ["image.tmdb.org", "posters.example:8443"]})
 
     async def test_posters_come_from_the_hosts_of_the_setting(self, api: Api) -> None:
         page = await sent(api, "/", **HTML)

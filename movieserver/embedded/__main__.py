@@ -1,4 +1,4 @@
-"""The demo catalogue alone: python -m movieserver.embedded --port 9000 --errors 0.3"""
+"""The demo catalogue on its own: python -m movieserver.embedded --port 9000 --errors 0.3"""
 from __future__ import annotations
 
 import argparse

@@ -2,7 +2,7 @@
 
 GET /movies/?page=N&query=words   {"count", "next", "previous", "results"}, 10 a page, basic authentication
 PUT /faults/                      {"errors": 0.3, "hangs": 0.1, "halves": 0.1}: the shares of calls that get a 500,
-                                  no response, and half of one
+                                  no response, or half a response
 """
 from __future__ import annotations
 
@@ -38,12 +38,8 @@ class Faults:
 
     def draw(self) -> str | None:
         """The fault of the next call, or None."""
-        chance = random.random()
-        for name, share in asdict(self).items():
-            if chance < share:
-                return name
-            chance -= share
-        return None
+        shares = asdict(self)
+        return random.choices([*shares, None], [*shares.values(), max(0.0, 1.0 - sum(shares.values()))])[0]
 
 
 class CatalogueHandler(RequestHandler):
@@ -121,7 +117,7 @@ def make_catalogue(username: str, password: str, faults: Faults | None = None) -
 
 
 def listen(port: int = 0) -> tuple[socket.socket, str]:
-    """A socket on 127.0.0.1, and the address of the movie list there as MOVIE_API_URL takes it."""
+    """A listening socket on 127.0.0.1, and the MOVIE_API_URL of its list."""
     listening = bind_sockets(port, "127.0.0.1")[0]
     return listening, f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}{SEARCH}"
 

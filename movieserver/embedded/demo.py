@@ -9,7 +9,7 @@ from movieserver.serving.supervisor import inherit
 
 def main() -> None:
     """Serve the catalogue until SIGTERM."""
-    (listening,), report_ready = inherit()
+    (listening,), report_ready, _ = inherit()
     serve(listening, os.environ["MOVIE_API_USERNAME"], os.environ["MOVIE_API_PASSWORD"], report_ready)
 
 

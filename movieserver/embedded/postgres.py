@@ -12,7 +12,6 @@ from movieserver.embedded.programs import EmbeddedError, Program, chown_to_unpri
 
 DATABASE = "movieserver"
 SUPERUSER = "postgres"
-SETTINGS = {"listen_addresses": ""}
 
 
 class Postgres(Program):
@@ -29,7 +28,7 @@ class Postgres(Program):
         self._setpriv = setpriv_command(signal.SIGQUIT, programs / "postgres", folder, drop_root=True)
         self._programs = programs
         self.url = _url(str(sockets))
-        options = {**SETTINGS, "unix_socket_directories": str(sockets), **settings}
+        options = {"listen_addresses": "", "unix_socket_directories": str(sockets), **settings}
         command = [*self._setpriv, str(programs / "postgres"), "-D", str(folder)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

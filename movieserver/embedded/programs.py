@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from movieserver.terminal import Refused
+from movieserver.terminal import CommandError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.01
 UNPRIVILEGED = "nobody"
 
 
-class EmbeddedError(Refused):
+class EmbeddedError(CommandError):
     """An embedded server could not be started; the message says which, why, and what to do."""
 
 

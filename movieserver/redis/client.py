@@ -15,7 +15,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from movieserver.addresses import check_redis_url, split_address
+from movieserver.addresses import check_address, redis_fault, split_address
 from movieserver.observability.logs import Outage
 
 SECONDS = 0.25
@@ -47,7 +47,7 @@ async def open_redis(url: str, seconds: float = SECONDS) -> AsyncIterator[Client
             await each.aclose()
 
 
-class ServerFacts(NamedTuple):
+class RedisFacts(NamedTuple):
     """The oldest version of a server or cluster; whether all of it is a replica, all of it writes an append-only file,
     and any of it may evict keys that do not expire."""
 
@@ -57,11 +57,11 @@ class ServerFacts(NamedTuple):
     evicts: bool
 
 
-async def facts(client: Client, seconds: float = SECONDS) -> ServerFacts:
+async def facts(client: Client, seconds: float = SECONDS) -> RedisFacts:
     """The version, role, persistence and eviction of Redis, from INFO. Raises one of REDIS_ERRORS if INFO fails."""
     info = await in_time(client.info(), seconds)
     nodes = [info] if "redis_version" in info else list(info.values())
-    return ServerFacts(
+    return RedisFacts(
         version=min((str(node["redis_version"]) for node in nodes), key=lambda text: int(text.partition(".")[0])),
         replica=all(node["role"] != "master" for node in nodes),
         appends=all(node["aof_enabled"] for node in nodes),
@@ -123,7 +123,7 @@ class Calls:
 
 def _clients(url: str, seconds: float) -> list[Client]:
     """The client, and the clients of its Sentinels."""
-    check_redis_url(url)
+    check_address(url, redis_fault)
     options: dict[str, Any] = {**_limits(seconds), "decode_responses": True}
     scheme = urlsplit(url).scheme
     if not scheme.startswith("redis+"):

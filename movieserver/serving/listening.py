@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 
 from tornado.netutil import bind_sockets
 
+from movieserver.terminal import CommandError
+
 BACKLOG = 1024  # connections that wait to be accepted
 LEFTOVER_SECONDS = 2.0  # how long processes of a killed server may still hold the port
 POLL_SECONDS = 0.05
 ALL = ("0.0.0.0", "::")
 
 
-class CannotListen(Exception):
+class CannotListen(CommandError):
     """An address cannot be listened on; the message says which and why."""
 
     def __init__(self, host: str, port: int, reason: str, busy: bool = False) -> None:

@@ -14,12 +14,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from movieserver.observability.logs import log
+from movieserver.terminal import CommandError
 
 TOP = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -42,47 +45,40 @@ class Child(Protocol):
         """Start it, or start it again after it died."""
 
 
-def start_module(
-    module: str, environment: Mapping[str, str], arguments: Sequence[str] = (), descriptors: Sequence[int] = ()
-) -> subprocess.Popen[bytes]:
-    """Start `python -m <module>` in its own process group, with `environment` added and `descriptors` inherited."""
-    paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments], stdin=subprocess.DEVNULL, pass_fds=descriptors,
-        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)}, process_group=0,
-    )
-
-
+@dataclass(eq=False)
 class Worker:
     """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies.
 
-    `on_exit` is called with its process id when it has ended.
+    `environment` is added to that of this process. `on_exit` is called with its process id when it has ended.
     """
 
-    def __init__(
-        self, name: str, module: str, sockets: Sequence[socket.socket], environment: Mapping[str, str],
-        on_exit: Callable[[int], None] = lambda pid: None,
-    ) -> None:
-        self.name = name
-        self._module = module
-        self._sockets = sockets
-        self._environment = environment
-        self._on_exit = on_exit
+    name: str
+    module: str
+    sockets: Sequence[socket.socket]
+    environment: Mapping[str, str]
+    on_exit: Callable[[int], None] = lambda pid: None
+    check: bool = False
+
+    def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        """Start it, or start it again after it died."""
+        """Start it in its own process group, or start it again after it died."""
         self._reading, writing = os.pipe()
-        inherited = [listening.fileno() for listening in self._sockets]
-        arguments = ["--parent", str(os.getpid()), "--ready", str(writing)]
+        inherited = [listening.fileno() for listening in self.sockets]
+        arguments = ["--parent", str(os.getpid()), "--ready", str(writing), *(["--check"] if self.check else [])]
         for number in inherited:
             arguments += ["--socket", str(number)]
-        self._process = start_module(self._module, self._environment, arguments, [writing, *inherited])
+        paths = [str(TOP), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self.module, *arguments], stdin=subprocess.DEVNULL,
+            pass_fds=[writing, *inherited], process_group=0,
+            env={**os.environ, **self.environment, "PYTHONPATH": os.pathsep.join(paths)})
         os.close(writing)
 
     def replacement(self) -> Worker:
         """A second worker like this one."""
-        return Worker(self.name, self._module, self._sockets, self._environment, self._on_exit)
+        return replace(self)
 
     def wait_ready(self) -> bool:
         """Whether it reported within START_SECONDS that it is ready."""
@@ -96,7 +92,7 @@ class Worker:
         if self._reading >= 0:
             os.close(self._reading)
             self._reading = -1
-            self._on_exit(self._process.pid)
+            self.on_exit(self._process.pid)
         return False
 
     def starting(self) -> bool:
@@ -108,19 +104,16 @@ class Worker:
         self._process.send_signal(signal_number)
 
 
-class Inheritance(NamedTuple):
-    """What a worker gets from its parent: listening sockets, and how to report that it is ready."""
+def inherit() -> tuple[list[socket.socket], Callable[[], None], bool]:
+    """Read the command line that Worker writes; from now on this process ends with its parent.
 
-    sockets: list[socket.socket]
-    report_ready: Callable[[], None]
-
-
-def inherit() -> Inheritance:
-    """Read the command line that Worker writes; from now on this process ends with its parent."""
+    Returns the listening sockets, a function that reports that this process is ready, and the worker's `check`.
+    """
     parser = argparse.ArgumentParser(description="A process that run.py starts.")
     for name in ("--parent", "--ready"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--socket", type=int, action="append", required=True)
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -135,7 +128,7 @@ def inherit() -> Inheritance:
             os.write(options.ready, b"!")
         os.close(options.ready)
 
-    return Inheritance([socket.socket(fileno=number) for number in options.socket], report_ready)
+    return [socket.socket(fileno=number) for number in options.socket], report_ready, options.check
 
 
 def stop(workers: Sequence[Worker]) -> None:
@@ -158,20 +151,26 @@ def _terminate(workers: Sequence[Worker], seconds: float) -> None:
         time.sleep(POLL_SECONDS / 5)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for files that the processes share. Raises CommandError if there can be none."""
+    try:
+        folder = TemporaryDirectory(prefix="movieserver-")
+    except OSError as error:
+        raise CommandError(f"no temporary folder: {error.strerror}; make /tmp writable, or set TMPDIR") from None
+    with folder as name:
+        yield name
+
+
 class Supervisor:
     """Watches children and workers: restarts what dies and, on request, replaces all workers one by one."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.workers: list[Worker] = []
         self._children = children
-        self._leaving: list[Worker] = []
+        self._leaving: dict[Worker, float] = {}  # each with the time at which it is killed
         self._started: dict[str, float] = {}
-        self._killing: dict[Worker, float] = {}
         self._restart_requested = False
-
-    def add(self, worker: Worker) -> None:
-        """Watch this one too."""
-        self.workers.append(worker)
 
     def stop(self) -> None:
         """Stop all workers, also those that a rolling restart has started or is ending."""
@@ -204,20 +203,20 @@ class Supervisor:
         log.warning("rolling restart began")
         for index, old in enumerate(self.workers):
             fresh = old.replacement()
-            self._leaving.append(fresh)
+            self._leaving[fresh] = time.monotonic()  # it is killed, unless it becomes ready
             if not fresh.wait_ready():
-                fresh.stop(signal.SIGKILL)
                 log.error("rolling restart aborted: the processes not yet replaced keep serving", process=fresh.name)
                 return
-            self._leaving[-1], self.workers[index] = old, fresh
+            self._leaving[old] = time.monotonic() + STOP_SECONDS
+            self.workers[index] = fresh
+            del self._leaving[fresh]
             old.stop()
-            self._killing[old] = time.monotonic() + STOP_SECONDS
         log.warning("rolling restart ended")
 
     def _reap(self) -> None:
-        for worker in [worker for worker in self._leaving if not worker.alive()]:
-            self._leaving.remove(worker)
-            self._killing.pop(worker, None)
-        for worker, deadline in self._killing.items():
-            if time.monotonic() > deadline:
+        """Kill what should have left, and drop what has."""
+        for worker, deadline in [*self._leaving.items()]:
+            if not worker.alive():
+                del self._leaving[worker]
+            elif time.monotonic() > deadline:
                 worker.stop(signal.SIGKILL)

@@ -22,7 +22,7 @@ from movieserver.observability.logs import Outage
 
 CONNECT_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
-MARGIN_SECONDS = 0.05  # between the end of a request and the end of its call
+MARGIN_SECONDS = 0.05  # a request ends this long before the deadline of its call
 RETRIES = 2
 PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 3600
@@ -50,14 +50,6 @@ class Call(NamedTuple):
     url: str
     headers: dict[str, str]
     credentials: dict[str, str]
-
-
-class Response(NamedTuple):
-    """What the third party sent; names of headers are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 class Breaker:
@@ -109,10 +101,12 @@ class _Retryable(Exception):
 class Upstream:
     """The third party; a call to it takes at most `seconds`, retries included."""
 
-    def __init__(self, http: _Http, seconds: float) -> None:
+    def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.breaker = Breaker()
-        self._http = http
+        self._client = CurlAsyncHTTPClient(
+            force_instance=True, max_clients=CONNECTIONS, max_body_size=MAX_RESPONSE_BYTES)
+        self._handles: set[pycurl.Curl] = set()
         self._slots = asyncio.Semaphore(CONNECTIONS)  # the HTTP client's own queue is unbounded
         self._waiting = 0
         self._paused_until = 0.0
@@ -135,7 +129,7 @@ class Upstream:
             body = await self._in_time(call, end)
             failed = False
         except (NoSuchPage, UpstreamFault):
-            failed = False  # the third party responds, and quickly
+            failed = False  # the third party is up: this is no outage
             raise
         except asyncio.CancelledError:
             failed = None
@@ -175,8 +169,7 @@ class Upstream:
             with attempt:
                 async with self._slots:
                     await self._wait_for_pause(end)
-                    response = await _request(self._http, call, min(REQUEST_SECONDS, end - _now() - MARGIN_SECONDS))
-                return self._body(response)
+                    return await self._request(call, min(REQUEST_SECONDS, end - _now() - MARGIN_SECONDS))
         raise AssertionError("stamina returns a response or raises")
 
     async def _wait_for_pause(self, end: float) -> None:
@@ -184,20 +177,49 @@ class Upstream:
             self._check_pause(end)
             await asyncio.sleep(pause)
 
-    def _body(self, response: Response) -> bytes:
-        if response.status == 200:
-            return response.body
-        if response.status == 404:
-            raise NoSuchPage
-        if response.status == 429 or response.status >= 500:
+    async def _request(self, call: Call, seconds: float) -> bytes:
+        """Send one request; returns the body of a 200."""
+        if seconds < MARGIN_SECONDS:
+            raise TimeoutError
+        metrics.upstream_tries.inc()
+        headers: dict[str, str] = {}
+        try:
+            response = await self._client.fetch(
+                call.url, headers={"Accept": "application/json"} | call.headers, raise_error=False,
+                follow_redirects=False, connect_timeout=CONNECT_SECONDS, request_timeout=seconds,
+                ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+                prepare_curl_callback=partial(self._prepare, headers), **call.credentials,
+            )
+        except CurlError as error:
+            raise _failure(error)
+        if response.code != 200:
+            raise self._refusal(response.code, headers)
+        return response.body
+
+    def _prepare(self, headers: dict[str, str], handle: pycurl.Curl) -> None:
+        self._handles.add(handle)
+        handle.setopt(pycurl.MAXFILESIZE, MAX_RESPONSE_BYTES)
+        handle.setopt(pycurl.HEADERFUNCTION, partial(_read_header, headers))  # Tornado's raises for an invalid line
+
+    def _refusal(self, status: int, headers: dict[str, str]) -> Exception:
+        """The exception for a status other than 200; names in `headers` are in lower case."""
+        if status == 404:
+            return NoSuchPage()
+        if status == 429 or status >= 500:
             metrics.upstream_failures["status"].inc()
-            pause = retry_after(response.headers.get("retry-after", ""))
+            pause = retry_after(headers.get("retry-after", ""))
             self._paused_until = max(self._paused_until, _now() + pause)
-            raise _Retryable(UpstreamUnavailable(retry_after=max(1, math.ceil(pause))), f"status {response.status}")
-        if response.status in (401, 403):
+            return _Retryable(UpstreamUnavailable(retry_after=max(1, math.ceil(pause))), f"status {status}")
+        if status in (401, 403):
             settings = "MOVIE_API_USERNAME and MOVIE_API_PASSWORD, or MOVIE_API_TOKEN for tmdb"
-            raise invalid_response(f"it requires valid {settings} (status {response.status})")
-        raise invalid_response(f"status {response.status}: is MOVIE_API_URL right?")
+            return invalid_response(f"it requires valid {settings} (status {status})")
+        return invalid_response(f"status {status}: is MOVIE_API_URL right?")
+
+    def close(self) -> None:
+        """Cancel all requests, and close all connections."""
+        for handle in self._handles:  # first, or libcurl starts a timer that outlives the client
+            handle.close()
+        self._client.close()
 
 
 def invalid_response(reason: str) -> UpstreamFault:
@@ -223,51 +245,15 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _request(http: _Http, call: Call, seconds: float) -> Response:
-    if seconds < MARGIN_SECONDS:
-        raise TimeoutError
-    metrics.upstream_tries.inc()
-    try:
-        return await http.get(call, seconds)
-    except CurlError as error:
-        if error.errno in INVALID_HTTP:
-            raise invalid_response(f"not HTTP, or more than {MAX_RESPONSE_BYTES} bytes: {error}")
-        if error.errno in UNTRUSTED:
-            raise invalid_response(f"its certificate cannot be trusted: {error}")
-        too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
-        metrics.upstream_failures["timeout" if too_slow else "connection"].inc()
-        raise _Retryable(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error)) from None
-
-
-class _Http:
-    """GET requests through libcurl, on keep-alive connections."""
-
-    def __init__(self) -> None:
-        self._client = CurlAsyncHTTPClient(
-            force_instance=True, max_clients=CONNECTIONS, max_body_size=MAX_RESPONSE_BYTES)
-        self._handles: set[pycurl.Curl] = set()
-
-    async def get(self, call: Call, seconds: float) -> Response:
-        """The response, whatever its status, or CurlError."""
-        headers: dict[str, str] = {}
-        response = await self._client.fetch(
-            call.url, headers={"Accept": "application/json"} | call.headers, raise_error=False,
-            follow_redirects=False, connect_timeout=CONNECT_SECONDS, request_timeout=seconds,
-            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-            prepare_curl_callback=partial(self._prepare, headers), **call.credentials,
-        )
-        return Response(response.code, headers, response.body)
-
-    def _prepare(self, headers: dict[str, str], handle: pycurl.Curl) -> None:
-        self._handles.add(handle)
-        handle.setopt(pycurl.MAXFILESIZE, MAX_RESPONSE_BYTES)
-        handle.setopt(pycurl.HEADERFUNCTION, partial(_read_header, headers))  # Tornado's raises for an invalid line
-
-    def close(self) -> None:
-        """Cancel all requests, and close all connections."""
-        for handle in self._handles:  # first, or libcurl starts a timer that outlives the client
-            handle.close()
-        self._client.close()
+def _failure(error: CurlError) -> Exception:
+    """The exception for a request without a response."""
+    if error.errno in INVALID_HTTP:
+        return invalid_response(f"not HTTP, or more than {MAX_RESPONSE_BYTES} bytes: {error}")
+    if error.errno in UNTRUSTED:
+        return invalid_response(f"its certificate cannot be trusted: {error}")
+    too_slow = error.errno == pycurl.E_OPERATION_TIMEDOUT
+    metrics.upstream_failures["timeout" if too_slow else "connection"].inc()
+    return _Retryable(UpstreamTimeout() if too_slow else UpstreamUnavailable(), str(error))
 
 
 def _read_header(headers: dict[str, str], line: bytes) -> None:
@@ -283,8 +269,8 @@ def _read_header(headers: dict[str, str], line: bytes) -> None:
 async def open_upstream(seconds: float) -> AsyncIterator[Upstream]:
     """An Upstream on keep-alive connections."""
     stamina.instrumentation.set_on_retry_hooks([])  # a retry is not logged; Outage logs a call that fails
-    http = _Http()
+    upstream = Upstream(seconds)
     try:
-        yield Upstream(http, seconds)
+        yield upstream
     finally:
-        http.close()
+        upstream.close()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from movieserver.errors import UpstreamFault, UpstreamTimeout
@@ -29,26 +29,12 @@ MAX_REMEMBERED = 100  # pages
 MAX_CHARACTERS = 64 * 1024  # of a page that is remembered
 
 
-class Listed(NamedTuple):
-    """A page, its age, and up to which age it is fresh; in seconds."""
-
-    page: MoviePage
-    age: float
-    max_age: float
-
-    @property
-    def fresh(self) -> bool:
-        """Whether it can be sent without fetching it again."""
-        return self.age < self.max_age
-
-
 class _Wanted(NamedTuple):
-    """A page of the list or of a search, its key in the cache, and for how many seconds it is stored there."""
+    """A page of the list or of a search, and its key in the cache."""
 
     number: int
     query: str | None
     key: str
-    lifetime: int
 
 
 class MovieApi:
@@ -65,23 +51,32 @@ class MovieApi:
         self._outage = Outage("movie API, its responses")
         self._quiet_until = 0.0
         self._fetches: dict[str, asyncio.Task[MoviePage]] = {}
-        self._remembered: dict[str, tuple[MoviePage, float]] = {}  # with the time of the fetch
+        self._remembered: dict[str, MoviePage] = {}
 
-    async def page(self, number: int, query: str | None = None) -> Listed:
+    async def page(self, number: int, query: str | None = None) -> MoviePage:
         """Page `number` (from 1). Raises NoSuchPage past the end, or one of the Upstream errors."""
         self.provider.check(query)
         if not self._fresh_seconds:
             async with self._time_limit() as end:
-                return Listed(await self._request(number, query, end), 0, 0)
-        wanted = self._wanted(number, query)
-        cached = await self._cached(wanted)
+                return await self._request(number, query, end)
+        key = hashlib.sha256(f"{self._name} {number} {query!r}".encode()).hexdigest()[:32]
+        wanted = _Wanted(number, query, key)
+        cached = await self._cached(key)
         if cached is None:
             metrics.page_cache_results["miss"].inc()
-            return self._listed(await asyncio.shield(self._shared_fetch(wanted)), 0)
-        if not cached.fresh:
+            return await asyncio.shield(self._shared_fetch(wanted))
+        fresh = self._is_fresh(cached)
+        if not fresh:
             self._shared_fetch(wanted)
-        metrics.page_cache_results["fresh" if cached.fresh else "stale"].inc()
+        metrics.page_cache_results["fresh" if fresh else "stale"].inc()
         return cached
+
+    def max_age(self, page: MoviePage) -> float:
+        """Up to which age the page is fresh, in seconds: then it is sent without fetching it again."""
+        return self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS)
+
+    def _is_fresh(self, page: MoviePage) -> bool:
+        return page.age < self.max_age(page)
 
     async def close(self) -> None:
         """Cancel the calls in progress."""
@@ -90,14 +85,6 @@ class MovieApi:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
         await self.provider.close()
-
-    def _listed(self, page: MoviePage, age: float) -> Listed:
-        return Listed(page, age, self._fresh_seconds if page.complete else min(self._fresh_seconds, INCOMPLETE_SECONDS))
-
-    def _wanted(self, number: int, query: str | None) -> _Wanted:
-        lifetime = PAGE_SECONDS if query is None else max(SEARCH_SECONDS, math.ceil(self._fresh_seconds))
-        key = hashlib.sha256(f"{self._name} {number} {query!r} {lifetime}".encode()).hexdigest()[:32]
-        return _Wanted(number, query, key, lifetime)
 
     def _shared_fetch(self, wanted: _Wanted) -> asyncio.Task[MoviePage]:
         """The one call of this process for a page."""
@@ -110,28 +97,20 @@ class MovieApi:
     def _forget(self, key: str, fetch: asyncio.Task[MoviePage]) -> None:
         del self._fetches[key]
         if not fetch.cancelled():
-            fetch.exception()  # it is logged already, and possibly no request waits for it
+            fetch.exception()  # mark the exception as retrieved; it is logged already
 
-    async def _cached(self, wanted: _Wanted) -> Listed | None:
+    async def _cached(self, key: str) -> MoviePage | None:
         """The page in the memory of this process if it is fresh there, else in Redis."""
-        key, now = wanted.key, asyncio.get_running_loop().time()
-        if key in self._remembered:
-            page, since = self._remembered[key]
-            if (listed := self._listed(page, now - since)).fresh:
-                return listed
-            del self._remembered[key]
-        entry = await self.cache.get(key, wanted.lifetime)
-        found = entry and load_page(entry.text)
-        if not entry or not found:
-            return None
-        self._remember(key, found, now - entry.age)
-        return self._listed(found, entry.age)
-
-    def _remember(self, key: str, page: MoviePage, since: float) -> None:
-        if len(page.movies) <= MAX_CHARACTERS:
+        page = self._remembered.get(key)
+        if page and self._is_fresh(page):
+            return page
+        page = load_page(await self.cache.get(key) or "")
+        if page and len(page.movies) <= MAX_CHARACTERS:
+            self._remembered.pop(key, None)
             if len(self._remembered) == MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
-            self._remembered[key] = page, since
+            self._remembered[key] = page
+        return page
 
     async def _fetch(self, wanted: _Wanted) -> MoviePage:
         """A page from the third party, or from the process that is fetching it already."""
@@ -139,9 +118,9 @@ class MovieApi:
             while True:
                 self.upstream.check(end)
                 async with self.cache.lock(wanted.key) as locked:
-                    cached = await self._cached(wanted)  # the previous holder of the lock may have stored it
-                    if cached and cached.fresh:
-                        return cached.page
+                    cached = await self._cached(wanted.key)  # the previous holder of the lock may have stored it
+                    if cached and self._is_fresh(cached):
+                        return cached
                     if locked or self.cache.away:
                         return await self._fetch_alone(wanted, end)
                 await asyncio.sleep(POLL_SECONDS)
@@ -152,7 +131,8 @@ class MovieApi:
         except NoSuchPage:
             await self.cache.delete(wanted.key)
             raise
-        await self.cache.put(wanted.key, page.dump(), wanted.lifetime)
+        lifetime = PAGE_SECONDS if wanted.query is None else max(SEARCH_SECONDS, math.ceil(self._fresh_seconds))
+        await self.cache.put(wanted.key, page.dump(), lifetime)
         return page
 
     async def _request(self, number: int, query: str | None, end: float) -> MoviePage:
@@ -161,7 +141,7 @@ class MovieApi:
             self._report(number, page.skipped)
         return page
 
-    def _report(self, number: int, skipped: tuple[str, ...]) -> None:
+    def _report(self, number: int, skipped: Sequence[str]) -> None:
         """Count the skipped entries, and log them, at most every LOG_SECONDS."""
         metrics.upstream_skipped_entries.inc(len(skipped))
         now = asyncio.get_running_loop().time()
@@ -183,15 +163,3 @@ class MovieApi:
             self._outage.record_failure(str(fault.__cause__))
             raise
         self._outage.record_success()
-
-
-@contextlib.asynccontextmanager
-async def open_movie_api(
-    upstream: Upstream, provider: Provider, cache: PageCache, name: str, fresh_seconds: float
-) -> AsyncIterator[MovieApi]:
-    """A MovieApi; at the end it cancels the calls in progress."""
-    api = MovieApi(upstream, provider, cache, name, fresh_seconds)
-    try:
-        yield api
-    finally:
-        await api.close()

@@ -5,21 +5,12 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 from movieserver.redis.client import REDIS_ERRORS, SECONDS, Calls, Client, in_time
 
 LOCK_SECONDS = 3.0  # how long a process that died with the lock blocks the others
 
-GET = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
-
-
-class Entry(NamedTuple):
-    """A stored text, and its age in seconds."""
-
-    text: str
-    age: float
 
 
 class PageCache:
@@ -28,32 +19,27 @@ class PageCache:
     def __init__(self, redis: Client, seconds: float = SECONDS) -> None:
         self._redis = redis
         self._seconds = seconds
-        self._get = redis.register_script(GET)
         self._unlock = redis.register_script(UNLOCK)
         self._calls = Calls("page cache", seconds)
-        self._reads: dict[str, asyncio.Task[Entry | None]] = {}  # that have not begun yet
+        self._reads: dict[str, asyncio.Task[str | None]] = {}  # that have not begun yet
 
     @property
     def away(self) -> bool:
         """Whether Redis failed to reply a moment ago."""
         return self._calls.away
 
-    async def get(self, key: str, lifetime: int) -> Entry | None:
-        """The text that was stored under `key` for `lifetime` seconds, if there is one.
-
-        Calls in the same event loop iteration share one command.
-        """
+    async def get(self, key: str) -> str | None:
+        """The text under `key`, if there is one. Calls in the same event loop iteration share one command."""
         if key not in self._reads:
-            self._reads[key] = asyncio.create_task(self._read(key, lifetime))
+            self._reads[key] = asyncio.create_task(self._read(key))
         return await asyncio.shield(self._reads[key])
 
-    async def _read(self, key: str, lifetime: int) -> Entry | None:
+    async def _read(self, key: str) -> str | None:
         del self._reads[key]
-        found = await self._calls.ask(lambda: self._get([_page(key)]))
-        return Entry(found[0], lifetime - found[1] / 1000) if found and found[0] else None
+        return await self._calls.ask(lambda: self._redis.get(_page(key)))
 
     async def put(self, key: str, text: str, lifetime: int) -> None:
-        """Store a text, as of now."""
+        """Store a text for `lifetime` seconds."""
         await self._calls.ask(lambda: self._redis.set(_page(key), text, ex=lifetime))
 
     async def delete(self, key: str) -> None:

@@ -10,15 +10,15 @@ from tornado.httputil import url_concat
 from movieserver.errors import BadRequest
 from movieserver.third_party.client import Call, NoSuchPage, invalid_response
 from movieserver.third_party.provider import (
-    Get, Movie, MoviePage, canonical_uuid, check_words, ids_of, make_movie, poster_of, read_count, read_movies,
+    Get, Movie, MoviePage, Provider, canonical_uuid, ids_of, make_movie, poster_of, read_count, read_movies,
     read_object, year_of
 )
 
-WORDS = "{query}"
+PLACEHOLDER = "{query}"
 SEARCH = re.compile(r"(?<=[?&])[^?&=]+=\{query\}&?")
 
 
-class Plain:
+class Plain(Provider):
     """The list at `url`. If it can be searched, its address names the parameter: https://host/list/?search={query}."""
 
     def __init__(self, url: str, username: str | None, password: str | None) -> None:
@@ -28,14 +28,14 @@ class Plain:
         }
 
     def check(self, query: str | None) -> None:
-        """Raise BadRequest if the address of the list names no parameter for searches."""
+        """Raise BadRequest also if the address of the list names no parameter for searches."""
         if query is not None and not SEARCH.search(self.url):
-            raise BadRequest("This catalogue cannot be searched. Omit the query parameter query.")
-        check_words(query)
+            raise BadRequest("This catalogue cannot be searched. Omit the query parameter `query`.")
+        super().check(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
         """A page of the third party's list, with its numbering."""
-        url = SEARCH.sub("", self.url) if query is None else self.url.replace(WORDS, quote_plus(query))
+        url = SEARCH.sub("", self.url) if query is None else self.url.replace(PLACEHOLDER, quote_plus(query))
         try:
             body = await get(Call(url_concat(url, {"page": str(number)}), {}, self._credentials))
         except NoSuchPage:
@@ -43,9 +43,6 @@ class Plain:
                 raise invalid_response("status 404 for the first page: is MOVIE_API_URL right?")
             raise
         return _read_page(body)
-
-    async def close(self) -> None:
-        """Nothing to stop: there are no background calls."""
 
 
 def _read_page(body: bytes) -> MoviePage:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from movieserver.errors import BadRequest
 from movieserver.formats import (
@@ -48,7 +49,7 @@ class Movie(NamedTuple):
 class MoviePage:
     """A page: `movies` is the text of a JSON array, `skipped` says why entries were left out.
 
-    `complete` is false if genre names were not known yet.
+    `complete` is false if genre names were not known yet. `fetched` is the Unix time of the response.
     """
 
     count: int
@@ -56,33 +57,38 @@ class MoviePage:
     has_previous: bool
     movies: str
     complete: bool = True
-    skipped: tuple[str, ...] = ()
+    skipped: Sequence[str] = ()
+    fetched: float = field(default_factory=time.time)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the page was fetched."""
+        return max(0.0, time.time() - self.fetched)
 
     def dump(self) -> str:
         """The page as text, for `load_page`."""
-        return json.dumps([self.count, self.has_next, self.has_previous, self.complete]) + "\n" + self.movies
+        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def load_page(text: str) -> MoviePage | None:
     """The page of a text that `dump` made; None if another version made it."""
-    head, _, movies = text.partition("\n")
     try:
-        match json.loads(head):
-            case [int(count), bool(has_next), bool(has_previous), bool(complete)] if movies:
-                return MoviePage(count, has_next, has_previous, movies, complete)
-    except ValueError:
-        pass
-    return None
+        return MoviePage(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
 
 
-class Provider(Protocol):
+class Provider:
     """A kind of movie API (MOVIE_API_KIND): what to request, and what its responses mean."""
 
     def check(self, query: str | None) -> None:
         """Raise BadRequest if the list cannot be searched for `query`."""
+        if query is not None and not query.strip():
+            raise BadRequest("The query parameter `query` is empty. Omit it, or send words to search for.")
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
         """Page `number` (from 1) of the list, or of what `query` finds. Raises NoSuchPage past the end."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Stop the background calls."""
@@ -90,12 +96,6 @@ class Provider(Protocol):
 
 class InvalidEntry(Exception):
     """An entry that cannot be shown; the message says why."""
-
-
-def check_words(query: str | None) -> None:
-    """Raise BadRequest for a search without a word."""
-    if query is not None and not query.strip():
-        raise BadRequest("The query parameter query is empty. Omit it, or send words to search for.")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def read_movies(entries: object, read: Callable[[dict[str, Any]], Movie]) -> tup
 
 
 def read_count(value: object, entries: list[Any] | None) -> int:
-    """The size of the list; of this page alone if that cannot be read, and UpstreamFault if the page is empty too."""
+    """The size of the list, or of this page if the count cannot be read; UpstreamFault if the page is empty too."""
     count = whole_number(value)
     if count is None and not entries:
         raise invalid_response("the page cannot be read: it has no movies, and its count is not a whole number")

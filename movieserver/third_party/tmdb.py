@@ -12,7 +12,7 @@ from movieserver.formats import movie_uuid
 from movieserver.observability.logs import Outage
 from movieserver.third_party.client import Call, NoSuchPage, invalid_response
 from movieserver.third_party.provider import (
-    MAX_NUMBER, Get, Movie, MoviePage, check_words, make_movie, poster_of, read_count, read_movies, read_object, text,
+    MAX_NUMBER, Get, Movie, MoviePage, Provider, make_movie, poster_of, read_count, read_movies, read_object, text,
     whole_number, year_of
 )
 
@@ -24,7 +24,7 @@ NAME_CHARACTERS = 100
 POSTERS = "https://image.tmdb.org/t/p/w342"  # and poster_path; 342 pixels wide
 
 
-class Tmdb:
+class Tmdb(Provider):
     """The movies that TMDB finds. Genre names are fetched once a day; without them a page is incomplete."""
 
     def __init__(self, url: str, token: str) -> None:
@@ -34,10 +34,6 @@ class Tmdb:
         self._names_until = 0.0
         self._learning: asyncio.Task[None] | None = None
         self._outage = Outage("movie API, genre names")
-
-    def check(self, query: str | None) -> None:
-        """Raise BadRequest for a search without words."""
-        check_words(query)
 
     async def page(self, get: Get, number: int, query: str | None) -> MoviePage:
         """A page of /discover/movie, or of /search/movie if there is a query."""
@@ -59,7 +55,7 @@ class Tmdb:
             await asyncio.wait([self._learning])
 
     async def _genre_names(self, get: Get) -> dict[int, str]:
-        """The names by id, shared by all pages; old ones are better than none, and none are better than no page."""
+        """The names by id, shared by all pages. If they cannot be fetched, the old ones are used, or none."""
         if time.monotonic() > self._names_until:
             if self._learning is None:
                 self._learning = asyncio.create_task(self._learn_names(get))
