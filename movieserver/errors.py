@@ -144,7 +144,7 @@ class Conflict(ApiError):
 
     status = 409
     code = "conflict"
-    detail = "The request conflicts with the current state of the resource. Read it again."
+    detail = "The request conflicts with the current state. Read the resource again, then repeat the change."
 
 
 class CollectionFull(Conflict):
@@ -236,7 +236,8 @@ class HeadersTooLarge(ApiError):
     code = "headers_too_large"
 
     def __init__(self, size: int, fields: int) -> None:
-        super().__init__(f"The request line and its headers must not exceed {size} bytes and {fields} headers.")
+        super().__init__(
+            f"The request line and the headers must have at most {size} bytes in total, and at most {fields} headers.")
 
 
 class UpstreamFault(ApiError):

@@ -15,7 +15,7 @@ from movieserver.accounts.registration_limit import RegistrationLimit
 from movieserver.accounts.usernames import username_fault, username_key
 from movieserver.embedded.postgres import Postgres
 from movieserver.embedded.redis import Redis
-from movieserver.redis.client import open_redis
+from movieserver.redis.client import PATIENT_SECONDS, open_redis
 from movieserver.settings import Settings
 from tests.client import Response, Api, assert_tokens, assert_unauthenticated, but_request_id, pointers
 from tests.conftest import make_settings
@@ -242,7 +242,7 @@ class TestAFloodOfRegistrations:
         seconds = int(response.headers["Retry-After"])
         assert 1 <= seconds <= 60
         assert response.json["detail"] == (
-            "Too many registrations from this address: 100 in 60 seconds are allowed. "
+            "Too many registrations from this IP address: at most 100 are allowed within 60 seconds. "
             f"Try again in {seconds} seconds.")
         assert (await self.register(api, ELSEWHERE)).status == 201
 
@@ -292,7 +292,7 @@ class TestAFloodOfRegistrations:
     async def test_redis_stores_no_addresses(self, api: Api, redis: Redis) -> None:
         """ASVS 5.0 14.2: registrations are counted under a keyed digest, for a minute."""
         await self.register(api)
-        async with open_redis(redis.url) as connected:
+        async with open_redis(redis.url, PATIENT_SECONDS) as connected:
             keys = await connected.keys(f"{registration_limit.PREFIX}*")
             assert len(keys) == 1 and HOME not in keys[0]
             assert 0 < await connected.pttl(keys[0]) <= 60_000
@@ -301,7 +301,7 @@ class TestAFloodOfRegistrations:
 async def test_processes_share_the_count_of_registrations(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """ASVS 5.0 2.4.1: all processes share the limit."""
     monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 2)
-    async with open_redis(redis.url) as first, open_redis(redis.url) as second:
+    async with open_redis(redis.url, PATIENT_SECONDS) as first, open_redis(redis.url, PATIENT_SECONDS) as second:
         one, other = RegistrationLimit(first, b"key"), RegistrationLimit(second, b"key")
         await one.count(HOME)
         await other.count(HOME)
@@ -319,7 +319,7 @@ class TestWithoutRedis:
     async def test_registrations_are_not_limited(
         self, api: Api, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """ASVS 5.0 16.5.2: users can register and log in while Redis is away."""
+        """ASVS 5.0 16.5.2: users can register and log in while Redis is unavailable."""
         monkeypatch.setattr(registration_limit, "MAX_REGISTRATIONS", 1)
         assert (await api.post("/register/", registration())).status == 201
         assert (await api.post("/register/", registration())).status == 429

@@ -90,7 +90,7 @@ async def test_a_burst_does_not_disable_the_cache(movies: MovieApi, third_party:
     listed = await asyncio.gather(*[movies.page(1) for _ in range(500)])
     assert {each.movies for each in listed} == {json.dumps([MOVIE], ensure_ascii=False)}
     await asyncio.gather(*[movies.page(1) for _ in range(500)])
-    assert not movies.cache.away
+    assert not movies.cache.unavailable
     assert len(third_party.calls) == 1
 
 
@@ -109,7 +109,7 @@ async def test_redis_that_was_away_for_a_moment_leaves_no_lock(
         await asyncio.sleep(0.01)
     async with open_redis(own_redis.url, 5) as redis:
         await redis.client_pause(600)
-        while not movies.cache.away:
+        while not movies.cache.unavailable:
             await movies.cache.get("any key")
         await redis.ping()
         released.set()

@@ -120,7 +120,7 @@ async def test_page_is_a_whole_number_from_1(alice: Api, third_party: ThirdParty
 async def test_past_the_end(alice: Api, third_party: ThirdParty, number: str) -> None:
     third_party.behaviour = page({"detail": "theirs: Invalid page."}, status=404)
     response = await alice.get(f"/movies/?page={number}")
-    assert (response.status, response.json["detail"][:31]) == (404, "The list ends before this page.")
+    assert (response.status, response.json["detail"][:38]) == (404, "This page is past the end of the list.")
     assert len(third_party.calls) == 1
     assert_keeps_its_secrets(response, third_party)
 

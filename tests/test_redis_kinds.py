@@ -22,7 +22,7 @@ from movieserver.embedded.redis import Redis
 from movieserver.errors import TooManyAttempts, Unauthenticated
 from movieserver.redis import request_counter
 from movieserver.redis.changes import Changes, open_changes
-from movieserver.redis.client import facts, open_redis
+from movieserver.redis.client import PATIENT_SECONDS, facts, open_redis
 from movieserver.redis.request_counter import CounterUnavailable, RequestCounter, open_counter
 from movieserver.third_party.page_cache import PageCache
 from tests.conftest import temporary_folder
@@ -131,7 +131,7 @@ async def test_the_facts_of_a_cluster(cluster_url: str) -> None:
 
 async def test_pages_on_a_cluster(cluster_url: str) -> None:
     async with open_redis(cluster_url, seconds=20) as redis:
-        cache = PageCache(redis, seconds=20)
+        cache = PageCache(redis, reply_seconds=20)
         for number in range(20):
             async with cache.lock(f"key {number}") as locked:
                 assert locked
@@ -144,7 +144,7 @@ async def test_pages_on_a_cluster(cluster_url: str) -> None:
 
 async def test_login_attempts_on_a_cluster(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_attempts, "PAIR_FAILURES", 1)
-    async with open_redis(cluster_url) as first, open_redis(cluster_url) as second:
+    async with open_redis(cluster_url, PATIENT_SECONDS) as first, open_redis(cluster_url, PATIENT_SECONDS) as second:
         one, other = LoginAttempts(first, b"key"), LoginAttempts(second, b"key")
         async with one.attempt(b"account", "address"):
             pass
@@ -181,7 +181,7 @@ async def test_a_cluster_that_is_down() -> None:
     async with open_redis("redis+cluster://127.0.0.1:1") as redis:
         cache = PageCache(redis)
         assert await cache.get("key") is None
-        assert cache.away
+        assert cache.unavailable
         await cache.put("key", "text", 60)
 
 
@@ -193,7 +193,7 @@ async def test_no_request_waits_for_nodes_that_do_not_reply(url: str) -> None:
         nodes = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]
         async with open_counter(url.format(*nodes)) as one:
             assert await one.count() is None
-            assert one.away
+            assert one.unavailable
             assert all(one.count().done() for _ in range(100))
 
 

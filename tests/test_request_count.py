@@ -196,7 +196,7 @@ def refuse(between: Proxy) -> None:
 
 async def settled(one: RequestCounter) -> None:
     """Wait until Redis is back and has counted all requests."""
-    while one.away or one.backlog:
+    while one.unavailable or one.backlog:
         await asyncio.sleep(0.01)
 
 
@@ -305,7 +305,7 @@ async def test_only_one_request_waits_for_a_silent_redis(own_redis: Redis) -> No
         waiting = [one.count() for _ in range(10)]
         assert not any(each.done() for each in waiting)
         assert await asyncio.gather(*waiting) == [None] * 10
-        assert one.away
+        assert one.unavailable
         assert all(one.count().done() for _ in range(1000))
         between.black_hole = False
         await settled(one)

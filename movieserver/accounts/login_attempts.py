@@ -55,9 +55,9 @@ class LoginAttempts:
         self._calls = Calls("attempts", PATIENT_SECONDS)
 
     @property
-    def away(self) -> bool:
+    def unavailable(self) -> bool:
         """Whether Redis failed to reply a moment ago; attempts are then not limited."""
-        return self._calls.away
+        return self._calls.unavailable
 
     @contextlib.asynccontextmanager
     async def attempt(self, account: bytes, address: str) -> AsyncIterator[None]:
@@ -71,13 +71,13 @@ class LoginAttempts:
             yield
         except (Unauthenticated, WrongPassword):
             if not await self._count(keys, "wrong"):
-                await asyncio.sleep(client.PAUSE_SECONDS)
+                await asyncio.sleep(client.PAUSE_SECONDS * 1.1)  # a timer of uvloop may end a millisecond early
                 await self._count(keys, "wrong")  # a short outage makes no attempt free
             raise
         await self._count(keys, "right")
 
     async def _count(self, keys: list[str], event: str) -> bool:
-        """Check the limit, and count the event; False if Redis is away. Raises TooManyAttempts."""
+        """Check the limit, and count the event; False if Redis is unavailable. Raises TooManyAttempts."""
         limits = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
         arguments = [event, int(WINDOW_SECONDS * 1000), *limits]
         wait = await self._calls.ask(lambda: self._script(keys, arguments))

@@ -33,8 +33,8 @@ class TooManyRegistrations(ApiError):
 
     def __init__(self, seconds: int) -> None:
         super().__init__(
-            f"Too many registrations from this address: {MAX_REGISTRATIONS} in {WINDOW_SECONDS:.0f} seconds are "
-            f"allowed. Try again in {seconds} seconds.", retry_after=seconds)
+            f"Too many registrations from this IP address: at most {MAX_REGISTRATIONS} are allowed within "
+            f"{WINDOW_SECONDS:.0f} seconds. Try again in {seconds} seconds.", retry_after=seconds)
 
 
 class RegistrationLimit:

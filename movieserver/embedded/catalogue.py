@@ -61,7 +61,7 @@ class MoviesHandler(CatalogueHandler):
         if fault == "errors":
             raise HTTPError(500)
         if fault == "hangs":
-            await self.settings["never"].wait()
+            await self.settings["never_set"].wait()  # a hang
         text = json.dumps(self._page())
         if fault == "halves":
             await self._half(text.encode())
@@ -107,12 +107,12 @@ class FaultsHandler(CatalogueHandler):
 
 
 def make_catalogue(username: str, password: str, faults: Faults | None = None) -> Application:
-    """The catalogue as a Tornado application."""
+    """A stand-in for the third party, as a Tornado application; `faults` are simulated."""
     credentials = base64.b64encode(f"{username}:{password}".encode())
     return Application(
         [(PATH, MoviesHandler), ("/faults/", FaultsHandler)],
         authorization=b"Basic " + credentials, faults=faults or Faults(),
-        never=asyncio.Event(), log_function=lambda handler: None,
+        never_set=asyncio.Event(), log_function=lambda handler: None,
     )
 
 

@@ -44,7 +44,7 @@ class RegistrationClosed(ApiError):
 
 @asynccontextmanager
 async def login_attempt(handler: Handler, account: bytes) -> AsyncIterator[None]:
-    """Count the attempt if it fails. If Redis is away for the request counter, do not wait for it again."""
+    """Count the attempt if it fails. If Redis is unavailable for the request counter, do not wait for it again."""
     if await handler.request_number() is None:
         yield
     else:
@@ -79,7 +79,7 @@ class RegisterHandler(AccountHandler):
         if self.settings["registration"] == "closed":
             raise RegistrationClosed
         body = self.body(Registration)
-        if await self.request_number() is not None:  # otherwise Redis is away
+        if await self.request_number() is not None:  # otherwise Redis is unavailable
             await self.resources.registration_limit.count(self.application.proxies.network(self.request))
         refresh = await users.register(
             self.db, username=body.username,
@@ -160,7 +160,7 @@ class OwnAccountHandler(Handler):
     login_only = True
 
     async def check_password(self, password: str) -> User:
-        """The user of this request; WrongPassword counts as a failed login attempt."""
+        """Check the password and return its user. Raises WrongPassword, which also counts as a failed login attempt."""
         user = await users.get(self.db, user_id=self.owner)
         if user is None:
             raise Unauthenticated(USER_GONE)

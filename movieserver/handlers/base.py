@@ -94,7 +94,7 @@ class Handler(RequestHandler):
             raise self.request.refusal
 
     async def request_number(self) -> int | None:
-        """The request count with this request in it; None while Redis is away."""
+        """The request count with this request in it; None while Redis is unavailable."""
         return await self._number if self._number else None
 
     async def authenticate(self) -> None:

@@ -30,10 +30,11 @@ class ChangesHandler(Handler):
     @Operation(
         "listChanges", "Follow the changes of my collections", responses.ChangePage, query=(SINCE, WAIT, LIMIT),
         etag=True, errors=(CursorExpired(),),
-        description="In the order of their commits. A page has each collection once, with its last change: `created` "
-        "if it was created after the cursor, otherwise `updated` or `deleted`. Read what is created or updated, remove "
-        "what is deleted, then send `next` as `since`. `updated` and `deleted` may name a collection that you have "
-        "never seen. The response does not wait if the server is stopping, or if too many requests are waiting.")
+        description="Oldest first. A collection is on a page at most once, with its latest change: `created` if it was "
+        "created after `since`, otherwise `updated` or `deleted`. Read the collections that were created or updated, "
+        "remove those that were deleted, then send `next` as `since`. `updated` and `deleted` may name a collection "
+        "that you have not seen before. The server responds without waiting if it is shutting down, or if too many "
+        "requests are waiting.")
     async def get(self) -> None:
         limit, seconds, since = self.query(LIMIT), self.query(WAIT), self.query(SINCE)
         with self.resources.changes.waiter(self.owner, 0 if self._gone else seconds) as waiter:

@@ -8,7 +8,7 @@ from movieserver.errors import CollectionFull, FieldError, KeyInUse, KeyReused, 
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler
 from movieserver.handlers.collections import (
-    CURSOR, LIMIT, NO_COLLECTION, both_spellings, found, link_next, uuid_of
+    CURSOR, LIMIT, NO_COLLECTION, both_spellings, link_next, or_not_found, uuid_of
 )
 from movieserver.openapi.operation import Operation, Route
 from movieserver.schemas import responses
@@ -32,7 +32,7 @@ class AddHandler(Handler):
     async def post(self, segment: str) -> None:
         new, precondition = self.body(AddedMovies), self.precondition
         key = self.idempotency_key(f"/collection/{segment.lower()}/movies/")
-        added = found(await collection_movies.add(
+        added = or_not_found(await collection_movies.add(
             self.db, user_id=self.owner, collection_uuid=uuid_of(segment), movies=new.movies,
             precondition=precondition, key=key))
         self.resources.changes.announce(self.owner)
@@ -67,7 +67,7 @@ class OrderHandler(Handler):
         description="The body lists the uuids of all its movies, each once, in the new order.")
     async def put(self, segment: str) -> None:
         order, precondition = self.body(Order), self.precondition
-        version = found(await collection_movies.reorder(
+        version = or_not_found(await collection_movies.reorder(
             self.db, user_id=self.owner, collection_uuid=uuid_of(segment), movies=order.movie_uuids,
             pointer=order.pointer, precondition=precondition))
         self.resources.changes.announce(self.owner)

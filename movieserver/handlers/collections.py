@@ -76,7 +76,7 @@ class CollectionHandler(Handler):
         "getCollection", "Read a collection", responses.Collection, etag=True, errors=(NotFound(NO_COLLECTION),),
         description="With all its movies, in their order.")
     async def get(self, segment: str) -> None:
-        collection = found(await collections.get(self.db, user_id=self.owner, collection_uuid=uuid_of(segment)))
+        collection = or_not_found(await collections.get(self.db, user_id=self.owner, collection_uuid=uuid_of(segment)))
         await self.write_representation(collection.text + b"\n", collection.version)
 
     @UPDATE
@@ -85,7 +85,7 @@ class CollectionHandler(Handler):
         if not changes.sent_keys:
             raise BadRequest(nothing_to_change(changes.model_extra or {}))
         collection_uuid = uuid_of(segment)
-        version = found(await collections.update(
+        version = or_not_found(await collections.update(
             self.db, user_id=self.owner, collection_uuid=collection_uuid, changes=changes, precondition=precondition))
         self.resources.changes.announce(self.owner)
         self.set_etag(version)
@@ -100,7 +100,7 @@ class CollectionHandler(Handler):
         errors=(NotFound(NO_COLLECTION),), description="Its movies are deleted too. This cannot be undone.")
     async def delete(self, segment: str) -> None:
         precondition, collection_uuid = self.precondition, uuid_of(segment)
-        found(await collections.delete(
+        or_not_found(await collections.delete(
             self.db, user_id=self.owner, collection_uuid=collection_uuid, precondition=precondition))
         self.resources.changes.announce(self.owner)
         self.write_json({"message": "Collection deleted successfully"})
@@ -126,11 +126,11 @@ def nothing_to_change(unknown: dict[str, object]) -> str:
 
 def uuid_of(segment: str) -> str:
     """The uuid in a path. Raises NotFound if it is malformed."""
-    return found(parse_uuid(segment))
+    return or_not_found(parse_uuid(segment))
 
 
-def found(value: T | None) -> T:
-    """The value. Raises NotFound if it is None."""
+def or_not_found(value: T | None) -> T:
+    """The value, which is not None. Raises NotFound otherwise."""
     if value is None:
         raise NotFound(NO_COLLECTION)
     return value

@@ -10,7 +10,7 @@ from movieserver.data import collections, exports
 from movieserver.data.exports import Position
 from movieserver.errors import NotFound
 from movieserver.handlers.base import Handler
-from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, both_spellings, or_not_found, uuid_of
 from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import ChoiceParameter, CursorParameter
 from movieserver.schemas import responses
@@ -37,7 +37,7 @@ class ExportHandler(Handler):
         "services. In CSV, an apostrophe precedes every text that a spreadsheet would take for a formula.")
     async def get(self, segment: str) -> None:
         kind, collection_uuid = self.query(FORMAT), uuid_of(segment)
-        collection = found(await collections.get(self.db, user_id=self.owner, collection_uuid=collection_uuid))
+        collection = or_not_found(await collections.get(self.db, user_id=self.owner, collection_uuid=collection_uuid))
         body = collection.text + b"\n"
         if kind == "csv":
             self.set_header("Content-Type", f"{CSV}; charset=utf-8")

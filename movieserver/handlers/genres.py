@@ -24,11 +24,11 @@ class GenresHandler(Handler):
     async def get(self) -> None:
         limit, number = self.query(LIMIT), self.query(PAGE)
         offset = (number - 1) * limit
-        found = await genres.list_page(self.db, user_id=self.owner, limit=limit, offset=min(offset, 2**62))
-        following = self._address(limit, number + 1) if found.total > offset + limit else None
+        page = await genres.list_page(self.db, user_id=self.owner, limit=limit, offset=min(offset, 2**62))
+        following = self._address(limit, number + 1) if page.total > offset + limit else None
         self.set_links(next=following, prev=self._address(limit, number - 1) if number > 1 else None)
         await self.write_representation(
-            f'{{"genres": {found.text}, "count": {found.total}, "next": {json.dumps(following)}}}')
+            f'{{"genres": {page.text}, "count": {page.total}, "next": {json.dumps(following)}}}')
 
     def _address(self, limit: int, number: int) -> str:
         return self.absolute_url(f"/genres/?limit={limit}&page={number}")

@@ -8,7 +8,7 @@ from movieserver.data import collections, imports
 from movieserver.errors import NotFound, Unauthenticated
 from movieserver.handlers.authentication import USER_GONE
 from movieserver.handlers.base import Handler
-from movieserver.handlers.collections import NO_COLLECTION, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, or_not_found, uuid_of
 from movieserver.openapi.operation import Operation, Route
 from movieserver.openapi.parameters import TextParameter
 from movieserver.schemas import responses
@@ -36,7 +36,7 @@ class ImportHandler(Handler):
         file = await self.resources.body_threads.run(partial(read_file, kind, body), len(body))
         into = None if segment is None else uuid_of(segment)
         if into and not file.collections:
-            found(await collections.get(self.db, user_id=self.owner, collection_uuid=into))
+            or_not_found(await collections.get(self.db, user_id=self.owner, collection_uuid=into))
         stored = await self._store(file, into)
         self.write_json({
             "added": sum(each["added"] for each in stored),

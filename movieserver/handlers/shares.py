@@ -5,7 +5,7 @@ from movieserver.data import shares
 from movieserver.errors import NotFound
 from movieserver.formats import parse_uuid
 from movieserver.handlers.base import Handler, OpenHandler
-from movieserver.handlers.collections import NO_COLLECTION, both_spellings, found, uuid_of
+from movieserver.handlers.collections import NO_COLLECTION, both_spellings, or_not_found, uuid_of
 from movieserver.handlers.web import negotiate_page, write_page
 from movieserver.openapi.operation import DATABASE_ERRORS, Operation, Route
 from movieserver.schemas import responses
@@ -25,7 +25,7 @@ class ShareHandler(Handler):
         "While it works, you get the same link again (200), whatever the body; DELETE ends it.")
     async def post(self, segment: str) -> None:
         days = self.body(NewShare).expires_in_days if self.request.body else None
-        share = found(await shares.create(
+        share = or_not_found(await shares.create(
             self.db, tokens=self.resources.share_tokens, user_id=self.owner,
             collection_uuid=uuid_of(segment), days=days))
         self.write_json(

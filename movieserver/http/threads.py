@@ -46,5 +46,5 @@ class BodyThreads(Threads):
         if size <= INLINE_BYTES:
             return work()
         if self.waiting >= MAX_WAITING:
-            raise Overloaded("Too many large bodies and files are being processed. Try again shortly.")
+            raise Overloaded("Too many large request bodies and files are being processed. Try again shortly.")
         return await self.run_in_thread(work)

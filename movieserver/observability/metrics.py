@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # the file of a new process is empty for a moment, and reading it then fails
-FRESH_FILE_ATTEMPTS, FRESH_FILE_SECONDS = 50, 0.01
+EMPTY_FILE_RETRIES, EMPTY_FILE_SECONDS = 50, 0.01
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -86,17 +86,17 @@ def count_request(route: str, method: str | None, status: int, seconds: float | 
 
 
 def exposition() -> bytes:
-    """All metrics in the text format of Prometheus, over all processes; takes some milliseconds."""
+    """All metrics in the Prometheus text format, aggregated across all processes. Blocks for milliseconds."""
     folder = os.environ.get(FOLDER)
     if not folder:
         return generate_latest(REGISTRY)
-    for _ in range(FRESH_FILE_ATTEMPTS):
+    for _ in range(EMPTY_FILE_RETRIES):
         with suppress(struct.error), _locked(folder, fcntl.LOCK_SH):
             registry = CollectorRegistry()
             MultiProcessCollector(registry, folder)
             return generate_latest(registry)
-        time.sleep(FRESH_FILE_SECONDS)
-    raise RuntimeError(f"a file in {folder} stays empty")
+        time.sleep(EMPTY_FILE_SECONDS)
+    raise RuntimeError(f"a metrics file in {folder} is still empty, or corrupt")
 
 
 def forget(pid: int) -> None:

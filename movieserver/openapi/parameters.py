@@ -65,7 +65,8 @@ class CursorParameter(QueryParameter[T | None]):
     def read(self, text: str | None) -> T | None:
         position = None if text is None else self.decode(text)
         if text is not None and position is None:
-            raise BadRequest(f"The query parameter {self.name} must come from {self.source} of a page, unchanged.")
+            raise BadRequest(
+                f"The query parameter {self.name} must be copied unchanged from {self.source} of another page.")
         return position
 
 

@@ -98,23 +98,23 @@ class Calls:
     def __init__(self, purpose: str, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._slots = asyncio.Semaphore(MAX_CALLS)
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         self._outage = Outage(f"Redis ({purpose})")
 
     @property
-    def away(self) -> bool:
+    def unavailable(self) -> bool:
         """Whether a command has failed in the last PAUSE_SECONDS."""
-        return time.monotonic() < self._away_until
+        return time.monotonic() < self._unavailable_until
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T | None:
-        """The reply to a command, or None while Redis is away."""
+        """The reply to a command, or None while Redis is unavailable."""
         async with self._slots:
-            if self.away:
+            if self.unavailable:
                 return None
             try:
                 reply = await in_time(command(), self._seconds)
             except REDIS_ERRORS as error:
-                self._away_until = time.monotonic() + PAUSE_SECONDS
+                self._unavailable_until = time.monotonic() + PAUSE_SECONDS
                 self._outage.record_failure(error)
                 return None
         self._outage.record_success()

@@ -1,14 +1,14 @@
 """The request count on Redis, exact over all processes.
 
 Requests that arrive while a command is running form the next batch. Batches are numbered and Redis remembers the last
-one of each process, so a batch that is sent again after a lost reply counts once. While Redis is away, requests get a
-response without a number and are added later.
+one of each process, so a batch that is sent again after a lost reply counts once. While Redis is unavailable, requests
+get a response without a number and are added later.
 
 A reset begins a new epoch, and Redis adds a batch only in the epoch that it names: nothing from before a reset arrives
 after it. Of a batch that Redis refuses, the requests that still wait for their number are sent again in the new epoch.
 Requests without a number are dropped, because it is unknown on which side of the reset they were. The process that
 carries out the reset knows, and drops only those from before it. A process asks for the epoch before it serves. If
-Redis is away at that moment, it cannot tell later resets from earlier ones, and adds all of its requests.
+Redis is unavailable at that moment, it cannot tell later resets from earlier ones, and adds all of its requests.
 """
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Number: TypeAlias = asyncio.Future[int | None]
 
 
 class CounterUnavailable(Unavailable):
-    """503: Redis is away."""
+    """503: Redis is unavailable."""
 
     code = "counter_unavailable"
     detail = "The request count cannot be reached right now. Try again shortly."
@@ -89,10 +89,10 @@ class _Batch:
 
 
 class RequestCounter:
-    """Counts requests in Redis; opened by `open_counter`. While `away`, no request waits for Redis."""
+    """Counts requests in Redis; opened by `open_counter`. While `unavailable`, no request waits for Redis."""
 
     def __init__(self, redis: Client) -> None:
-        self.away = False
+        self.unavailable = False
         self._redis = redis
         self._add = redis.register_script(ADD)
         self._reset = redis.register_script(RESET)
@@ -102,7 +102,7 @@ class RequestCounter:
         self._number = 1  # of the batch that is sent
         self._epoch = ""  # unknown until Redis has replied
         self._wanted = asyncio.Event()
-        self.first_reply = asyncio.Event()  # Redis has replied, or is away
+        self.first_reply = asyncio.Event()  # Redis has replied, or is unavailable
         self._outage = Outage("Redis (request count)")
 
     @property
@@ -111,9 +111,9 @@ class RequestCounter:
         return self._sent.size + self._open.size
 
     def count(self) -> Number:
-        """Count one request. Resolves to its number, or to None if Redis is away or takes more than WAIT_SECONDS."""
+        """Count one request. Resolves to its number, or to None if Redis does not reply within WAIT_SECONDS."""
         number, batch = self._loop.create_future(), self._open
-        if self.away:
+        if self.unavailable:
             batch.unnumbered += 1
             number.set_result(None)
         else:
@@ -124,7 +124,7 @@ class RequestCounter:
         return number
 
     async def reset(self) -> None:
-        """Set the count to zero, and drop requests without a number. Raises CounterUnavailable if Redis is away."""
+        """Set the count to zero, and drop requests without a number. Raises CounterUnavailable."""
         try:
             epoch = await in_time(self._reset([COUNT]))
         except REDIS_ERRORS as error:
@@ -159,9 +159,9 @@ class RequestCounter:
             except Exception as error:  # any error: the batch is sent again
                 failures += 1
                 if failures > 1:  # one is no outage: an idle connection was closed, or this process was busy
-                    await self._pause(error)
+                    await self._back_off(error)
                 continue
-            self.away = False
+            self.unavailable = False
             self._outage.record_success()
             if current == epoch:
                 break
@@ -172,10 +172,10 @@ class RequestCounter:
         self.first_reply.set()
         metrics.counter_backlog.set(self._open.unnumbered)
 
-    async def _pause(self, error: Exception) -> None:
-        """Redis is away: release all requests, and wait before the next attempt."""
+    async def _back_off(self, error: Exception) -> None:
+        """Redis is unavailable: let all requests go on without a number, and wait before the next attempt."""
         self._outage.record_failure(error)
-        self._give_up()
+        self._release_all()
         metrics.counter_backlog.set(self.backlog)
         await asyncio.sleep(RETRY_SECONDS)
 
@@ -184,11 +184,11 @@ class RequestCounter:
         if steps:
             batch.timer = self._loop.call_later(WAIT_SECONDS / WAIT_STEPS, self._limit_wait, batch, steps - 1)
         else:
-            self._give_up()
+            self._release_all()
 
-    def _give_up(self) -> None:
-        """Redis is away: no request waits for it any longer."""
-        self.away = True
+    def _release_all(self) -> None:
+        """Redis is unavailable: let all requests go on without a number; none waits for it any longer."""
+        self.unavailable = True
         self.first_reply.set()
         self._sent.release()
         self._open.release()
@@ -202,7 +202,7 @@ class RequestCounter:
 
 @contextlib.asynccontextmanager
 async def open_counter(url: str) -> AsyncIterator[RequestCounter]:
-    """A RequestCounter that knows the epoch, unless Redis is away.
+    """A RequestCounter that knows the epoch, unless Redis is unavailable.
 
     At the end it has CLOSE_SECONDS to add what is left, then logs how many requests are lost.
     """

@@ -119,7 +119,8 @@ def _read_lines(file: ImportFile, body: bytes) -> None:
     lines = [(number, line.removeprefix(codecs.BOM_UTF8)) for number, line in enumerate(body.split(b"\n"), 1)
              if line.strip()]
     if len(lines) > MAX_COLLECTIONS:
-        raise BadRequest(f"The file has {len(lines)} lines; at most {MAX_COLLECTIONS} are imported at a time.")
+        raise BadRequest(
+            f"The file has {len(lines)} lines; at most {MAX_COLLECTIONS} can be imported at a time. Split it.")
     for number, line in lines:
         try:
             file.collections.append(_read_line(file, number, line))

@@ -31,7 +31,7 @@ class RequestMemory:
         if by > 0 and (self.total + by > REQUEST_BYTES or held > REQUEST_BYTES_PER_USER):
             raise Overloaded(
                 f"Too many large requests are being received: at most {REQUEST_BYTES_PER_USER} bytes per user "
-                f"and {REQUEST_BYTES} in all at a time. Try again shortly.")
+                f"and {REQUEST_BYTES} in total at a time. Try again shortly.")
         self.total += by
         self._held[user_id] = held
         if not held:
@@ -51,6 +51,6 @@ class ResponseMemory:
         owned = sum(unsent for _, owner, unsent in self._unsent if owner == user_id)
         if owned + size > RESPONSE_BYTES_PER_USER or total + size > RESPONSE_BYTES:
             raise Overloaded(
-                f"Too many large responses have not been read yet: at most {RESPONSE_BYTES_PER_USER} bytes per user "
-                f"and {RESPONSE_BYTES} in all at a time. Try again shortly.")
+                f"Too many large responses are still being sent: at most {RESPONSE_BYTES_PER_USER} bytes per user and "
+                f"{RESPONSE_BYTES} in total at a time. Read them, or try again shortly.")
         self._unsent.append((connection, user_id, size))

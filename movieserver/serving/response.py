@@ -64,7 +64,7 @@ class ResponseWriter(HTTPConnection):
         return now - since >= STALL_SECONDS and sent - before < STALL_BYTES
 
     def send(self, *parts: bytes) -> None:
-        """Write bytes in one system call, unless the connection is closing."""
+        """Write the parts together; they are dropped if the connection is closing."""
         if not self._transport.is_closing():
             self._written += sum(map(len, parts))
             self._transport.writelines(parts)

@@ -168,13 +168,13 @@ class Supervisor:
     def __init__(self, children: Sequence[Child]) -> None:
         self.workers: list[Worker] = []
         self._children = children
-        self._leaving: dict[Worker, float] = {}  # each with the time at which it is killed
+        self._stopping: dict[Worker, float] = {}  # each with the time after which it is killed
         self._started: dict[str, float] = {}
         self._restart_requested = False
 
     def stop(self) -> None:
         """Stop all workers, also those that a rolling restart has started or is ending."""
-        stop([*self.workers, *self._leaving])
+        stop([*self.workers, *self._stopping])
 
     def request_restart(self) -> None:
         """Replace all workers soon; for signal handlers."""
@@ -203,20 +203,20 @@ class Supervisor:
         log.warning("rolling restart began")
         for index, old in enumerate(self.workers):
             fresh = old.replacement()
-            self._leaving[fresh] = time.monotonic()  # it is killed, unless it becomes ready
+            self._stopping[fresh] = time.monotonic()  # it is killed, unless it becomes ready
             if not fresh.wait_ready():
                 log.error("rolling restart aborted: the processes not yet replaced keep serving", process=fresh.name)
                 return
-            self._leaving[old] = time.monotonic() + STOP_SECONDS
+            self._stopping[old] = time.monotonic() + STOP_SECONDS
             self.workers[index] = fresh
-            del self._leaving[fresh]
+            del self._stopping[fresh]
             old.stop()
         log.warning("rolling restart ended")
 
     def _reap(self) -> None:
         """Kill what should have left, and drop what has."""
-        for worker, deadline in [*self._leaving.items()]:
+        for worker, deadline in [*self._stopping.items()]:
             if not worker.alive():
-                del self._leaving[worker]
+                del self._stopping[worker]
             elif time.monotonic() > deadline:
                 worker.stop(signal.SIGKILL)

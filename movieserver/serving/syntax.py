@@ -22,7 +22,8 @@ def parse_head(head: str) -> tuple[RequestStartLine, HTTPHeaders]:
     """A request line and its header fields, up to and including the empty line; a line may end with LF alone."""
     head = head.replace("\r\n", "\n")
     if CONTROL.search(head):
-        raise BadRequest("The head of the request contains a control character. Remove it, and end lines with CR LF.")
+        raise BadRequest(
+            "The request line or a header contains a control character. Remove it; lines must end with CR LF.")
     first, _, fields = head.partition("\n")
     try:
         start = parse_request_start_line(first)

@@ -41,7 +41,7 @@ UNTRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 class NoSuchPage(NotFound):
     """404: the list ends before this page."""
 
-    detail = "The list ends before this page. Begin with page 1 and follow `next`."
+    detail = "This page is past the end of the list. Start at page 1 and follow `next`."
 
 
 class Call(NamedTuple):

@@ -121,7 +121,7 @@ class MovieApi:
                     cached = await self._cached(wanted.key)  # the previous holder of the lock may have stored it
                     if cached and self._is_fresh(cached):
                         return cached
-                    if locked or self.cache.away:
+                    if locked or self.cache.unavailable:
                         return await self._fetch_alone(wanted, end)
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Pages of the third party in Redis. While Redis is away nothing is cached."""
+"""Pages of the third party in Redis. While Redis is unavailable nothing is cached."""
 from __future__ import annotations
 
 import asyncio
@@ -14,19 +14,19 @@ UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL',
 
 
 class PageCache:
-    """Texts by key, in Redis, which has `seconds` for each reply. While it is away every key is missing."""
+    """Texts by key, in Redis, which has `reply_seconds` to reply. While it is unavailable, every key is missing."""
 
-    def __init__(self, redis: Client, seconds: float = SECONDS) -> None:
+    def __init__(self, redis: Client, reply_seconds: float = SECONDS) -> None:
         self._redis = redis
-        self._seconds = seconds
+        self._reply_seconds = reply_seconds
         self._unlock = redis.register_script(UNLOCK)
-        self._calls = Calls("page cache", seconds)
+        self._calls = Calls("page cache", reply_seconds)
         self._reads: dict[str, asyncio.Task[str | None]] = {}  # that have not begun yet
 
     @property
-    def away(self) -> bool:
+    def unavailable(self) -> bool:
         """Whether Redis failed to reply a moment ago."""
-        return self._calls.away
+        return self._calls.unavailable
 
     async def get(self, key: str) -> str | None:
         """The text under `key`, if there is one. Calls in the same event loop iteration share one command."""
@@ -51,13 +51,13 @@ class PageCache:
         """Whether this process got the lock to fetch `key`; the lock expires after LOCK_SECONDS."""
         name, token = f"movieserver:fetching:{{{key}}}", secrets.token_hex(8)
         locked = await self._calls.ask(lambda: self._redis.set(name, token, nx=True, px=int(LOCK_SECONDS * 1000)))
-        unknown = self.away
+        unknown = self.unavailable
         try:
             yield bool(locked)
         finally:
             if locked or unknown:
                 with contextlib.suppress(*REDIS_ERRORS):
-                    await in_time(self._unlock([name], [token]), self._seconds)
+                    await in_time(self._unlock([name], [token]), self._reply_seconds)
 
 
 def _page(key: str) -> str:
