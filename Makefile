@@ -14,7 +14,7 @@ serve: $(VENV)/embedded.ready ## start the server, with its own PostgreSQL, Redi
 	@exec $(BIN)/python run.py serve --migrate
 
 test: $(VENV)/dev.ready ## run all tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 style: $(VENV)/dev.ready ## check style (flake8) and types (mypy)
 	$(BIN)/flake8

@@ -215,7 +215,7 @@ def shared(postgres: Postgres, redis: Redis) -> Iterator[SharedServer]:
     listening, port = bind_unused_port()
     io_loop.run_sync(lambda: _serve(server, listening))
     client = AsyncHTTPClient(force_instance=True, max_clients=100)
-    yield SharedServer(io_loop, settings, server, app, client, f"http://localhost:{port}")
+    yield SharedServer(io_loop, settings, server, app, client, f"http://127.0.0.1:{port}")
     client.close()
     io_loop.run_sync(lambda: _stop(server, app))
     io_loop.run_sync(stack.aclose)
@@ -391,7 +391,7 @@ def base_url(request: pytest.FixtureRequest, http_client: AsyncHTTPClient) -> st
     if shares(request):
         shared: SharedServer = request.getfixturevalue("shared")
         return shared.url
-    return f"http://localhost:{request.getfixturevalue('http_port')}"
+    return f"http://127.0.0.1:{request.getfixturevalue('http_port')}"
 
 
 @pytest.fixture
