@@ -34,7 +34,7 @@ T = TypeVar("T")
 class SettingsError(CommandError):
     """One message that names every bad variable.
 
-    `rest`: the settings with stand-ins for the bad ones; None if .env cannot be read.
+    `rest`: the settings with stand-ins for the bad ones; None if .env cannot be read, or nothing else is wrong.
     """
 
     def __init__(self, faults: dict[str, str], rest: Settings | None) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -65,11 +66,14 @@ def run(arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], sent
         stdin, errors = Path(folder) / "in", Path(folder) / "err"
         stdin.write_text(sent or "", **ENCODED)
         process = Process(arguments, cwd, environment, errors, stdin)
+        overdue = threading.Timer(SECONDS, process.kill)
+        overdue.start()
         try:
             with process.stdout:
                 out = process.stdout.read()
             status = process.wait()
         finally:
+            overdue.cancel()
             process.kill()
         return subprocess.CompletedProcess([PROGRAM, *arguments], status, out, errors.read_text(**ENCODED))
 

@@ -161,7 +161,7 @@ async def test_a_long_review_is_cut(alice: Api) -> None:
       for depth, words in ((10, "ids"), (220, "nested"), (300, "ids"), (900, "ids"))),
     ('Title,Year,ids\nM,1931,"{""a"": ""\\u0000""}"\n', 2, "NUL"),
     ('Title,Year,ids\nM,1931,"{""a"": ""\\ud800""}"\n', 2, "ids"),
-    ('Title,Year,ids\nM,1931,"{""a"": NaN}"\n', 2, "ids"),
+    ('Title,Year,ids\nM,1931,"{""a"": NaN}"\n', 2, "The movie is not valid JSON"),
     ("Title,Year,Poster\nM,1931,http://x\n", 2, "poster"),
     (f"Title,Year\n{'t' * 501},1931\n", 2, "title"), (f"Title,Year\n{'t' * 200_000},1931\n", 2, "not valid CSV"),
     ("Title,Year\nn\0ul,1931\n", 2, "NUL"), (f"{files.IMDB_LIST}\n1,nm0000001,,,,A Person\n", 2, "Const"),
@@ -297,6 +297,15 @@ async def test_what_is_ignored_in_a_line_does_not_matter(alice: Api) -> None:
     assert counts(done) == (2, 1, 1)
     assert [error["detail"].partition(" ")[0] for error in done["errors"]] == ["/movies/0/title:"]
     assert [movie["title"] for movie in (await only(alice, done))["movies"]] == [good["title"], "again"]
+
+
+async def test_a_number_that_is_too_large_is_refused(alice: Api) -> None:
+    """In a movie only the movie is skipped, in a key of the collection the line is."""
+    good, endless = movies(2)
+    lines = [collection(movies=[good, endless | {"year": 7}]), collection(description=7), collection(movies=[good])]
+    done = await imported(alice, "\n".join(map(json.dumps, lines)).replace(": 7", ": 1e400"), NDJSON)
+    assert [error["line"] for error in done["errors"]] == [1, 2]
+    assert counts(done) == (2, 0, 2) and len(done["collections"]) == 2
 
 
 async def test_errors_are_in_the_order_of_the_movies(alice: Api) -> None:

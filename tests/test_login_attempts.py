@@ -181,8 +181,21 @@ async def test_an_address_that_attacks_many_accounts_is_slowed_down(
 async def test_concurrent_attempts_do_not_exceed_the_limit(api: Api) -> None:
     """ASVS 5.0 6.3.1: concurrent wrong passwords learn no more than consecutive ones."""
     pair = await new_user(api)
-    responses = await asyncio.gather(*[fail(api, pair) for _ in range(60)])
-    assert sorted(response.status for response in responses) == [401] * PAIR_FAILURES + [429] * (60 - PAIR_FAILURES)
+    number = login_attempts.MAX_CHECKING
+    responses = await asyncio.gather(*[fail(api, pair) for _ in range(number)])
+    assert sorted(response.status for response in responses) == (
+        [401] * PAIR_FAILURES + [429] * (number - PAIR_FAILURES))
+
+
+async def test_an_account_leaves_a_part_of_the_queue_to_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASVS 5.0 2.4.1: concurrent attempts of one account and address do not fill the queue of password hashes."""
+    monkeypatch.setattr(login_attempts, "MAX_CHECKING", 3)
+    pair, other = await new_user(api), await new_user(api)
+    *responses, last = await asyncio.gather(*[login(api, pair) for _ in range(20)], login(api, other))
+    refused = [response for response in responses if response.status != 200]
+    assert {response.json["code"] for response in refused} == {"too_many_logins"} and len(refused) < 20
+    assert last.status == 200
+    assert (await login(api, pair)).status == 200
 
 
 async def test_successes_are_not_limited(api: Api) -> None:

@@ -66,7 +66,7 @@ class Race:
         self._collections: dict[str, list[dict[str, Any]]] = {}  # the movies of each path, if known
         self._keyed: list[tuple[str, Any, dict[str, str]]] = []  # requests with a key, to be sent again
         self._repeated: set[str] = set()  # their keys, of those that were
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # the memory limit of a user's requests
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)  # so that the others run beside them
 
     @property
     def calls(self) -> dict[str, Callable[[], Awaitable[Response]]]:

@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import hmac
 import math
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 
+from movieserver.accounts.passwords import MAX_WAITING, TooManyLogins
 from movieserver.errors import TooManyAttempts, Unauthenticated, WrongPassword
 from movieserver.redis import client
-from movieserver.redis.client import PATIENT_SECONDS, Calls, Client
+from movieserver.redis.client import PATIENT_SECONDS, Calls, Client, Script
 
 PREFIX = "{movieserver}:attempts:"  # one hash tag: all keys are on one node of a cluster
 WINDOW_SECONDS = 60.0
@@ -24,6 +26,7 @@ PAIR_FAILURES = 10
 PAIR_FAILURES_UNDER_ATTACK = 2
 ACCOUNT_FAILURES = 30  # more in a window is an attack
 ADDRESS_FAILURES = 100
+MAX_CHECKING = MAX_WAITING // 2  # concurrent attempts of a pair in a process
 
 # KEYS: failures of the pair, of the address, of the account. ARGV: 'begin', 'right' or 'wrong', ms of a window, the max
 # failures of a pair, of a pair under attack, of an address, of an account.
@@ -51,8 +54,9 @@ class LoginAttempts:
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
-        self._script = redis.register_script(COUNT)
+        self._script = Script(redis, COUNT)
         self._calls = Calls("attempts", PATIENT_SECONDS)
+        self._checking: Counter[str] = Counter()  # attempts of each pair in this process
 
     @property
     def unavailable(self) -> bool:
@@ -68,13 +72,27 @@ class LoginAttempts:
         keys = self._keys(account, address)
         await self._count(keys, "begin")
         try:
-            yield
+            with self._share(keys[0]):
+                yield
         except (Unauthenticated, WrongPassword):
             if not await self._count(keys, "wrong"):
                 await asyncio.sleep(client.PAUSE_SECONDS * 1.1)  # a timer of uvloop may end a millisecond early
                 await self._count(keys, "wrong")  # a short outage makes no attempt free
             raise
         await self._count(keys, "right")
+
+    @contextlib.contextmanager
+    def _share(self, pair: str) -> Iterator[None]:
+        """Keep a part of the queue of password hashes for other accounts and addresses. Raises TooManyLogins."""
+        if self._checking[pair] >= MAX_CHECKING:
+            raise TooManyLogins
+        self._checking[pair] += 1
+        try:
+            yield
+        finally:
+            self._checking[pair] -= 1
+            if not self._checking[pair]:
+                del self._checking[pair]
 
     async def _count(self, keys: list[str], event: str) -> bool:
         """Check the limit, and count the event; False if Redis is unavailable. Raises TooManyAttempts."""

@@ -8,7 +8,7 @@ import hmac
 import math
 
 from movieserver.errors import ApiError
-from movieserver.redis.client import PATIENT_SECONDS, Calls, Client
+from movieserver.redis.client import PATIENT_SECONDS, Calls, Client, Script
 
 PREFIX = "{movieserver}:registrations:"
 WINDOW_SECONDS = 60.0
@@ -42,7 +42,7 @@ class RegistrationLimit:
 
     def __init__(self, redis: Client, key: bytes) -> None:
         self._key = key
-        self._count = redis.register_script(COUNT)
+        self._count = Script(redis, COUNT)
         self._calls = Calls("registrations", PATIENT_SECONDS)
 
     async def count(self, address: str) -> None:

@@ -1,7 +1,7 @@
 """CORS: which scripts of other origins may read a response (fetch.spec.whatwg.org, section 3.3)."""
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection
 
 ANY_ORIGIN = "*"
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
@@ -10,7 +10,7 @@ ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match
 PREFLIGHT_SECONDS = 7200
 
 
-def response_headers(allowed: Set[str], origin: str | None) -> dict[str, str]:
+def response_headers(allowed: Collection[str], origin: str | None) -> dict[str, str]:
     """The headers that let scripts of `origin` read a response, if it is `allowed`, and Vary if they depend on it."""
     if ANY_ORIGIN in allowed:
         return _grant(ANY_ORIGIN) if origin else {}

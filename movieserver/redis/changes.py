@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage
-from movieserver.redis.client import Client, cancel
+from movieserver.redis.client import SECONDS, Client, cancel
 
 CHANNEL = "{movieserver}:changes"
 GATHER_SECONDS = 0.05
@@ -159,4 +159,6 @@ async def open_changes(redis: Client) -> AsyncIterator[Changes]:
     finally:
         for task in tasks:
             await cancel(task)
-        await changes.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                await changes.flush()

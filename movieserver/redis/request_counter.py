@@ -22,7 +22,7 @@ from typing import TypeAlias
 from movieserver.errors import Unavailable
 from movieserver.observability import metrics
 from movieserver.observability.logs import Outage, log
-from movieserver.redis.client import REDIS_ERRORS, SECONDS, Client, cancel, in_time, open_redis, probe_write
+from movieserver.redis.client import REDIS_ERRORS, SECONDS, Client, Script, cancel, in_time, open_redis, probe_write
 
 COUNT = "{movieserver}:requests"  # one hash tag: both keys are on one node of a cluster
 BATCH = "{movieserver}:batch:"
@@ -94,8 +94,8 @@ class RequestCounter:
     def __init__(self, redis: Client) -> None:
         self.unavailable = False
         self._redis = redis
-        self._add = redis.register_script(ADD)
-        self._reset = redis.register_script(RESET)
+        self._add = Script(redis, ADD)
+        self._reset = Script(redis, RESET)
         self._keys = [COUNT, BATCH + uuid.uuid4().hex]
         self._loop = asyncio.get_running_loop()
         self._sent, self._open = _Batch(), _Batch()

@@ -74,10 +74,16 @@ def _trim(name: str) -> str:
     """The name without white space and format characters at its ends."""
     if name.isascii():
         return name.strip()
-    visible = [
-        index for index, character in enumerate(name)
-        if not character.isspace() and unicodedata.category(character) != "Cf"]
-    return name[visible[0]:visible[-1] + 1] if visible else ""
+    start, end = 0, len(name)
+    while start < end and _is_invisible(name[start]):
+        start += 1
+    while end > start and _is_invisible(name[end - 1]):
+        end -= 1
+    return name[start:end]
+
+
+def _is_invisible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cf"
 
 
 def _genre(name: str) -> tuple[str, str]:

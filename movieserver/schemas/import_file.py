@@ -142,7 +142,7 @@ def _read_line(file: ImportFile, number: int, line: bytes) -> FileCollection:
         movies = body.get("movies") if isinstance(body, dict) else None
         if not isinstance(movies, list) or len(movies) > MAX_MOVIES:
             raise
-    new = parse(ImportedCollection, to_json(body | {"movies": []}, inf_nan_mode="null"))
+    new = parse(ImportedCollection, _json(_known(body, ImportedCollection.model_fields) | {"movies": []}))
     entries = ((number, f"/movies/{index}/", movie) for index, movie in enumerate(movies))
     return _collection(number, line, new.model_copy(update={"movies": _valid_movies(file, entries)}))
 
@@ -181,12 +181,22 @@ def _movie(place: str, entry: Any) -> Movie:
     if isinstance(entry, BadLine):
         raise entry
     try:
-        [movie] = parse(MovieList, to_json({"movies": [entry]}, inf_nan_mode="null")).movies
+        [movie] = parse(MovieList, _json({"movies": [_known(entry, Movie.__annotations__)]})).movies
     except BadRequest as error:
-        raise BadLine(_details(error.faults, place) or error.detail) from None
+        raise BadLine(_details(error.faults, place) or error.detail.replace("The body", "The movie")) from None
     except PydanticSerializationError:  # nested too deep, or a lone surrogate, in a cell of CSV
         raise BadLine("ids cannot be read as JSON") from None
     return movie
+
+
+def _known(value: Any, keys: Iterable[str]) -> Any:
+    """An object with only these keys. The others are ignored, also numbers that JSON cannot have, such as 1e400."""
+    return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
+
+
+def _json(value: object) -> bytes:
+    """JSON that may have Infinity, which `parse` refuses."""
+    return to_json(value, inf_nan_mode="constants")
 
 
 def _details(faults: list[FieldError], place: str = "/movies/0/") -> str:

@@ -205,6 +205,7 @@ class Supervisor:
             fresh = old.replacement()
             self._stopping[fresh] = time.monotonic()  # it is killed, unless it becomes ready
             if not fresh.wait_ready():
+                fresh.stop(signal.SIGKILL)
                 log.error("rolling restart aborted: the processes not yet replaced keep serving", process=fresh.name)
                 return
             self._stopping[old] = time.monotonic() + STOP_SECONDS

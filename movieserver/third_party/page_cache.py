@@ -6,9 +6,10 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
-from movieserver.redis.client import REDIS_ERRORS, SECONDS, Calls, Client, in_time
+from movieserver.redis.client import REDIS_ERRORS, SECONDS, Calls, Client, Script, in_time
 
 LOCK_SECONDS = 3.0  # how long a process that died with the lock blocks the others
+MAX_UNLOCKING = 5  # at a time: also while Redis is unavailable, on a client that others share
 
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
@@ -19,7 +20,8 @@ class PageCache:
     def __init__(self, redis: Client, reply_seconds: float = SECONDS) -> None:
         self._redis = redis
         self._reply_seconds = reply_seconds
-        self._unlock = redis.register_script(UNLOCK)
+        self._unlocking = asyncio.Semaphore(MAX_UNLOCKING)
+        self._unlock = Script(redis, UNLOCK)
         self._calls = Calls("page cache", reply_seconds)
         self._reads: dict[str, asyncio.Task[str | None]] = {}  # that have not begun yet
 
@@ -56,8 +58,9 @@ class PageCache:
             yield bool(locked)
         finally:
             if locked or unknown:
-                with contextlib.suppress(*REDIS_ERRORS):
-                    await in_time(self._unlock([name], [token]), self._reply_seconds)
+                async with self._unlocking:
+                    with contextlib.suppress(*REDIS_ERRORS):
+                        await in_time(self._unlock([name], [token]), self._reply_seconds)
 
 
 def _page(key: str) -> str:

@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from movieserver.errors import BadRequest
@@ -62,20 +62,23 @@ class MoviePage:
 
     @property
     def age(self) -> float:
-        """Seconds since the page was fetched."""
-        return max(0.0, time.time() - self.fetched)
+        """Seconds since the page was fetched. Where clocks disagree, a page of the future is as old as it is early."""
+        return abs(time.time() - self.fetched)
 
     def dump(self) -> str:
         """The page as text, for `load_page`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        head = [self.count, self.has_next, self.has_previous, self.complete, self.fetched]
+        return f"{json.dumps(head)}\n{self.movies}"
 
 
 def load_page(text: str) -> MoviePage | None:
     """The page of a text that `dump` made; None if another version made it."""
     try:
-        return MoviePage(**json.loads(text))
+        head, _, movies = text.partition("\n")
+        count, has_next, has_previous, complete, fetched = json.loads(head)
     except (ValueError, TypeError):
         return None
+    return MoviePage(count, has_next, has_previous, movies, complete, fetched=fetched)
 
 
 class Provider:
