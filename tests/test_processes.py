@@ -218,6 +218,35 @@ def test_closing_the_terminal_stops_the_server(empty: Path) -> None:
     assert process.wait(20) == 0
 
 
+INTERRUPTED = """
+import random, signal, sys
+from pathlib import Path
+from movieserver.embedded.programs import Program
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+program = Program(["sleep", "60"], Path(sys.argv[1]), 0)
+program.stop_signal = signal.SIGTERM
+program.start()
+for _ in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.001))
+        while program.alive():
+            pass
+    except KeyboardInterrupt:
+        pass
+program.stop()
+sys.exit(program.alive())
+"""
+
+
+def test_an_interrupted_look_at_a_process_does_not_hinder_its_stop(tmp_path: Path) -> None:
+    """An exception at the wrong moment would leave a lock of subprocess locked, and the stop would never end."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "log")], cwd=TOP, capture_output=True, timeout=30,
+        check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def ready(connection: HTTPConnection) -> tuple[int, str | None]:
     """The status of /readyz on a keep-alive connection, and whether the connection then closes."""
     connection.request("GET", "/readyz")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from movieserver.serving.supervisor import is_running
 from movieserver.terminal import CommandError
 
 START_SECONDS = 30.0
@@ -83,7 +84,7 @@ class Program:
 
     def alive(self) -> bool:
         """Whether it runs."""
-        return self.process is not None and self.process.poll() is None
+        return self.process is not None and is_running(self.process)
 
     def ready(self) -> bool:
         """Whether it accepts connections."""

@@ -87,7 +87,7 @@ class Worker:
 
     def alive(self) -> bool:
         """Whether it runs; a dead one is reaped."""
-        if self._process.poll() is None:
+        if is_running(self._process):
             return True
         if self._reading >= 0:
             os.close(self._reading)
@@ -101,7 +101,22 @@ class Worker:
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         """Send a signal, if it runs."""
-        self._process.send_signal(signal_number)
+        if is_running(self._process):
+            os.kill(self._process.pid, signal_number)
+
+
+def is_running(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process runs; a dead one is reaped.
+
+    Signals wait meanwhile: a handler that raises within Popen.poll() can leave its lock locked. From then on the
+    process would seem to run, and a wait for its end would never return.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        return process.poll() is None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def inherit() -> tuple[list[socket.socket], Callable[[], None], bool]:
