@@ -24,8 +24,6 @@ POSTER_HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLIC_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/(?!\.)[\w.~-]+)*/?", re.ASCII)
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
-
-
 INVALID = "invalid"  # in place of an invalid field, which is absent from info.data
 
 T = TypeVar("T")
@@ -202,8 +200,8 @@ def reveal(secret: SecretStr | None) -> str:
 def load() -> Settings:
     """Read the settings. Raises SettingsError that names every bad variable, but quotes no address, key or password."""
     try:
-        mistakes, faults = env_file.mistakes(_known(), [name.upper() for name in sources()]), {}
-        settings = Settings()
+        mistakes = env_file.mistakes(_known(), [name.upper() for name in sources()])
+        settings, faults = Settings(), {}
     except (OSError, UnicodeError):
         raise SettingsError({ENV_FILE: "cannot be read: it is not UTF-8 text, or not readable for this user"}, None) \
             from None

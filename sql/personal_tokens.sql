@@ -31,9 +31,13 @@ FROM unnest(%(user_id)s::uuid[], %(token_digest)s::bytea[])
 ) AS found;
 
 -- name: record_use
--- Record that the token was used today. It changes nothing else, so the user is not locked. No row.
+-- Record that the token was used today, unless another statement has locked the user: a read must not wait for a write.
+-- No row.
+WITH locked AS MATERIALIZED (
+    SELECT user_id FROM users WHERE user_id = %(user_id)s FOR NO KEY UPDATE SKIP LOCKED
+)
 UPDATE personal_tokens SET last_used = (now() AT TIME ZONE 'UTC')::date
-WHERE user_id = %(user_id)s AND token_digest = %(token_digest)s
+WHERE user_id = %(user_id)s AND token_digest = %(token_digest)s AND EXISTS (SELECT FROM locked)
     AND last_used IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date;
 
 -- name: list_all

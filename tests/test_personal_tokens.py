@@ -225,14 +225,20 @@ async def test_the_day_of_its_last_use_is_written_once(
     assert writes() == 2
 
 
-async def test_the_day_is_written_during_a_write_of_the_user(alice: Api, postgres: Postgres) -> None:
-    """No request of a script waits for a write of the same user."""
+async def test_a_read_does_not_wait_for_the_day_to_be_written(alice: Api, postgres: Postgres) -> None:
+    """During a write of the user it is not written; a later request writes it."""
     sent = await script(alice)
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT FROM users WHERE user_id = %s FOR UPDATE", (alice.user_id,))
         assert (await sent.get("/genres/")).status == 200
-        assert (await alice.get("/tokens/")).json["data"][0]["last_used"] is not None
+        assert (await alice.get("/tokens/")).json["data"][0]["last_used"] is None
         connection.rollback()
+
+    async def written() -> bool:
+        assert (await sent.get("/genres/")).status == 200
+        return (await alice.get("/tokens/")).json["data"][0]["last_used"] is not None
+
+    await eventually(written)
 
 
 async def test_a_verified_token_is_not_looked_up_again(

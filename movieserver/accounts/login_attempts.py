@@ -68,11 +68,12 @@ class LoginAttempts:
         """One attempt: Unauthenticated or WrongPassword raised within it is a failure, no exception a success.
 
         TooManyAttempts if too many have failed before it, or until its end: the outcome is then not revealed.
+        TooManyLogins if too many of the same account and address are in progress.
         """
         keys = self._keys(account, address)
         await self._count(keys, "begin")
         try:
-            with self._share(keys[0]):
+            with self._slot(keys[0]):
                 yield
         except (Unauthenticated, WrongPassword):
             if not await self._count(keys, "wrong"):
@@ -82,8 +83,11 @@ class LoginAttempts:
         await self._count(keys, "right")
 
     @contextlib.contextmanager
-    def _share(self, pair: str) -> Iterator[None]:
-        """Keep a part of the queue of password hashes for other accounts and addresses. Raises TooManyLogins."""
+    def _slot(self, pair: str) -> Iterator[None]:
+        """One of the MAX_CHECKING slots of a pair, which leave the others a part of the queue of password hashes.
+
+        Raises TooManyLogins.
+        """
         if self._checking[pair] >= MAX_CHECKING:
             raise TooManyLogins
         self._checking[pair] += 1
@@ -95,7 +99,7 @@ class LoginAttempts:
                 del self._checking[pair]
 
     async def _count(self, keys: list[str], event: str) -> bool:
-        """Check the limit, and count the event; False if Redis is unavailable. Raises TooManyAttempts."""
+        """Check the limits, and count the event; False if Redis is unavailable. Raises TooManyAttempts."""
         limits = [PAIR_FAILURES, PAIR_FAILURES_UNDER_ATTACK, ADDRESS_FAILURES, ACCOUNT_FAILURES]
         arguments = [event, int(WINDOW_SECONDS * 1000), *limits]
         wait = await self._calls.ask(lambda: self._script(keys, arguments))

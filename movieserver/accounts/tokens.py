@@ -68,7 +68,7 @@ class Tokens:
             raise Unauthenticated
         digest = hashlib.sha256(access_token.encode()).digest()
         if digest not in self.verified:
-            verified = self._checked(access_token)
+            verified = self._verified(access_token)
             if len(self.verified) >= MAX_VERIFIED:
                 self.verified.clear()
             self.verified[digest] = verified
@@ -82,7 +82,8 @@ class Tokens:
         keys = (derived_key(key, b"refresh") for key in self._keys)
         return [token._replace(secret=hmac.digest(key, token.packed, "sha256")) for key in keys]
 
-    def _checked(self, access_token: str) -> tuple[Access, float]:
+    def _verified(self, access_token: str) -> tuple[Access, float]:
+        """What a token of ours gives access to, and when it expires. Raises Unauthenticated."""
         try:
             _check_canonical(access_token.rpartition(".")[2])
             if jwt.get_unverified_header(access_token) != HEADER:

@@ -42,7 +42,7 @@ async def find(db: Database, *, token: PersonalToken) -> Found | None:
 
 
 async def record_use(db: Database, *, token: PersonalToken) -> None:
-    """Record that the token was used today."""
+    """Record that the token was used today, unless the user is writing: then a later call records it."""
     await db.run("personal_tokens.record_use", {"user_id": token.user_id, "token_digest": token.digest})
 
 

@@ -31,7 +31,7 @@ async def _look_up(resources: Resources, token: PersonalToken) -> Access | None:
     if found is None:
         return None
     if not found.used_today:
-        with suppress(ApiError):  # it is logged; the next look-up tries again
+        with suppress(ApiError):  # it is logged; a later look-up tries again
             await personal_tokens.record_use(resources.database, token=token)
     access = Access(token.user_id, None, found.scope)
     resources.verified_tokens.add(token, access, now, found.lifetime)

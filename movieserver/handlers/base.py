@@ -99,6 +99,8 @@ class Handler(RequestHandler):
 
     async def authenticate(self) -> None:
         """Set user and login from the token; Unauthenticated without a valid one, 403 if it does not allow this."""
+        if not self.protected:
+            return
         access = await authenticate(self.resources, bearer_token(self.request.headers))
         self.user_id, self.login_uuid = access.user_id, access.login
         check_scope(access.scope, self.request.method or "", self.login_only)
@@ -253,6 +255,3 @@ class OpenHandler(Handler):
     """A handler that needs no access token."""
 
     protected = False
-
-    async def authenticate(self) -> None:
-        pass

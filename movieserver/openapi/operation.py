@@ -1,4 +1,4 @@
-"""What a verb of a handler declares about itself. The description of the API is generated from it."""
+"""What routes and the verbs of their handlers declare. The description of the API is generated from it."""
 from __future__ import annotations
 
 import re

@@ -160,7 +160,10 @@ def _read_csv(file: ImportFile, body: bytes) -> None:
 
 
 def _valid_movies(file: ImportFile, entries: Iterable[tuple[int, str, Any]]) -> list[Movie]:
-    """The valid movies of entries, each once. An entry is a line, the place of a movie in it, and that or BadLine."""
+    """The valid movies, each once; the others are recorded.
+
+    An entry has the number of a line, where a movie is in it (a JSON pointer), and the movie or why it is skipped.
+    """
     movies: dict[str, Movie] = {}
     for line, place, entry in entries:
         try:
@@ -190,7 +193,7 @@ def _movie(place: str, entry: Any) -> Movie:
 
 
 def _known(value: Any, keys: Iterable[str]) -> Any:
-    """An object with only these keys. The others are ignored, also numbers that JSON cannot have, such as 1e400."""
+    """An object with only these keys. Others are ignored, even with a number that JSON cannot have, such as 1e400."""
     return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else value
 
 
@@ -200,6 +203,6 @@ def _json(value: object) -> bytes:
 
 
 def _details(faults: list[FieldError], place: str = "/movies/0/") -> str:
-    """What is wrong, in one line. Pointers into the movie that was parsed alone begin with `place` instead."""
+    """What is wrong, in one line. `place` replaces the beginning of pointers into a movie that was parsed alone."""
     pointers = [f"{fault.pointer}/".replace("/movies/0/", place).removesuffix("/") for fault in faults]
     return "; ".join(f"{pointer}: {fault.detail}" for pointer, fault in zip(pointers, faults))

@@ -49,7 +49,8 @@ class Child(Protocol):
 class Worker:
     """A process that runs `python -m <module>` on inherited sockets; it gets SIGTERM when its parent dies.
 
-    `environment` is added to that of this process. `on_exit` is called with its process id when it has ended.
+    `environment` is added to that of this process. `on_exit` is called with its process id when it has ended. With
+    `check` it checks the services in the settings.
     """
 
     name: str

@@ -62,7 +62,7 @@ class MoviePage:
 
     @property
     def age(self) -> float:
-        """Seconds since the page was fetched. Where clocks disagree, a page of the future is as old as it is early."""
+        """Seconds since the page was fetched; or until then, if the clock of the machine that fetched it is ahead."""
         return abs(time.time() - self.fetched)
 
     def dump(self) -> str:
