@@ -28,9 +28,13 @@ def test_a_newcomer_wonders_nothing(page: Page, tmp_path: Path) -> None:
     page.press(Keys.ESCAPE)
     with browsing() as driver:
         other = Page(driver, page.server)
-        driver.get(link)
-        other.see("Rainy evenings")
-        assert other.all(".card h3") == ORDERED
+
+        def ordered() -> bool:  # the order is saved a moment after the last key
+            driver.get(link)
+            other.see("Rainy evenings")
+            return other.all(".card h3") == ORDERED
+
+        other.wait(ordered)
         other.click("Make your own list")
         other.named("Create account")
         assert other.complaints() == [] and other.foreign() == []
