@@ -49,6 +49,7 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).with
 CHEAPER = "min_wal_size = 2MB\nmax_wal_size = 64MB\nfull_page_writes = off\nio_method = sync\n"
 # a test that requests one of these gets a server of its own; the others share one
 PARTS = {"app", "resources", "http_server", "third_party", "own_redis", "monkeypatch"}
+LONG = {"test_chaos", "test_failover", "test_fuzz"}
 SignUp = Callable[[], Awaitable[Api]]
 
 for variable in Settings.model_fields:
@@ -65,6 +66,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)  # so that no process waits for one of them at the end
     for item in items:
         coroutine = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
         if coroutine and not item.get_closest_marker("gen_test"):
