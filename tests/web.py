@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -248,4 +248,7 @@ def browsing() -> Iterator[Chrome]:
     try:
         yield driver
     finally:
+        # in Debian the program is a script that starts the browser: quit() would end the script alone
+        with suppress(WebDriverException):  # the browser is gone before it has replied
+            driver.execute_cdp_cmd("Browser.close", {})
         driver.quit()
