@@ -13,7 +13,7 @@ help: ## list the targets
 serve: $(VENV)/embedded.ready ## start the server, with its own PostgreSQL, Redis and demo catalogue where none is set
 	@exec $(BIN)/python run.py serve --migrate
 
-# where it is set, all processes would compile all tests in every run
+# with it set, every test process would compile all tests again in each run
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/dev.ready ## run all tests
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal

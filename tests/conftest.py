@@ -57,7 +57,7 @@ for variable in Settings.model_fields:
 
 
 def pytest_configure() -> None:
-    # a background job of a script ignores Ctrl-C; the servers that tests start would inherit that
+    # a shell starts background jobs with SIGINT ignored, and the servers that tests start would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     record.secret(*SECRETS)
     record.begin()

@@ -248,7 +248,7 @@ def browsing() -> Iterator[Chrome]:
     try:
         yield driver
     finally:
-        # in Debian the program is a script that starts the browser: quit() would end the script alone
-        with suppress(WebDriverException):  # the browser is gone before it has replied
+        # in Debian the program is a script that starts the browser, and quit() ends only the script
+        with suppress(WebDriverException):  # the browser closes before it replies
             driver.execute_cdp_cmd("Browser.close", {})
         driver.quit()
